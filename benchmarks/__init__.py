@@ -1,0 +1,1 @@
+"""Measurements, each a script: `python -m benchmarks.cpu_training`, `python -m benchmarks.page`."""

@@ -1,0 +1,32 @@
+"""Keeps what a benchmark found: one JSON object a line in `benchmarks/results/NAME.jsonl`."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+LIBRARIES = ("torch", "transformers", "trl", "peft", "gradio")
+
+
+def keep(name: str, found: dict[str, Any]) -> Path:
+    """Append `found` with the date, the machine and the versions that it was found with."""
+    versions = {library: metadata.version(library) for library in LIBRARIES}
+    machine = {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count()}
+    record = {
+        "date": time.strftime("%Y-%m-%d"),
+        "python": platform.python_version(),
+        **found,
+        "machine": machine,
+        "versions": versions,
+    }
+    RESULTS.mkdir(exist_ok=True)
+    file = RESULTS / f"{name}.jsonl"
+    with open(file, "a", encoding="utf-8") as lines:
+        lines.write(json.dumps(record, ensure_ascii=False) + "\n")
+    return file

@@ -1,0 +1,254 @@
+"""demo, train, compare, runs, show, log, stop, resume, delete."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from argparse import Namespace, _SubParsersAction
+from pathlib import Path
+from typing import Any, TextIO
+
+from engine import demo
+from engine.data.prepare import prepare
+from engine.errors import UserError
+from engine.events import Checkpoint, Evaluation, Failed, Finished, Notice, Progress, Sample
+from engine.runs import queue, store, view
+from engine.spec import RunSpec
+
+ENDED = ("finished", "failed", "stopped", "interrupted")
+SECONDS_BETWEEN_LOOKS = 0.2
+
+
+def add(commands: _SubParsersAction[Any]) -> None:
+    sample = commands.add_parser("demo", help="run the main job on the embedded model and sample data")
+    sample.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    sample.set_defaults(call=_demo)
+
+    train = commands.add_parser("train", help="train a spec to its end")
+    train.add_argument("spec", type=Path, metavar="SPEC.yaml")
+    train.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting, such as tuner.rank=8")
+    train.add_argument("--explain", action="store_true", help="print what would be done and why, and stop")
+    train.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    train.set_defaults(call=_train)
+
+    compare = commands.add_parser("compare", help="train several specs one after the other and print one table")
+    compare.add_argument("specs", type=Path, nargs="+", metavar="SPEC.yaml")
+    compare.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    compare.set_defaults(call=_compare)
+
+    runs = commands.add_parser("runs", help="list the runs")
+    runs.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    runs.set_defaults(call=_runs)
+
+    for name, call, help in (
+        ("show", _show, "what a run is, does or did"),
+        ("log", _log, "everything a run told, from its beginning"),
+        ("stop", _stop, "stop a run at its next step, with a whole checkpoint"),
+        ("resume", _resume, "go on with a run that was stopped or broke"),
+        ("delete", _delete, "remove a run and all its files"),
+    ):
+        command = commands.add_parser(name, help=help)
+        command.add_argument("run", metavar="RUN")
+        command.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+        command.set_defaults(call=call)
+
+
+def _demo(options: Namespace) -> int:
+    run = _started(demo.spec(), options)
+    if _followed(run, options) != "finished":
+        return 1
+    _print_result(store.get(run.id), options)
+    return 0
+
+
+def _train(options: Namespace) -> int:
+    changes = {}
+    for item in options.set:
+        name, equals, value = item.partition("=")
+        if not equals:
+            raise UserError(f"--set {item} has no value.", "Write it as NAME=VALUE, such as --set tuner.rank=8.")
+        changes[name.strip()] = value
+    spec = RunSpec.load(options.spec, changes)
+    spec = _beside(spec, options.spec)
+    if options.explain:
+        return _explain(spec, options)
+    run = _started(spec, options)
+    state = _followed(run, options)
+    if state == "finished":
+        _print_result(store.get(run.id), options)
+    elif options.json:
+        print(json.dumps(view.summary(store.get(run.id)), ensure_ascii=False))
+    if not options.json:
+        print(run.folder)
+    return 0 if state == "finished" else 2 if _failure(run) else 1
+
+
+def _compare(options: Namespace) -> int:
+    table = []
+    specs = [_beside(RunSpec.load(path), path) for path in options.specs]  # all are checked before the first starts
+    for path, spec in zip(options.specs, specs, strict=True):
+        _say(f"{path.name}:", options)
+        run = _started(spec, options)
+        _followed(run, options)
+        table.append({"spec": path.name, **view.summary(store.get(run.id))})
+    if options.json:
+        print(json.dumps({"runs": table}, ensure_ascii=False))
+    else:
+        print("\n" + view.table(table))
+    return 0 if all(row["state"] == "finished" for row in table) else 1
+
+
+def _runs(options: Namespace) -> int:
+    queue.reconcile()
+    found = [view.summary(run) for run in store.listed()]
+    if options.json:
+        print(json.dumps({"runs": found}, ensure_ascii=False))
+    else:
+        print(view.table(found) if found else "No runs yet. Start one with: python -m engine demo")
+    return 0
+
+
+def _show(options: Namespace) -> int:
+    queue.reconcile()
+    run = store.get(options.run)
+    record = view.summary(run)
+    if options.json:
+        print(json.dumps(record, ensure_ascii=False))
+        return 0
+    for name, value in record.items():
+        if value is not None:
+            print(f"{name.replace('_', ' ')}: {json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else value}")
+    failure = _failure(run)
+    if failure:
+        print(failure.problem, failure.fix, sep="\n")
+    print(run.folder)
+    return 0
+
+
+def _log(options: Namespace) -> int:
+    events, _ = store.get(options.run).events(0)
+    if options.json:
+        print(json.dumps({"events": [{"type": event.type, **vars(event)} for event in events]}, ensure_ascii=False))
+    else:
+        for event in events:
+            for line in _lines(event):
+                print(line)
+    return 0
+
+
+def _stop(options: Namespace) -> int:
+    run = store.get(options.run)
+    queue.stop(run)
+    return _told(run, "Stopping at the next step." if store.get(run.id).state != "stopped" else "Stopped.", options)
+
+
+def _resume(options: Namespace) -> int:
+    run = store.get(options.run)
+    queue.resume(run)
+    state = _followed(run, options)
+    if state == "finished":
+        _print_result(store.get(run.id), options)
+    return 0 if state == "finished" else 1
+
+
+def _delete(options: Namespace) -> int:
+    run = store.get(options.run)
+    store.delete(run)
+    return _told(run, f"Run {run.id} is deleted.", options)
+
+
+def _told(run: store.Run, sentence: str, options: Namespace) -> int:
+    print(json.dumps({"run": run.id, "message": sentence}) if options.json else sentence)
+    return 0
+
+
+def _explain(spec: RunSpec, options: Namespace) -> int:
+    from engine.explain import explain
+
+    record = explain(spec)
+    print(json.dumps(record.as_dict(), ensure_ascii=False) if options.json else "\n".join(record.lines()))
+    return 0
+
+
+def _beside(spec: RunSpec, path: Path) -> RunSpec:
+    """Relative files of a spec lie beside it, wherever the command is given."""
+    entries = []
+    for entry in spec.data:
+        beside = path.resolve().parent / entry.source
+        entries.append(entry.model_copy(update={"source": str(beside)}) if beside.exists() else entry)
+    return spec.with_data(entries)
+
+
+def _started(spec: RunSpec, options: Namespace) -> store.Run:
+    queue.reconcile()
+    prepared = prepare(spec.data, spec.objective.wants, spec.training.seed)
+    for notice in prepared.notices:
+        _say(notice, options)
+    run = store.create(spec, prepared)
+    queue.start(run)
+    _say(f"Run {run.id} in {run.folder}", options)
+    return run
+
+
+def _followed(run: store.Run, options: Namespace) -> str:
+    """Tell what the run tells until it ends; its state then. The run itself goes on if this is interrupted."""
+    _, offset = run.events(0) if (run.folder / "events.jsonl").exists() and run.state != "created" else ([], 0)
+    try:
+        while True:
+            events, offset = run.events(offset)
+            for event in events:
+                for line in _lines(event):
+                    _say(line, options)
+            state = store.get(run.id).state
+            if state in ENDED and not events:
+                return state
+            if not events:
+                time.sleep(SECONDS_BETWEEN_LOOKS)
+                queue.reconcile()
+    except KeyboardInterrupt:
+        _say(f"\nThe run goes on. Look at it with: python -m engine show {run.id}", options)
+        raise
+
+
+def _lines(event: Any) -> list[str]:
+    if isinstance(event, Progress):
+        if event.phase != "train":
+            return [f"{event.phase}: {event.step} of {event.total_steps}"]
+        speed = f", {event.tokens_per_second:.0f} tokens/s" if event.tokens_per_second else ""
+        loss = f"loss {event.loss:.4f}" if event.loss is not None else ""
+        return [f"step {event.step} of {event.total_steps}: {loss}{speed}"]
+    if isinstance(event, Evaluation):
+        return [f"held-out loss at step {event.step}: {event.metrics['loss']:.4f}"]
+    if isinstance(event, Sample):
+        return [f"sample at step {event.step}: {event.prompt!r} -> {event.answer!r} (expected {event.expected!r})"]
+    if isinstance(event, Checkpoint):
+        return [f"checkpoint at step {event.step}: {event.bytes / 1e6:.1f} MB" + (", the best so far" if event.best else "")]
+    if isinstance(event, Notice):
+        return [event.text]
+    if isinstance(event, Failed):
+        return [event.problem, event.fix]
+    if isinstance(event, Finished):
+        return [f"finished after {event.seconds:.0f} s of training"]
+    return []
+
+
+def _print_result(run: store.Run, options: Namespace) -> None:
+    record = view.summary(run)
+    if options.json:
+        print(json.dumps(record, ensure_ascii=False))
+        return
+    for line in view.result_lines(run):
+        print(line)
+
+
+def _failure(run: store.Run) -> Failed | None:
+    events, _ = run.events(0)
+    return next((event for event in reversed(events) if isinstance(event, Failed)), None)
+
+
+def _say(text: str, options: Namespace) -> None:
+    stream: TextIO = sys.stderr if options.json else sys.stdout
+    print(text, file=stream, flush=True)
+
+

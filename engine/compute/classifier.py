@@ -1,0 +1,113 @@
+"""A backbone with a pooled classification head."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from engine.compute.precision import autocast
+from engine.data.example import Example
+from engine.errors import ModelError
+from engine.job import Job, Report
+
+HEAD_FILE = "head.safetensors"
+CONFIG_FILE = "classifier.json"
+
+
+class Classifier(nn.Module):
+    """backbone → pooled over the text's tokens → linear head. Logits: (rows, classes), float32."""
+
+    def __init__(self, backbone: nn.Module, classes: int, pool: str, seed: int) -> None:
+        super().__init__()
+        # The pooler of BERT-like models feeds nothing here; left in place it would look trainable.
+        if getattr(backbone, "pooler", None) is not None:
+            backbone.pooler = None
+        self.backbone = backbone
+        self.pool = pool
+        self.config = backbone.config
+        self.head = nn.Linear(backbone.config.get_text_config().hidden_size, classes)
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            self.head.weight.normal_(0.0, 0.02, generator=generator)
+            self.head.bias.zero_()
+        self.head.to(backbone.device)
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        hidden = self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        pooled = _pooled(hidden.float(), attention_mask, self.pool)
+        with torch.autocast(hidden.device.type, enabled=False):
+            return self.head(pooled)
+
+
+def padded(rows: list[dict[str, Any]], pad_id: int) -> dict[str, torch.Tensor]:
+    longest = max(len(row["input_ids"]) for row in rows)
+    ids = torch.full((len(rows), longest), pad_id)
+    mask = torch.zeros((len(rows), longest), dtype=torch.long)
+    for index, row in enumerate(rows):
+        ids[index, : len(row["input_ids"])] = torch.tensor(row["input_ids"])
+        mask[index, : len(row["input_ids"])] = 1
+    return {"input_ids": ids, "attention_mask": mask, "labels": torch.tensor([row["labels"] for row in rows])}
+
+
+def class_losses(model: nn.Module, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cross-entropy of each row, (rows,), and the rows' numbers."""
+    logits = model(inputs["input_ids"], inputs["attention_mask"])
+    losses = nn.functional.cross_entropy(logits.float(), inputs["labels"], reduction="none")
+    return losses, torch.arange(len(losses), device=losses.device)
+
+
+def predictions(
+    job: Job, model: nn.Module, rows: list[Example], report: Report
+) -> tuple[list[str], list[float]]:
+    """The label that the model gives to each row, and the loss of the right one in nats.
+
+    A row whose label the model never saw has the loss of the least likely class.
+    """
+    model.eval()
+    encoded = [job.objective.encode(row, job.tokens, job.objective_settings, job.training.max_tokens) for row in rows]
+    order = sorted(range(len(rows)), key=lambda index: len(encoded[index].ids))
+    given: list[str] = [""] * len(rows)
+    losses = [0.0] * len(rows)
+    size = 32
+    for start in range(0, len(rows), size):
+        chosen = order[start : start + size]
+        batch = padded([{"input_ids": encoded[index].ids, "labels": 0} for index in chosen], job.tokens.pad_id or 0)
+        device = next(model.parameters()).device
+        with torch.no_grad(), autocast(job.plan):
+            logits = model(batch["input_ids"].to(device), batch["attention_mask"].to(device)).float()
+        for index, scores in zip(chosen, torch.log_softmax(logits, dim=-1).cpu(), strict=True):
+            given[index] = job.labels[int(scores.argmax())]
+            known = rows[index].label in job.labels
+            losses[index] = float(-scores[job.labels.index(rows[index].label)] if known else -scores.min())
+        report(min(start + size, len(rows)), len(rows))
+    return given, losses
+
+
+def save_head(model: nn.Module, labels: list[str], folder: Path) -> None:
+    save_file({name: tensor.contiguous() for name, tensor in model.head.state_dict().items()}, folder / HEAD_FILE)
+    config = {"labels": labels, "pooling": model.pool}
+    (folder / CONFIG_FILE).write_text(json.dumps(config, ensure_ascii=False, indent=1), encoding="utf-8")
+
+
+def restore_head(model: nn.Module, folder: Path) -> None:
+    try:
+        model.head.load_state_dict(load_file(folder / HEAD_FILE))
+    except (OSError, RuntimeError) as error:
+        raise ModelError(f"The classification head in {folder.name} can't be read: {error}.", "Train the run again.") from None
+
+
+def _pooled(hidden: torch.Tensor, mask: torch.Tensor, how: str) -> torch.Tensor:
+    """hidden: (rows, tokens, width) → (rows, width), padding left out. Padding stands on the right."""
+    weights = mask.unsqueeze(-1).to(hidden.dtype)
+    if how == "cls":
+        return hidden[:, 0]
+    if how == "last" or how == "lasttoken":
+        return hidden[torch.arange(len(hidden), device=hidden.device), mask.sum(dim=1) - 1]
+    if how == "max":
+        return hidden.masked_fill(weights == 0, torch.finfo(hidden.dtype).min).amax(dim=1)
+    return (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)

@@ -1,0 +1,204 @@
+"""Next-token work shared by objectives that generate text: batches, losses, answers."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import DynamicCache, GenerationConfig
+
+from engine.compute.precision import autocast
+from engine.data.example import Example
+from engine.job import Job, Report
+
+IGNORED = -100
+ROWS_AT_A_TIME = 16
+ANSWERS_AT_A_TIME = 32
+LEAST_SHARED = 8
+"""Tokens; a shorter common beginning is not worth a cache."""
+
+
+def padded(rows: list[dict[str, Any]], pad_id: int) -> dict[str, torch.Tensor]:
+    """Rows of equal length, (rows, tokens), padded on the right.
+
+    There is no attention mask: a causal model's real tokens never look at what follows them.
+    """
+    longest = max(len(row["input_ids"]) for row in rows)
+    ids = torch.full((len(rows), longest), pad_id)
+    labels = torch.full((len(rows), longest), IGNORED)
+    for index, row in enumerate(rows):
+        ids[index, : len(row["input_ids"])] = torch.tensor(row["input_ids"])
+        labels[index, : len(row["labels"])] = torch.tensor(row["labels"])
+    labels[:, 0] = IGNORED
+    return {"input_ids": ids, "labels": labels}
+
+
+def joined(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+    """All rows in one sequence, (1, tokens). Positions start anew with each row, by which attention keeps them apart."""
+    ids = torch.cat([torch.tensor(row["input_ids"]) for row in rows])
+    labels = torch.cat([torch.tensor([IGNORED, *row["labels"][1:]]) for row in rows])
+    positions = torch.cat([torch.arange(len(row["input_ids"])) for row in rows])
+    return {"input_ids": ids[None], "labels": labels[None], "position_ids": positions[None]}
+
+
+class NextTokenLosses:
+    """Loss of each learned token.
+
+    The vocabulary product is made for learned positions only, where the first batch shows that this gives what
+    the model's own forward gives (models that scale or cap their logits are then computed in full).
+    """
+
+    def __init__(self) -> None:
+        self._direct: bool | None = None
+
+    def __call__(self, model: nn.Module, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        learned = inputs["labels"][:, 1:] != IGNORED
+        rows = learned.nonzero()[:, 0]
+        if self._direct is None:
+            self._direct = _head_is_plain(model, inputs)
+        logits = (_direct_logits if self._direct else _full_logits)(model, inputs, learned)
+        targets = inputs["labels"][:, 1:][learned]
+        return nn.functional.cross_entropy(logits.float(), targets, reduction="none"), rows
+
+
+@dataclass(frozen=True)
+class RowLosses:
+    mean: list[float | None]
+    """For each row, over its learned tokens, in nats; None where nothing is learned."""
+    overall: float
+    """Over all learned tokens."""
+
+
+def row_losses(job: Job, model: nn.Module, rows: list[Example]) -> RowLosses:
+    """Held-out loss of examples, without gradients."""
+    model.eval()
+    losses = job.objective.losses(job)
+    limit = job.training.max_tokens
+    items = [
+        job.objective.row(job, row, job.objective.encode(row, job.tokens, job.objective_settings, limit)) for row in rows
+    ]
+    order = sorted(range(len(items)), key=lambda index: len(items[index]["input_ids"]))
+    device = next(model.parameters()).device
+    mean: list[float | None] = [None] * len(rows)
+    total, count = 0.0, 0
+    for start in range(0, len(order), ROWS_AT_A_TIME):
+        chosen = order[start : start + ROWS_AT_A_TIME]
+        inputs = {key: value.to(device) for key, value in padded([items[i] for i in chosen], job.tokens.pad_id or 0).items()}
+        with torch.no_grad(), autocast(job.plan):
+            found, places = losses(model, inputs)
+        for place, index in enumerate(chosen):
+            own = found[places == place]
+            if len(own):
+                mean[index] = float(own.mean())
+        total, count = total + float(found.sum()), count + len(found)
+    return RowLosses(mean, total / count if count else float("nan"))
+
+
+def answers(
+    job: Job, model: nn.Module, prompts: list[list[int]], most_tokens: int, report: Report | None = None
+) -> list[str]:
+    """The likeliest answer to each prompt (token ids), token by token, at most `most_tokens` long.
+
+    What all prompts begin with (a system message) is computed once and shared.
+    """
+    model.eval()
+    device = next(model.parameters()).device
+    stops = job.tokens.stop_ids
+    shared = _common_length(prompts)
+    order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
+    pad = job.tokens.pad_id or 0
+    config = GenerationConfig(
+        max_new_tokens=most_tokens,
+        do_sample=False,
+        eos_token_id=sorted(stops) or None,
+        pad_token_id=pad,
+        bos_token_id=job.tokens.bos_id,
+    )
+    given = [""] * len(prompts)
+    with torch.no_grad(), autocast(job.plan):
+        start = _prefilled(model, prompts[0][:shared]) if shared else None
+        for done in range(0, len(order), ANSWERS_AT_A_TIME):
+            chosen = order[done : done + ANSWERS_AT_A_TIME]
+            ids, mask = _with_gap([prompts[index] for index in chosen], shared, pad)
+            further = {}
+            if start is not None:
+                further["past_key_values"] = copy.deepcopy(start)
+                further["past_key_values"].batch_repeat_interleave(len(chosen))
+            out = model.generate(
+                input_ids=ids.to(device), attention_mask=mask.to(device), generation_config=config, **further
+            )
+            for place, index in enumerate(chosen):
+                new = out[place, ids.shape[1] :].tolist()
+                given[index] = job.tokens.decode(_until_stop(new, stops)).strip()
+            if report:
+                report(min(done + len(chosen), len(order)), len(order))
+    return given
+
+
+def causal(model: nn.Module) -> nn.Module:
+    """The causal language model inside a tuner's wrapping."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def _direct_logits(model: nn.Module, inputs: dict[str, torch.Tensor], learned: torch.Tensor) -> torch.Tensor:
+    inner = causal(model)
+    body = getattr(inner, inner.base_model_prefix)
+    positions = {key: inputs[key] for key in ("position_ids",) if key in inputs}
+    hidden = body(input_ids=inputs["input_ids"], use_cache=False, **positions).last_hidden_state
+    return inner.get_output_embeddings()(hidden[:, :-1][learned])
+
+
+def _full_logits(model: nn.Module, inputs: dict[str, torch.Tensor], learned: torch.Tensor) -> torch.Tensor:
+    given = {key: value for key, value in inputs.items() if key in ("input_ids", "position_ids")}
+    return model(**given, use_cache=False).logits[:, :-1][learned]
+
+
+def _head_is_plain(model: nn.Module, inputs: dict[str, torch.Tensor]) -> bool:
+    inner = causal(model)
+    if not hasattr(inner, inner.base_model_prefix) or inner.get_output_embeddings() is None:
+        return False
+    few = {key: value[:1, :64] for key, value in inputs.items()}
+    every = torch.ones_like(few["input_ids"][:, 1:], dtype=torch.bool)
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            full, direct = _full_logits(model, few, every).float(), _direct_logits(model, few, every).float()
+    finally:
+        model.train(training)
+    return full.shape == direct.shape and bool((full - direct).abs().max() <= 1e-3 * full.abs().max().clamp(min=1))
+
+
+def _common_length(prompts: list[list[int]]) -> int:
+    """How many tokens all prompts begin with; 0 where sharing them isn't worth it. Each prompt keeps one of its own."""
+    first, last = min(prompts), max(prompts)
+    most = min(len(first), len(last), *map(len, prompts)) - 1
+    same = next((place for place in range(most) if first[place] != last[place]), most)
+    return same if len(prompts) > 1 and same >= LEAST_SHARED else 0
+
+
+def _prefilled(model: nn.Module, prefix: list[int]) -> DynamicCache:
+    cache = DynamicCache(config=causal(model).config)
+    ids = torch.tensor([prefix], device=next(model.parameters()).device)
+    model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+    return cache
+
+
+def _with_gap(prompts: list[list[int]], shared: int, pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids and mask, (rows, tokens): the shared beginning, then padding, then each row's own end."""
+    longest = max(map(len, prompts))
+    ids = torch.full((len(prompts), longest), pad)
+    mask = torch.ones((len(prompts), longest), dtype=torch.long)
+    for place, prompt in enumerate(prompts):
+        gap = longest - len(prompt)
+        ids[place, :shared] = torch.tensor(prompt[:shared], dtype=torch.long)
+        ids[place, shared + gap :] = torch.tensor(prompt[shared:])
+        mask[place, shared : shared + gap] = 0
+    return ids, mask
+
+
+def _until_stop(ids: list[int], stops: set[int]) -> list[int]:
+    return next((ids[:index] for index, token in enumerate(ids) if token in stops), ids)

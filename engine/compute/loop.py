@@ -1,0 +1,298 @@
+"""What all training loops share, mixed into the trainer that an objective chooses.
+
+Events, stop at the next step, checkpoints that are whole or absent, exact resume, best weights, early
+stopping. The loop itself is transformers' (or TRL's); nothing here walks over batches but the held-out loss.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.utils.data import Sampler
+from transformers import TrainerCallback, TrainerControl, TrainerState
+from transformers.trainer_callback import PrinterCallback
+
+from engine.compute import checkpoints
+from engine.compute.precision import autocast
+from engine.compute.report import Reporter, peak_memory
+from engine.errors import UserError
+from engine.events import Progress
+from engine.job import CHUNK_OF_BATCHES, Job
+
+WEIGHTS_FILE = "trainable.safetensors"
+
+
+class Loop:
+    """Mixin that goes before a transformers Trainer: `class Mixed(Loop, SFTTrainer)`."""
+
+    # The loss is divided by the learned positions of the whole update, whatever the micro-batch.
+    loss_is_scaled_for_ga = True
+
+    def __init__(self, *, job: Job, reporter: Reporter, **arguments: Any) -> None:
+        self.job = job
+        self.reporter = reporter
+        self.losses = job.objective.losses(job)
+        self.tokens_seen = 0
+        self.seconds_before = 0.0
+        self.done = False
+        """Whether training has ended by itself: at the last step or early, not by a wish to stop."""
+        self.began = time.monotonic()
+        self.saved_at = time.monotonic()
+        super().__init__(data_collator=self._collate, **arguments)
+        self.model_accepts_loss_kwargs = True
+        self.remove_callback(PrinterCallback)  # type: ignore[attr-defined]
+        self.add_callback(_Watch(self))  # type: ignore[attr-defined]
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.job.folder / "checkpoints"
+
+    @property
+    def seconds(self) -> float:
+        return self.seconds_before + time.monotonic() - self.began
+
+    # Batches
+
+    def _collate(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        return {**self.job.objective.batch(self.job, rows), "tokens": sum(len(row["input_ids"]) for row in rows)}
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
+        data = train_dataset if train_dataset is not None else self.train_dataset
+        lengths = [len(ids) for ids in data["input_ids"]]
+        self.sampler = ByLength(lengths, self.job.training.batch_size, self.job.training.seed)
+        return self.sampler
+
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> torch.Tensor | None:
+        if not batch_samples:
+            return None
+        return sum(batch["labels"].ne(-100).sum() for batch in batch_samples).to(device)  # type: ignore[union-attr]
+
+    # Loss
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> torch.Tensor:
+        self.tokens_seen += inputs.pop("tokens", 0)
+        with autocast(self.job.plan):
+            losses, _ = self.losses(model, inputs)
+        return losses.sum() / (num_items_in_batch if num_items_in_batch is not None else len(losses)).clamp(min=1)
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        return 0  # walks over all parameters at each step, for a figure that nobody reads
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        if self.optimizer is None:
+            self.optimizer = torch.optim.AdamW(_groups(self.job, self.model), fused=_fused(self.model))
+        return self.optimizer
+
+    def evaluate(self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval") -> dict[str, float]:
+        """Held-out loss in nats per learned position; `eval_seconds` is what it took."""
+        began = time.monotonic()
+        self.model.eval()
+        total, count = 0.0, 0
+        for inputs in self.get_eval_dataloader(eval_dataset):  # type: ignore[attr-defined]
+            inputs = self._prepare_inputs(inputs)  # type: ignore[attr-defined]
+            inputs.pop("tokens", 0)
+            with torch.no_grad(), autocast(self.job.plan):
+                losses, _ = self.losses(self.model, inputs)
+            total, count = total + float(losses.sum()), count + len(losses)
+        self.model.train()
+        metrics = {f"{metric_key_prefix}_loss": total / max(count, 1)}
+        self.log(dict(metrics))
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)  # type: ignore[attr-defined]
+        self.reporter.evaluation(self.state.global_step, {"loss": metrics["eval_loss"], "seconds": time.monotonic() - began})
+        return metrics
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        super().log(logs, start_time)  # type: ignore[misc]
+        if "eval_loss" not in logs and self.state.log_history:
+            # Step losses are in events.jsonl; kept here too they would swell every checkpoint.
+            self.state.log_history.pop()
+
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any = None) -> bool:
+        loss = metrics["eval_loss"]
+        best = self.state.best_metric is None or loss < self.state.best_metric
+        if best:
+            self.state.best_metric = loss
+            self.state.best_global_step = self.state.global_step
+            self.control.should_save = True
+        patience = self.job.evaluation.early_stopping
+        since = sum(1 for entry in self.state.log_history if entry["step"] > self.state.best_global_step)
+        if patience is not None and since >= patience and not self.control.should_training_stop:
+            self.reporter.notice(
+                f"Stopped early at step {self.state.global_step}: {since} checks in a row brought no held-out loss below "
+                f"{self.state.best_metric:.4f} (step {self.state.best_global_step})."
+            )
+            self.control.should_training_stop = self.control.should_save = self.done = True
+        return best
+
+    # Checkpoints
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any = None) -> None:
+        step = self.state.global_step
+        folder = self.checkpoints / f"step-{step}"
+        folder.mkdir(parents=True, exist_ok=True)
+        # A resumed run may meet its own unfinished folder: without its manifest it is not a checkpoint while it is rewritten.
+        (folder / checkpoints.MANIFEST).unlink(missing_ok=True)
+        save_file(trainable_state(self.model), folder / WEIGHTS_FILE)
+        self._save_optimizer_and_scheduler(str(folder))  # type: ignore[attr-defined]
+        self._save_scaler(str(folder))  # type: ignore[attr-defined]
+        self._save_rng_state(str(folder))  # type: ignore[attr-defined]
+        self.state.save_to_json(str(folder / "trainer_state.json"))
+        best = self.state.best_global_step == step
+        self.done = self.done or step >= self.state.max_steps
+        checkpoints.commit(folder, {"step": step, "seconds": self.seconds, "done": self.done})
+        best_folder = f"step-{self.state.best_global_step}" if self.state.best_global_step else None
+        checkpoints.rotate(self.checkpoints, self.keep, best_folder)
+        size = sum(file.stat().st_size for file in folder.iterdir())
+        self.reporter.checkpoint(step, str(folder.relative_to(self.job.folder)), size, best)
+        self.saved_at = time.monotonic()
+
+    keep = 2
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        load_trainable(self.model, Path(resume_from_checkpoint) / WEIGHTS_FILE)
+
+
+class ByLength(Sampler[int]):
+    """Rows in batches of like length, in an order that depends on seed and epoch alone."""
+
+    def __init__(self, lengths: list[int], batch: int, seed: int) -> None:
+        self.lengths = lengths
+        self.batch = batch
+        self.seed = seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        order = torch.randperm(len(self.lengths), generator=generator).tolist()
+        chunk = self.batch * CHUNK_OF_BATCHES
+        for start in range(0, len(order), chunk):
+            order[start : start + chunk] = sorted(order[start : start + chunk], key=lambda row: -self.lengths[row])
+        whole = [order[start : start + self.batch] for start in range(0, len(order), self.batch)]
+        # A last batch that is not full stays last: the trainer counts on full ones before it.
+        tail = [whole.pop()] if len(whole[-1]) < self.batch else []
+        mixed = torch.randperm(len(whole), generator=generator).tolist()
+        return iter([row for index in mixed for row in whole[index]] + [row for batch in tail for row in batch])
+
+
+class _Watch(TrainerCallback):
+    """What happens between steps."""
+
+    def __init__(self, loop: Any) -> None:
+        self.loop = loop
+
+    def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.loop.began = self.loop.saved_at = self.step_began = time.monotonic()
+        self.first_step = state.global_step
+
+    def on_epoch_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        updates = math.ceil(len(self.loop.sampler) / self.loop.job.training.batch_size)
+        self.loop.sampler.epoch = state.global_step // updates
+
+    def on_step_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        # Dropout depends on seed and step alone: equal after a resume, and in the standalone script.
+        torch.manual_seed(step_seed(self.loop.job.training.seed, state.global_step))
+
+    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        now = time.monotonic()
+        step_seconds, self.step_began = now - self.step_began, now
+        last = state.global_step >= state.max_steps
+        due = now - self.loop.saved_at + step_seconds >= self.loop.job.training.save_minutes * 60
+        if self.loop.reporter.stop_wanted() and not last:
+            control.should_training_stop = control.should_save = True
+        if last and self.loop.eval_dataset is not None:
+            control.should_evaluate = True
+        if last or due:
+            control.should_save = True
+
+    def on_log(self, args: Any, state: TrainerState, control: TrainerControl, logs: dict[str, Any] | None = None, **_: Any) -> None:
+        if not logs or "loss" not in logs:
+            return
+        loss, norm = float(logs["loss"]), logs.get("grad_norm")
+        if not math.isfinite(loss) or (norm is not None and not math.isfinite(norm) and self.loop.job.plan.compute != "float16"):
+            raise UserError(
+                f"The loss stopped being a number at step {state.global_step}; the last good checkpoint is kept.",
+                f"Lower the learning rate (it is {self.loop.job.plan.learning_rate:g}), or look for odd rows in the data.",
+            )
+        took = self.loop.seconds - self.loop.seconds_before
+        self.loop.reporter.step(
+            Progress(
+                step=state.global_step,
+                total_steps=state.max_steps,
+                epoch=round(state.epoch or 0.0, 4),
+                loss=loss,
+                learning_rate=logs.get("learning_rate"),
+                grad_norm=norm,
+                tokens_per_second=round(self.loop.tokens_seen / took, 1) if took > 0 else None,
+                memory_bytes=peak_memory(),
+                seconds=round(self.loop.seconds, 2),
+            )
+        )
+
+    def on_evaluate(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        job: Job = self.loop.job
+        held_out = job.examples.get("validation") or []
+        if held_out:
+            example = held_out[(state.global_step // max(1, job.plan.evaluate_every)) % len(held_out)]
+            answer = job.objective.sample(job, self.loop.model, example)
+            self.loop.model.train()
+            if answer is not None:
+                prompt = next((str(m["content"]) for m in reversed(example.prompt) if m["role"] == "user"), "")
+                self.loop.reporter.sample(state.global_step, prompt, answer, example.answer)
+
+
+def step_seed(seed: int, step: int) -> int:
+    return (seed * 1_000_003 + step) % 2**63
+
+
+def trainable_state(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Trainable parameters by name, each once."""
+    return {name: p.detach().contiguous() for name, p in model.named_parameters() if p.requires_grad}
+
+
+def load_trainable(model: nn.Module, file: Path) -> None:
+    """Put saved weights back in place. Raises UserError where they don't belong to this model."""
+    saved = load_file(file)
+    wanted = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if saved.keys() != wanted.keys():
+        differing = sorted(saved.keys() ^ wanted.keys())
+        raise UserError(
+            f"The checkpoint {file.parent.name} holds other weights than this run trains ({differing[0]}, {len(differing)} in all).",
+            "Start a new run: the settings of this one were changed.",
+        )
+    with torch.no_grad():
+        for name, parameter in wanted.items():
+            parameter.copy_(saved[name])
+
+
+def _groups(job: Job, model: nn.Module) -> list[dict[str, Any]]:
+    """Optimizer groups: the tuner's and the head's rate; no decay on vectors (norms, biases)."""
+    heads = {id(p) for p in job.objective.head(model).values()}
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            groups.setdefault((id(parameter) in heads, parameter.ndim >= 2), []).append(parameter)
+    plan = job.plan
+    return [
+        {
+            "params": parameters,
+            "lr": plan.head_rate if head and plan.head_rate else plan.learning_rate,
+            "weight_decay": job.training.weight_decay if decays else 0.0,
+        }
+        for (head, decays), parameters in groups.items()
+    ]
+
+
+def _fused(model: nn.Module) -> bool:
+    return next(model.parameters()).device.type in ("cpu", "cuda")

@@ -1,0 +1,83 @@
+"""Loads base models, in the width that the plan chose. Safetensors only, no code from the model's folder."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import nn
+from transformers import AutoModel, AutoModelForCausalLM
+
+from engine.compute.precision import dtype
+from engine.errors import MachineError, ModelError
+from engine.job import Job
+
+
+def load_backbone(job: Job, kind: Literal["causal", "features"]) -> nn.Module:
+    """The base model of a run on the plan's device: with its language head ("causal") or without ("features").
+
+    Raises ModelError where the folder can't be loaded, MachineError where a needed library is missing.
+    """
+    loader = AutoModelForCausalLM if kind == "causal" else AutoModel
+    arguments: dict[str, Any] = {"attn_implementation": "sdpa"}
+    if job.plan.weights in ("8bit", "4bit"):
+        arguments |= {"quantization_config": _quantization(job), "device_map": {"": job.plan.device}}
+        arguments["dtype"] = dtype(job.plan.compute)
+    else:
+        arguments["dtype"] = dtype(job.plan.weights)
+    try:
+        model = loader.from_pretrained(
+            job.model_folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, **arguments
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"{job.facts.id} can't be loaded: {str(error).splitlines()[0]}", "Choose another model, or its safetensors version."
+        ) from error
+    if job.plan.weights not in ("8bit", "4bit"):
+        model.to(job.plan.device)
+    return model.requires_grad_(False).eval()
+
+
+def apply_tuner(job: Job, model: nn.Module) -> nn.Module:
+    """The model with only the tuner's and the objective's parameters trainable, these in float32."""
+    model.requires_grad_(False)
+    backbone = job.tuner.apply(job.objective.backbone(model), job.tuner_settings, job.training.seed)
+    model = job.objective.set_backbone(model, backbone)
+    for parameter in job.objective.head(model).values():
+        parameter.requires_grad_(True)
+    for parameter in model.parameters():
+        if parameter.requires_grad and parameter.dtype != torch.float32:
+            parameter.data = parameter.data.float()
+    return model
+
+
+def parameter_counts(model: nn.Module) -> tuple[int, int]:
+    """Trainable and all parameters; a quantised weight counts with the values that it stands for."""
+    trainable = total = 0
+    for parameter in model.parameters():
+        count = parameter.numel()
+        state = getattr(parameter, "quant_state", None)
+        if state is not None:
+            count = int(torch.Size(state.shape).numel())
+        total += count
+        trainable += count if parameter.requires_grad else 0
+    return trainable, total
+
+
+def _quantization(job: Job) -> Any:
+    try:
+        import bitsandbytes  # noqa: F401 - transformers needs it, and says so less plainly
+        from transformers import BitsAndBytesConfig
+    except ImportError:
+        raise MachineError(
+            f"{job.plan.weights} base weights need the package bitsandbytes, which is not installed.",
+            "Install bitsandbytes, or load the model in 16bit.",
+        ) from None
+    if job.plan.weights == "8bit":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype(job.plan.compute),
+    )

@@ -1,0 +1,75 @@
+"""The child that renders templates, colours learned tokens and counts them. Starts without torch, works within limits.
+
+Run by `engine.preview` as `python -m engine.compute.preview`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from engine import objectives
+from engine.children import Record, serve
+from engine.data.example import Example
+from engine.errors import UserError
+from engine.job import Objective
+from engine.settings import Section, parse
+from engine.tokens import Encoded, Tokens
+
+
+class Preview:
+    """Answers requests; keeps the tokenizer that was used last."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[str, str, Tokens] | None = None
+
+    def handle(self, request: Record, send: Callable[[Any], None], cancelled: Callable[[], bool]) -> None:
+        tokens = self._tokens(request["folder"], request["fingerprint"])
+        if request["ask"] == "note":
+            send(tokens.template_note)
+            return
+        objective = objectives.get(request["objective"])
+        settings = parse(objective.Settings, request["settings"], "objective")
+        answer = shown if request["ask"] == "rows" else counted
+        send([answer(encode, tokens) for encode in self._encodings(request, objective, settings, tokens)])
+
+    def _tokens(self, folder: str, fingerprint: str) -> Tokens:
+        if self._kept is None or self._kept[:2] != (folder, fingerprint):
+            self._kept = (folder, fingerprint, Tokens.load(Path(folder)))
+        return self._kept[2]
+
+    def _encodings(
+        self, request: Record, objective: Objective, settings: Section, tokens: Tokens
+    ) -> list[Encoded | UserError]:
+        """Each example encoded as the worker will, or why it can't be."""
+        found: list[Encoded | UserError] = []
+        for values in request["examples"]:
+            try:
+                found.append(objective.encode(Example(**values), tokens, settings, request["max_tokens"]))
+            except UserError as error:
+                found.append(error)
+        return found
+
+
+def shown(encoded: Encoded | UserError, tokens: Tokens) -> Record:
+    """A row as a person looks at it."""
+    if isinstance(encoded, UserError):
+        return {"problem": str(encoded)}
+    return {
+        "pieces": tokens.pieces(encoded),
+        "tokens": len(encoded.ids),
+        "full_length": encoded.full_length,
+        "learned": sum(encoded.learned),
+    }
+
+
+def counted(encoded: Encoded | UserError, tokens: Tokens) -> list[int] | str:
+    """Tokens after the cut, tokens before it, learned tokens; or the problem."""
+    if isinstance(encoded, UserError):
+        return str(encoded)
+    return [len(encoded.ids), encoded.full_length, sum(encoded.learned)]
+
+
+if __name__ == "__main__":
+    serve(Preview().handle)

@@ -1,0 +1,82 @@
+"""Tells what a run does: turns the trainer's figures into events, and notices a wish to stop."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from engine.events import Checkpoint, Evaluation, Event, Notice, Progress, Sample, Writer
+
+SECONDS_BETWEEN_PROGRESS = 0.5
+"""More often tells a person nothing more, and a long run's events stay small."""
+
+
+class Stopped(Exception):
+    """The person asked to stop, and nothing is left to be saved."""
+
+
+class Reporter:
+    """Writes the events of one run."""
+
+    def __init__(self, folder: Path, writer: Writer) -> None:
+        self._stop_file = folder / "stop"
+        self._writer = writer
+        self._last_progress = 0.0
+        self.losses: list[float] = []
+        """Training loss of each step of this attempt."""
+
+    def write(self, event: Event) -> None:
+        self._writer.write(event)
+
+    def notice(self, text: str, level: str = "info") -> None:
+        print(text, flush=True)
+        self.write(Notice(text, level))
+
+    def stop_wanted(self) -> bool:
+        return self._stop_file.exists()
+
+    def phase(self, name: str, done: int, total: int) -> None:
+        """Progress of work beside training. Raises Stopped where the person asked to stop."""
+        if self.stop_wanted():
+            raise Stopped
+        if done in (0, total) or self._due():
+            self.write(Progress(done, total, phase=name, memory_bytes=peak_memory()))
+
+    def step(self, progress: Progress) -> None:
+        if progress.loss is not None:
+            self.losses.append(progress.loss)
+        if self._due() or progress.step in (1, progress.total_steps):
+            self.write(progress)
+
+    def evaluation(self, step: int, metrics: dict[str, float]) -> None:
+        self.write(Evaluation(step, metrics))
+
+    def sample(self, step: int, prompt: str, answer: str, expected: str) -> None:
+        self.write(Sample(step, prompt, answer, expected))
+
+    def checkpoint(self, step: int, path: str, size: int, best: bool) -> None:
+        self.write(Checkpoint(step, path, size, best))
+
+    def _due(self) -> bool:
+        now = time.monotonic()
+        if now - self._last_progress < SECONDS_BETWEEN_PROGRESS:
+            return False
+        self._last_progress = now
+        return True
+
+
+def peak_memory() -> int:
+    """Most memory this process has held so far, in bytes: on the GPU where one is in use, else of the process."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        return torch.cuda.max_memory_allocated()
+    if sys.platform == "win32":
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,87 @@
+"""What a finished run leaves: `model/` with weights, tokenizer, template and spec; and how it is opened again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Literal
+
+from torch import nn
+
+from engine.errors import RunError
+from engine.job import Job, ScoredRow, Scores
+from engine.jobs import open_job
+from engine.script import script
+
+MODEL = "model"
+Weights = Literal["float32", "bfloat16", "float16", "8bit", "4bit"]
+
+
+def save_result(job: Job, model: nn.Module) -> Path:
+    """Write the result folder whole: it takes its name only when everything is in it."""
+    folder, partial = job.folder / MODEL, job.folder / ".model"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    job.tuner.save(job.objective.backbone(model), partial)
+    job.objective.save(job, model, partial)
+    job.tokens.save(partial)
+    shutil.copyfile(job.folder / "spec.yaml", partial / "spec.yaml")
+    (partial / "train.py").write_text(script(job), encoding="utf-8")
+    _name_base(partial, job)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.replace(folder)
+    return folder
+
+
+def open_result(run_folder: Path, base: bool = False, weights: Weights | None = None) -> tuple[Job, nn.Module]:
+    """The job and the model of a finished run, ready to answer; `base` gives the model before training.
+
+    `weights` loads the base in another format than the run's plan says.
+
+    Raises RunError where the run has no result yet.
+    """
+    folder = run_folder / MODEL
+    if not base and not folder.is_dir():
+        raise RunError(f"Run {run_folder.name} has no result yet.", "Wait until it has finished, or resume it.")
+    job = open_job(run_folder, lambda text: None, to_train=False)
+    if weights is not None:
+        job = replace(job, plan=replace(job.plan, weights=weights))
+    model = job.objective.load(job)
+    if not base:
+        backbone = job.tuner.restore(job.objective.backbone(model), folder)
+        model = job.objective.set_backbone(model, backbone)
+        job.objective.restore(model, folder)
+    return job, model.eval()
+
+
+def save_scores(job: Job, name: str, scores: Scores) -> None:
+    """Keep a scoring with its rows in `scores/NAME.json`."""
+    folder = job.folder / "scores"
+    folder.mkdir(exist_ok=True)
+    partial = folder / f".{name}.json"
+    partial.write_text(json.dumps(asdict(scores), ensure_ascii=False), encoding="utf-8")
+    partial.replace(folder / f"{name}.json")
+
+
+def load_scores(run_folder: Path, name: str) -> Scores | None:
+    """A scoring that was kept, or None."""
+    try:
+        record = json.loads((run_folder / "scores" / f"{name}.json").read_text(encoding="utf-8"))
+        return Scores(record["main"], record["metrics"], [ScoredRow(**row) for row in record["rows"]])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def folder_bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def _name_base(folder: Path, job: Job) -> None:
+    """Adapters name the model they stand on: its public name, not a folder of this machine."""
+    file = folder / "adapter_config.json"
+    if file.exists():
+        config = json.loads(file.read_text(encoding="utf-8"))
+        config["base_model_name_or_path"] = job.facts.id
+        file.write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")

@@ -1,0 +1,223 @@
+"""One run from its first score to its last: score, train, keep the best, score again, save."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch import nn
+from transformers import set_seed
+
+from engine.compute import checkpoints
+from engine.compute.loop import WEIGHTS_FILE, Loop, load_trainable
+from engine.compute.model import apply_tuner, parameter_counts
+from engine.compute.report import Reporter, Stopped, peak_memory
+from engine.compute.result import folder_bytes, load_scores, save_result, save_scores
+from engine.events import Finished
+from engine.job import Job, Scores
+from engine.jobs import held_out, truncation
+
+
+def run(job: Job, reporter: Reporter, keep_checkpoints: int) -> bool:
+    """Do the whole job, going on from its newest whole checkpoint. True when it finished, False when it was stopped."""
+    torch.set_num_threads(job.plan.threads)
+    _announce(job, reporter)
+    try:
+        before = _scores_before(job, reporter)
+        model = _fresh(job, reporter)
+        trainer = build(job, model, reporter, keep_checkpoints)
+        if not _trained(trainer, reporter):
+            raise Stopped
+        _take_best(trainer, reporter)
+        folder = save_result(job, model)
+        after = _scored(job, model, "after", reporter)
+    except Stopped:
+        reporter.notice("Stopped as you asked. Resume goes on from the last checkpoint.")
+        return False
+    trainable, total = parameter_counts(model)
+    split, rows = held_out(job)
+    reporter.write(
+        Finished(
+            metrics={
+                "main": job.objective.main_metric,
+                "rows": len(rows),
+                "split": split,
+                "before": before.pop("before", None),
+                "baselines": before,
+                "after": after.metrics if after else None,
+            },
+            trainable_parameters=trainable,
+            total_parameters=total,
+            seconds=round(trainer.seconds, 2),
+            peak_memory_bytes=peak_memory(),
+            artifact_bytes=folder_bytes(folder),
+        )
+    )
+    return True
+
+
+def build(job: Job, model: nn.Module, reporter: Reporter, keep_checkpoints: int = 2) -> Any:
+    """The trainer of this job: the objective's, with the loop mixed in and the plan's figures."""
+    base, arguments_class, further = job.objective.trainer()
+    mixed = type(f"Tunesmith{base.__name__}", (Loop, base), {"keep": keep_checkpoints})
+    arguments = arguments_class(**_arguments(job), **_checkpointing_off(arguments_class), **further)
+    data = {
+        split: Dataset.from_list(
+            [job.objective.row(job, e, c) for e, c in zip(job.examples[split], job.encoded[split], strict=True)]
+        )
+        for split in ("train", "validation")
+        if job.examples[split]
+    }
+    given: dict[str, Any] = {"train_dataset": data["train"], "eval_dataset": data.get("validation")}
+    if "messages" in job.objective.wants:
+        from transformers import AutoTokenizer
+
+        given["processing_class"] = AutoTokenizer.from_pretrained(job.model_folder, local_files_only=True)
+    return mixed(job=job, reporter=reporter, model=model, args=arguments, **given)
+
+
+def _arguments(job: Job) -> dict[str, Any]:
+    training, plan = job.training, job.plan
+    checks = bool(job.examples["validation"])
+    return {
+        "output_dir": str(job.folder / "checkpoints"),
+        "per_device_train_batch_size": plan.micro_batch,
+        "per_device_eval_batch_size": plan.micro_batch,
+        "gradient_accumulation_steps": plan.accumulation,
+        "max_steps": plan.total_steps,
+        "learning_rate": plan.learning_rate,
+        "lr_scheduler_type": training.schedule,
+        "warmup_steps": plan.warmup_steps,
+        "weight_decay": training.weight_decay,
+        "max_grad_norm": training.clip_norm,
+        "seed": training.seed,
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "save_strategy": "no",
+        "eval_strategy": "steps" if checks else "no",
+        "eval_steps": plan.evaluate_every if checks else None,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "remove_unused_columns": False,
+        "use_cpu": plan.device == "cpu",
+        "bf16": False,  # autocast is the loop's: parts of the model are called past its forward
+        "fp16": plan.compute == "float16",
+        "dataloader_pin_memory": plan.device == "cuda",
+    }
+
+
+def _checkpointing_off(arguments_class: type) -> dict[str, Any]:
+    """Arguments that keep the trainer's hands off gradient checkpointing, which `_fresh` decides.
+
+    TRL switches it on by default; transformers renamed it in 5.19 and warns of the old name.
+    """
+    if "activation_checkpointing" in arguments_class.__dataclass_fields__:
+        return {"activation_checkpointing": False, "gradient_checkpointing": None}
+    return {"gradient_checkpointing": False}
+
+
+def _fresh(job: Job, reporter: Reporter) -> nn.Module:
+    reporter.phase("load", 0, 1)
+    set_seed(job.training.seed)
+    model = apply_tuner(job, job.objective.load(job))
+    if job.plan.checkpointing:
+        backbone = job.objective.backbone(model)
+        for name in ("activation_checkpointing_enable", "gradient_checkpointing_enable"):
+            switch = getattr(backbone, name, None)
+            if switch is not None:
+                switch({"use_reentrant": False})
+                break
+        if hasattr(backbone, "enable_input_require_grads"):
+            backbone.enable_input_require_grads()
+    set_seed(job.training.seed)
+    reporter.phase("load", 1, 1)
+    return model
+
+
+def _trained(trainer: Any, reporter: Reporter) -> bool:
+    """Train to the end or to a stop; True at the end."""
+    newest, skipped = checkpoints.newest_whole(trainer.checkpoints)
+    for reason in skipped:
+        reporter.notice(f"A damaged checkpoint was passed over: {reason}", "warning")
+    total = trainer.args.max_steps
+    if newest is not None:
+        facts = checkpoints.facts(newest)
+        trainer.seconds_before = float(facts.get("seconds", 0.0))
+        reporter.notice(f"Going on from the checkpoint of step {facts['step']} of {total}.")
+        if facts.get("done"):
+            _restore_state(trainer, newest)
+            return True
+    with _casts_off(trainer):
+        trainer.train(resume_from_checkpoint=str(newest) if newest else None)
+    return bool(trainer.done)
+
+
+def _restore_state(trainer: Any, checkpoint: Path) -> None:
+    from transformers import TrainerState
+
+    load_trainable(trainer.model, checkpoint / WEIGHTS_FILE)
+    trainer.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+
+
+def _take_best(trainer: Any, reporter: Reporter) -> None:
+    """Put the weights with the lowest held-out loss in place."""
+    best = trainer.state.best_global_step
+    if best and best != trainer.state.global_step:
+        load_trainable(trainer.model, trainer.checkpoints / f"step-{best}" / WEIGHTS_FILE)
+        reporter.notice(
+            f"The result is step {best}, where held-out loss was lowest ({trainer.state.best_metric:.4f}), "
+            f"not the last step ({trainer.state.global_step})."
+        )
+
+
+def _scores_before(job: Job, reporter: Reporter) -> dict[str, dict[str, float]]:
+    """Metrics of the untouched model under "before", and of the other baselines by name."""
+    if not job.evaluation.before or not held_out(job)[1]:
+        return {}
+    names = [path.stem for path in (job.folder / "scores").glob("before*.json")]
+    if "before" not in names:
+        reporter.phase("load", 0, 1)
+        model = job.objective.load(job)
+        _, rows = held_out(job)
+        baselines = job.objective.baselines(job, model, rows, _phase(reporter, "score baseline"))
+        for name, scores in baselines.items():
+            save_scores(job, f"before, {name}", scores)
+        _scored(job, model, "before", reporter)  # last: its file says that all are there
+        names = ["before", *(f"before, {name}" for name in baselines)]
+    found = {name: load_scores(job.folder, name) for name in names}
+    return {name.removeprefix("before, "): scores.metrics for name, scores in found.items() if scores}
+
+
+def _scored(job: Job, model: nn.Module, name: str, reporter: Reporter) -> Scores | None:
+    _, rows = held_out(job)
+    if not rows:
+        return None
+    scores = job.objective.score(job, model, rows, _phase(reporter, f"score {name}"))
+    save_scores(job, name, scores)
+    return scores
+
+
+def _phase(reporter: Reporter, name: str) -> Callable[[int, int], None]:
+    return lambda done, total: reporter.phase(name, done, total)
+
+
+def _announce(job: Job, reporter: Reporter) -> None:
+    for sentence in (truncation(job), *job.plan.reasons):
+        if sentence:
+            reporter.notice(sentence)
+    _, rows = held_out(job)
+    all_rows = len(job.examples["test"]) or len(job.examples["validation"])
+    if len(rows) < all_rows:
+        reporter.notice(f"{len(rows)} of {all_rows} held-out rows are scored (evaluation.max_rows).")
+    if not rows:
+        reporter.notice("No rows are held out, so nothing will be scored.", "warning")
+
+
+def _casts_off(trainer: Any) -> Any:
+    """PEFT casts activations to the adapters' float32 and back at every layer; under autocast that only costs time."""
+    from peft.helpers import disable_input_dtype_casting
+
+    return disable_input_dtype_casting(trainer.model, active=trainer.job.plan.compute != "float32")

@@ -1,0 +1,107 @@
+"""Unpacking .gz and .zip with limits, so that a small file can't fill the memory."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zipfile
+import zlib
+from pathlib import PurePosixPath
+
+from engine.data.rows import check_bytes, listed
+from engine.errors import DataError
+
+_MAX_RATIO = 200
+_RATIO_FROM_BYTES = 32 * 1024**2
+"""Small files may be packed tighter: a few repeated lines are no attack."""
+_MAX_FILES = 1000
+_CHUNK = 1024**2
+
+
+def unzip(data: bytes, name: str) -> list[tuple[str, bytes]]:
+    """The files of a zip in the order of their names. Hidden files and folders of the system are passed over.
+
+    Raises DataError for damaged, encrypted, oversized or nested archives.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            members = [member for member in archive.infolist() if not member.is_dir() and _visible(member.filename)]
+            if len(members) > _MAX_FILES:
+                raise DataError(f"{name} holds {len(members):,} files.", f"Pack at most {_MAX_FILES:,} data files.")
+            _check(sum(member.file_size for member in members), len(data), name)
+            found = []
+            for member in sorted(members, key=lambda member: member.filename):
+                if member.flag_bits & 0x1:
+                    raise DataError(f"{name} is protected with a password.", "Pack it again without one.")
+                with archive.open(member) as file:
+                    # One byte more than declared: a header may lie.
+                    content = file.read(member.file_size + 1)
+                if len(content) > member.file_size:
+                    raise DataError(f"{name}: {member.filename} is larger than the archive says.", "Pack it again.")
+                found.append((member.filename, content))
+            return found
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as error:
+        raise DataError(f"{name} is a damaged zip file: {error}.", "Pack or get it again.") from None
+
+
+def gunzip(data: bytes, name: str) -> bytes:
+    """The content of a .gz file, within the limits."""
+    out = bytearray()
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+            while chunk := file.read(_CHUNK):
+                out += chunk
+                _check(len(out), len(data), name)
+    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise DataError(f"{name} is a damaged gzip file: {error}.", "Pack or get it again.") from None
+    return bytes(out)
+
+
+def check_workbook(data: bytes, name: str) -> None:
+    """The same limits for a file that is a zip inside, such as .xlsx. Damage is left to its own reader."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            _check(sum(member.file_size for member in archive.infolist()), len(data), name)
+    except zipfile.BadZipFile:
+        return
+
+
+def members(data: bytes) -> list[str]:
+    """The names in a zip; none if it can't be read."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return archive.namelist()
+    except zipfile.BadZipFile:
+        return []
+
+
+def without_papers(names: list[str]) -> tuple[list[str], str]:
+    """Leaves out read-me and licence files where other files stand beside them, and says so."""
+    papers = [
+        name for name in names if _stem(name) in _PAPERS and PurePosixPath(name).suffix.lower() in ("", ".md", ".txt")
+    ]
+    kept = [name for name in names if name not in papers]
+    if not papers or not kept:
+        return names, ""
+    return kept, f"Not read: {listed(papers)}."
+
+
+_PAPERS = {"readme", "license", "licence", "copying", "notice", "source", "changelog", "citation"}
+
+
+def _stem(name: str) -> str:
+    return PurePosixPath(name).stem.lower()
+
+
+def _visible(name: str) -> bool:
+    parts = PurePosixPath(name).parts
+    return not any(part.startswith(".") or part == "__MACOSX" for part in parts)
+
+
+def _check(unpacked: int, packed: int, name: str) -> None:
+    check_bytes(unpacked, name)
+    if unpacked > _RATIO_FROM_BYTES and unpacked > _MAX_RATIO * packed:
+        raise DataError(
+            f"{name} unpacks to more than {_MAX_RATIO} times its size, as made-up archives do.",
+            "Give the unpacked file.",
+        )

@@ -1,0 +1,264 @@
+"""What a person should know of the rows before training on them: counted, with row numbers and plain advice."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from engine.data import content, personal
+from engine.data.example import Example
+from engine.data.rows import counted, listed
+from engine.tokens import Encoded
+
+MOST_ROWS = 100
+"""Row numbers that a finding lists; its count is of all."""
+FEW_ROWS = 5
+_MARK = re.compile(r"^#### ?\S", re.MULTILINE)
+LONG_CHARACTERS = 4000
+"""About 1,000 tokens of English: the default limit of a row."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """`count` is of rows, or of labels where the title says so. `rows` holds the first of them, from 1."""
+
+    name: str
+    title: str
+    count: int
+    rows: list[int]
+    help: str
+    level: Literal["info", "warning"] = "warning"
+    source: int = 0
+    """Index of the data entry that the row numbers belong to."""
+
+
+def audit(
+    examples: list[Example],
+    encode: Callable[[Example], Encoded] | None = None,
+    source: int = 0,
+    keys: list[str] | None = None,
+) -> list[Finding]:
+    """Findings with a count above 0.
+
+    encode: tokens of an example; with it lengths are counted in tokens, and truncated rows are found.
+    keys: the examples' prompt keys, if they are known.
+    """
+    prompts = keys if keys is not None else content.prompt_keys(examples)
+    answers = [content.answer(example) for example in examples]
+    labels = content.classes(examples) if any(answers) else None
+    found = [_duplicates(examples, prompts, answers)]
+    if labels is not None:
+        found += [_conflicts(examples, prompts, labels), _near_labels(examples, labels), *_counts(examples, labels)]
+    else:
+        found.append(_unmarked(examples, answers))
+    found.append(_leaks(examples, prompts))
+    found.append(_repeated_turns(examples))
+    found += _personal(examples)
+    found += _token_lengths(examples, encode) if encode else [_lengths(examples)]
+    return [
+        Finding(item.name, item.title, item.count, item.rows, item.help, item.level, source)
+        for item in found
+        if item.count
+    ]
+
+
+def label_counts(examples: list[Example]) -> dict[str, int]:
+    """Rows by label (or by answer, where answers are few), most first; empty where answers are free text."""
+    answers = content.classes(examples) or []
+    return dict(sorted(Counter(answers).items(), key=lambda item: (-item[1], item[0])))
+
+
+def _rows(examples: list[Example], indexes: Iterable[int]) -> list[int]:
+    numbers = dict.fromkeys(examples[index].row for index in indexes)
+    return list(numbers)[:MOST_ROWS]
+
+
+def _duplicates(examples: list[Example], prompts: list[str], answers: list[str]) -> Finding:
+    seen: set[tuple[str, str]] = set()
+    again = []
+    for index, pair in enumerate(zip(prompts, map(content.key, answers), strict=True)):
+        if pair in seen:
+            again.append(index)
+        seen.add(pair)
+    return Finding(
+        "duplicates",
+        "Rows that repeat an earlier one",
+        len(again),
+        _rows(examples, again),
+        "They weigh more in training than others. Delete them unless that is meant.",
+    )
+
+
+def _conflicts(examples: list[Example], prompts: list[str], answers: list[str]) -> Finding:
+    labels: dict[str, set[str]] = {}
+    for prompt, label in zip(prompts, content.label_keys(answers), strict=True):
+        labels.setdefault(prompt, set()).add(label)
+    torn = [index for index, prompt in enumerate(prompts) if len(labels[prompt]) > 1]
+    texts = len({prompts[index] for index in torn})
+    return Finding(
+        "conflicts",
+        f"Rows with equal text but different labels ({counted(texts, 'text', 'texts')})",
+        len(torn),
+        _rows(examples, torn),
+        "The model can't learn both. Decide for one label for each text.",
+    )
+
+
+def _near_labels(examples: list[Example], answers: list[str]) -> Finding:
+    spellings: dict[str, Counter[str]] = {}
+    keys = content.label_keys(answers)
+    for key, answer in zip(keys, answers, strict=True):
+        spellings.setdefault(key, Counter())[answer] += 1
+    # The most frequent spelling counts as meant; among equals the first by alphabet.
+    meant = {key: min(counts, key=lambda item: (-counts[item], item)) for key, counts in spellings.items()}
+    odd = [index for index, answer in enumerate(answers) if answer != meant[keys[index]]]
+    shown = [f"{answers[index]!r} for {meant[keys[index]]!r}" for index in odd]
+    examples_of = listed(list(dict.fromkeys(shown)), 3)
+    return Finding(
+        "near labels",
+        "Rows whose label differs from a more frequent one by case, spaces or hyphens only",
+        len(odd),
+        _rows(examples, odd),
+        f"They count as classes of their own ({examples_of}). Write them alike.",
+    )
+
+
+def _counts(examples: list[Example], answers: list[str]) -> list[Finding]:
+    counts = Counter(answers)
+    rare = sorted(repr(label) for label, count in counts.items() if count < FEW_ROWS)
+    rows = [index for index, answer in enumerate(answers) if counts[answer] < FEW_ROWS]
+    trained = {answer for example, answer in zip(examples, answers, strict=True) if example.split == "train"}
+    unseen = [index for index, answer in enumerate(answers) if answer not in trained]
+    most, least = max(counts.values()), min(counts.values())
+    found = [
+        Finding(
+            "rare labels",
+            f"Labels with fewer than {FEW_ROWS} rows",
+            len(rare),
+            _rows(examples, rows),
+            f"They are hardly learned: {listed(rare, 5)}. Add rows, or join them with others.",
+        ),
+        Finding(
+            "unseen labels",
+            "Held-out rows whose label has no row to learn from",
+            len(unseen),
+            _rows(examples, unseen),
+            "They can't be answered right. Add training rows with these labels.",
+        ),
+    ]
+    if most >= 10 * least and not rare:
+        common = min(counts, key=lambda label: (-counts[label], label))
+        help = (
+            f"The most frequent, {common!r}, has {most:,} rows, the rarest {least:,}. Compare F1, not accuracy alone."
+        )
+        found.append(Finding("uneven labels", "Labels of very different size", len(counts), [], help, "info"))
+    return found
+
+
+def _unmarked(examples: list[Example], answers: list[str]) -> Finding:
+    """Answers without the line that others end with ("#### 42"), so that a checker would find no result in them."""
+    marked = [_MARK.search(answer) is not None for answer in answers]
+    unmarked = [index for index, has in enumerate(marked) if not has] if 2 * sum(marked) > len(marked) else []
+    return Finding(
+        "unmarked answers",
+        "Answers without the final '####' line that most have",
+        len(unmarked),
+        _rows(examples, unmarked),
+        "They can be learned, but not be checked against a result. Add the line, or leave them out.",
+    )
+
+
+def _leaks(examples: list[Example], prompts: list[str]) -> Finding:
+    trained = {prompt for example, prompt in zip(examples, prompts, strict=True) if example.split == "train"}
+    leaks = [index for index, prompt in enumerate(prompts) if examples[index].split != "train" and prompt in trained]
+    return Finding(
+        "leaks",
+        "Held-out rows that are learned, too",
+        len(leaks),
+        _rows(examples, leaks),
+        "The data set's own division has equal prompts on both sides, so scores come out too good. "
+        "Delete them from one side.",
+    )
+
+
+def _repeated_turns(examples: list[Example]) -> Finding:
+    """Conversations in which the assistant says the same twice: often an export that went wrong."""
+    odd = []
+    for index, example in enumerate(examples):
+        said = [message["content"] for message in example.messages if message["role"] == "assistant"]
+        if len(said) > 2 and max(Counter(said).values()) > len(said) // 2:
+            odd.append(index)
+    return Finding(
+        "repeated turns",
+        "Conversations in which most answers are the same",
+        len(odd),
+        _rows(examples, odd),
+        "Check that they were exported right.",
+        "info",
+    )
+
+
+def _personal(examples: list[Example]) -> list[Finding]:
+    rows: dict[str, list[int]] = {}
+    for index, example in enumerate(examples):
+        texts = [message["content"] for message in example.messages] or [example.text]
+        for kind in dict.fromkeys(kind for text in texts for kind in personal.kinds(text)):
+            rows.setdefault(kind, []).append(index)
+    help = "A model may repeat what it learned. Replace or delete what you may not pass on."
+    return [
+        Finding(kind, f"Rows that seem to hold {title}", len(rows[kind]), _rows(examples, rows[kind]), help)
+        for kind, title in personal.KINDS.items()
+        if kind in rows
+    ]
+
+
+def _lengths(examples: list[Example]) -> Finding:
+    lengths = [
+        sum(len(message["content"]) for message in example.messages) or len(example.text) for example in examples
+    ]
+    long = [index for index, length in enumerate(lengths) if length > LONG_CHARACTERS]
+    help = (
+        f"The median has {statistics.median(lengths):,.0f} characters, the longest {max(lengths):,}. "
+        "Rows beyond 'Longest row' are cut at the end, and counted in tokens before the start. Or split them up."
+        if lengths
+        else ""
+    )
+    title = f"Rows of more than {LONG_CHARACTERS:,} characters (about {LONG_CHARACTERS // 4:,} tokens)"
+    return Finding("long rows", title, len(long), _rows(examples, long), help)
+
+
+def _token_lengths(examples: list[Example], encode: Callable[[Example], Encoded]) -> list[Finding]:
+    """Truncation, and rows of which nothing is learned."""
+    full: list[int] = []
+    cut: list[int] = []
+    mute: list[int] = []
+    for index, example in enumerate(examples):
+        encoded = encode(example)
+        full.append(encoded.full_length)
+        if encoded.truncated:
+            cut.append(index)
+        if not any(encoded.learned):
+            mute.append(index)
+    ordered = sorted(full)
+    told = (
+        f"Half of all rows have at most {ordered[len(ordered) // 2]:,} tokens, 95 % at most "
+        f"{ordered[min(len(ordered) - 1, len(ordered) * 95 // 100)]:,}, the longest {ordered[-1]:,}."
+        if ordered
+        else ""
+    )
+    return [
+        Finding(
+            "truncated", "Rows that are cut at the end", len(cut), _rows(examples, cut), f"{told} Raise 'Longest row'."
+        ),
+        Finding(
+            "nothing learned",
+            "Rows of which no token is learned",
+            len(mute),
+            _rows(examples, mute),
+            "Their answer lies beyond the cut. Raise 'Longest row', or shorten their prompts.",
+        ),
+    ]

@@ -1,0 +1,190 @@
+"""The parts that columns play (roles), the names they usually have, and finding them in a table."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from engine.data.rows import Table, listed
+from engine.errors import DataError
+
+Kind = Literal["text", "number", "switch", "messages", "conversations", "texts", "nested", "binary", "date", "empty"]
+
+NAMES: dict[str, tuple[str, ...]] = {
+    "messages": ("messages", "conversation", "conversations", "chat", "dialogue", "dialog"),
+    "conversations": ("conversations", "conversation", "messages", "chat", "dialogue", "dialog"),
+    "system": ("system", "system_prompt", "system_message"),
+    "tools": ("tools", "functions"),
+    "instruction": ("instruction", "instructions", "task"),
+    "instances": ("instances",),
+    "input": ("input", "inputs", "context"),
+    "output": (
+        *("output", "outputs", "response", "answer", "completion", "target", "expected_output", "solution"),
+        *("reply", "demonstration"),
+    ),
+    "prompt": (
+        *("prompt", "question", "query", "instruction", "user", "human", "input", "inputs", "source", "problem"),
+        *(
+            "request",
+            "user_message",
+            "customer_message",
+            "text",
+            "article",
+            "document",
+            "content",
+            "message",
+            "dialogue",
+        ),
+    ),
+    "completion": (
+        *("completion", "answer", "response", "output", "outputs", "reply", "assistant", "bot", "gpt", "target"),
+        *(
+            "targets",
+            "solution",
+            "summary",
+            "highlights",
+            "translation",
+            "expected_output",
+            "expected",
+            "ideal",
+            "answers",
+        ),
+    ),
+    "text": (
+        *("text", "sentence", "message", "utterance", "content", "review", "comment", "tweet", "sms", "email", "body"),
+        *("post", "ticket", "query", "question", "description", "document", "article", "abstract", "headline", "title"),
+        *("phrase", "input"),
+    ),
+    "label": (
+        *("label_text", "label_name", "category_name", "label", "labels", "category", "class", "intent", "sentiment"),
+        *("gold_label", "topic", "tag", "classification", "emotion", "class_name", "rating", "stars", "target", "type"),
+    ),
+}
+"""Usual names of each role's column, best first."""
+
+QUESTIONS = {"prompt", "question", "query", "instruction", "user", "human", "user_message", "customer_message"}
+"""Names that a column of prompts alone has; the others may just as well name a text to be classified."""
+
+_KNOWN_NAMES = {name for names in NAMES.values() for name in names} | {"id", "chosen", "rejected", "split"}
+_SAMPLE_ROWS = 2000
+_FEW = 1000
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a column holds, judged from rows spread over the table. `filled`, `distinct` are of `looked` rows."""
+
+    name: str
+    kind: Kind
+    looked: int
+    filled: int
+    distinct: int
+    mean_length: float
+    example: str
+
+    @property
+    def few_values(self) -> bool:
+        """Whether it looks like classes: short values that come back."""
+        return (
+            self.kind in ("text", "number", "switch")
+            and 2 <= self.distinct <= min(_FEW, max(2, self.filled // 2), self.filled - 1)
+            and self.mean_length <= 60
+        )
+
+
+def normal(name: str) -> str:
+    """ "Gold-Label " → "gold_label"."""
+    return re.sub(r"[\s\-./]+", "_", name.strip().casefold()).strip("_")
+
+
+def known(name: str) -> bool:
+    return normal(name) in _KNOWN_NAMES
+
+
+def look(table: Table) -> dict[str, Column]:
+    """What each column holds."""
+    step = max(1, len(table.rows) // _SAMPLE_ROWS)
+    sample = table.rows[::step]
+    return {name: _looked(name, [row.get(name) for row in sample]) for name in table.columns}
+
+
+def find(columns: Mapping[str, Column], role: str, kinds: Iterable[str], taken: Iterable[str] = ()) -> str | None:
+    """The column with the most usual name for a role, of a fitting kind."""
+    allowed, gone = set(kinds), set(taken)
+    by_name: dict[str, str] = {}
+    for name, column in columns.items():
+        if column.kind in allowed and name not in gone:
+            by_name.setdefault(normal(name), name)
+    return next((by_name[usual] for usual in NAMES[role] if usual in by_name), None)
+
+
+def check(table: Table, chosen: Mapping[str, str], roles: Iterable[str]) -> None:
+    """Refuse unknown roles and columns, with the ones that there are."""
+    allowed = list(roles)
+    for role, name in chosen.items():
+        if role not in allowed:
+            raise DataError(f"Columns: there is no part called {role!r}.", f"The parts are {', '.join(allowed)}.")
+        if name not in table.columns:
+            raise missing(table, name)
+
+
+def missing(table: Table, name: str) -> DataError:
+    near = difflib.get_close_matches(name, table.columns, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return DataError(
+        f"{table.source or 'The data'} has no column {name!r}.{hint}", f"Its columns are {listed(table.columns, 30)}."
+    )
+
+
+def turns(value: Any) -> list[Any] | None:
+    """A list, also one that is written as JSON in a text cell; None for anything else."""
+    if isinstance(value, list):
+        return value
+    if isinstance(value, str) and value.lstrip()[:1] == "[":
+        try:
+            parsed = json.loads(value)
+        except ValueError:
+            return None
+        return parsed if isinstance(parsed, list) else None
+    return None
+
+
+def _looked(name: str, values: list[Any]) -> Column:
+    filled = [value for value in values if value is not None and value != ""]
+    kinds: dict[Kind, int] = {}
+    for value in filled:
+        kind = _kind(value)
+        kinds[kind] = kinds.get(kind, 0) + 1
+    # The most frequent kind; among equals the first that was met.
+    kind = max(kinds, key=lambda item: kinds[item]) if kinds else "empty"
+    shown = [value if isinstance(value, str) else str(value) for value in filled]
+    length = sum(map(len, shown)) / len(shown) if shown else 0.0
+    distinct = len(set(shown)) if kind in ("text", "number", "switch") else len(shown)
+    return Column(name, kind, len(values), len(filled), distinct, length, shown[0][:200] if shown else "")
+
+
+def _kind(value: Any) -> Kind:
+    if isinstance(value, str) and value.lstrip()[:1] != "[":
+        return "text"
+    if isinstance(value, bool):
+        return "switch"
+    if isinstance(value, int | float):
+        return "number"
+    if isinstance(value, bytes):
+        return "binary"
+    items = turns(value)
+    if items is not None:
+        keys = [set(item) for item in items if isinstance(item, dict)]
+        if keys and all({"from", "value"} <= each for each in keys):
+            return "conversations"
+        if keys and all("role" in each for each in keys):
+            return "messages"
+        if isinstance(value, list):
+            return "texts" if items and all(isinstance(item, str) for item in items) else "nested"
+    if isinstance(value, str):
+        return "text"
+    return "nested" if isinstance(value, dict) else "date"

@@ -1,0 +1,66 @@
+"""One row as a model meets it, after columns and formats are sorted out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+SplitName = Literal["train", "validation", "test"]
+
+
+@dataclass(frozen=True)
+class Example:
+    """`messages` for objectives that converse, `text` and `label` for those that classify.
+
+    row: position in the source, counted from 1. source: index of the data entry in the spec.
+    A message is {"role": "system" | "user" | "assistant" | "tool", "content": str}.
+    """
+
+    row: int
+    split: SplitName = "train"
+    source: int = 0
+    messages: list[dict[str, Any]] = field(default_factory=list)
+    text: str = ""
+    label: str = ""
+    tools: list[dict[str, Any]] | None = None
+
+    @property
+    def prompt(self) -> list[dict[str, Any]]:
+        """The conversation up to the last answer."""
+        return self.messages[: self._last_answer()]
+
+    @property
+    def answer(self) -> str:
+        """The last answer, which held-out rows are scored on; "" where there is none."""
+        index = self._last_answer()
+        return str(self.messages[index]["content"]) if index < len(self.messages) else ""
+
+    def _last_answer(self) -> int:
+        for index in range(len(self.messages) - 1, -1, -1):
+            if self.messages[index]["role"] == "assistant":
+                return index
+        return len(self.messages)
+
+    def as_dict(self) -> dict[str, Any]:
+        record: dict[str, Any] = {"row": self.row, "split": self.split, "source": self.source}
+        if self.messages:
+            record["messages"] = self.messages
+        else:
+            record |= {"text": self.text, "label": self.label}
+        if self.tools:
+            record["tools"] = self.tools
+        return record
+
+
+def save(examples: list[Example], path: Path) -> None:
+    with open(path, "w", encoding="utf-8", newline="\n") as file:
+        for example in examples:
+            file.write(json.dumps(example.as_dict(), ensure_ascii=False) + "\n")
+
+
+def load(path: Path) -> list[Example]:
+    # Split on "\n" alone: texts may hold other line separators.
+    with open(path, encoding="utf-8", newline="\n") as file:
+        return [Example(**json.loads(line)) for line in file]

@@ -1,0 +1,91 @@
+"""From the data entries of a spec to the examples of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from engine.data import content, examples, table
+from engine.data.audit import Finding, audit
+from engine.data.example import Example, SplitName
+from engine.data.formats import Guess
+from engine.data.rows import RowProblem, Table, counted
+from engine.data.split import SplitReport, split
+from engine.errors import DataError
+from engine.job import Wants
+from engine.sections import Data
+from engine.tokens import Encoded
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Examples of all entries in one list, with their splits, and all that a person should know about them.
+
+    `guesses` and `splits` have one item for each data entry.
+    """
+
+    examples: list[Example]
+    problems: list[RowProblem]
+    notices: list[str]
+    findings: list[Finding]
+    blocking: list[RowProblem] = field(default_factory=list)
+    """Problems in entries whose bad rows are to be refused."""
+    guesses: list[Guess] = field(default_factory=list)
+    splits: list[SplitReport] = field(default_factory=list)
+
+    def require(self) -> Prepared:
+        """Itself, or DataError that names the rows which stand in the way."""
+        if not self.blocking:
+            return self
+        shown = "; ".join(str(problem).rstrip(".") for problem in self.blocking[:_SHOWN])
+        rest = len(self.blocking) - _SHOWN
+        raise DataError(
+            f"{counted(len(self.blocking), 'row has a problem', 'rows have problems')}: {shown}"
+            + (f"; and {rest:,} more." if rest > 0 else "."),
+            "Mend them in the file, or set 'Rows with problems' to 'skip' (bad_rows: skip) to leave them out.",
+        )
+
+    def counts(self) -> dict[SplitName, int]:
+        names: tuple[SplitName, ...] = ("train", "validation", "test")
+        found = [example.split for example in self.examples]
+        return {name: found.count(name) for name in names}
+
+
+def prepare(
+    entries: list[Data],
+    wants: Wants,
+    seed: int,
+    encode: Callable[[Example], Encoded] | None = None,
+    tables: Mapping[str, Table] | None = None,
+) -> Prepared:
+    """Read, recognise, build, split and audit every entry.
+
+    Rows with problems are left out of the examples and listed; `Prepared.require` refuses them where the entry
+    says so. encode: counts tokens for the audit. tables: by source, tables that were read already (pasted rows).
+    Raises DataError where an entry can't be used at all.
+    """
+    whole = Prepared([], [], [], [])
+    taken: dict[str, SplitName] = {}
+    for source, entry in enumerate(entries):
+        given = (tables or {}).get(entry.source)
+        read = given if given is not None else table.load(entry)
+        built = examples.build(read, entry, wants, source)
+        keys = content.prompt_keys(built.examples)
+        divided, report = split(built.examples, entry.split, seed, built.divided, taken, keys)
+        for key, example in zip(keys, divided, strict=True):
+            taken.setdefault(key, example.split)
+        notices = [*read.notices, *built.notices, *report.notices]
+        if built.problems and entry.bad_rows == "skip":
+            notices.append(f"{counted(len(built.problems), 'row', 'rows')} with problems left out.")
+        elif built.problems:
+            whole.blocking.extend(built.problems)
+        prefix = f"{entry.source}: " if len(entries) > 1 else ""
+        whole.examples.extend(divided)
+        whole.problems.extend(built.problems)
+        whole.notices.extend(prefix + notice for notice in notices)
+        whole.findings.extend(audit(divided, encode, source, keys))
+        whole.guesses.append(built.guess)
+        whole.splits.append(report)
+    return whole

@@ -1,0 +1,239 @@
+"""From whatever a person gives (a file, a folder, pasted rows, a Hub id, a sample) to a Table."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path, PurePosixPath
+
+from engine import home
+from engine.data import archive, decoding, delimited, documents, excel, hub, parquet, records
+from engine.data.example import SplitName
+from engine.data.rows import ACCEPTED, MAX_BYTES, SPLIT_NAMES, RowProblem, Table, check_bytes, listed
+from engine.errors import DataError
+from engine.sections import Data
+
+__all__ = ["ACCEPTED", "RowProblem", "Table", "load", "paste", "read", "samples"]
+
+_SAMPLE = "sample:"
+_KINDS = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".xlsx": "xlsx",
+    ".xlsm": "xlsx",
+    ".txt": "text",
+    ".text": "text",
+    ".md": "markdown",
+    ".markdown": "markdown",
+    ".gz": "gz",
+    ".zip": "zip",
+}
+_REFUSED = {
+    ".xls": "Save it as .xlsx.",
+    ".xlsb": "Save it as .xlsx.",
+    ".ods": "Save it as .xlsx or CSV.",
+    ".pdf": "Export its text as .txt or .md.",
+    ".docx": "Export its text as .txt or .md.",
+    ".doc": "Export its text as .txt or .md.",
+}
+
+
+def load(entry: Data) -> Table:
+    """The table of one data entry of a spec."""
+    return read(entry.source, config=entry.config, split=entry.hub_split, revision=entry.revision)
+
+
+def read(source: str | Path, *, config: str | None = None, split: str = "train", revision: str | None = None) -> Table:
+    """The table of a file, a folder, "sample:NAME", or a Hub data set by id (with configuration, split, revision).
+
+    Raises DataError that names the file, and the line where it can.
+    """
+    text = str(source)
+    if text.startswith(_SAMPLE):
+        return _file(_sample(text.removeprefix(_SAMPLE)))
+    path = Path(text).expanduser()
+    try:
+        if path.is_dir():
+            return _folder(path)
+        if path.is_file():
+            return _file(path)
+        if path.exists():
+            raise DataError(f"{path} is no ordinary file.", f"Give a file: {ACCEPTED}.")
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{text!r} can't be read: {getattr(error, 'strerror', None) or error}.", "Check the path."
+        ) from None
+    if hub.is_id(text) and path.suffix.lower() not in {**_KINDS, **_REFUSED}:
+        return hub.read(text, config, split, revision)
+    raise _no_file(path, text)
+
+
+def paste(text: str) -> Table:
+    """The table of pasted rows: JSON, JSON Lines, cells from a spreadsheet, CSV, or lines of text."""
+    if not text.strip():
+        raise DataError("Nothing was pasted.", "Paste at least one row.")
+    data = text.removeprefix("\ufeff")
+    check_bytes(len(data), "The pasted text")
+    return _text(data, "pasted rows", _sniffed(data))
+
+
+def samples() -> list[str]:
+    """The names of the data sets that ship with the project, as `read` takes them."""
+    return [f"{_SAMPLE}{path.stem}" for path in _sample_files()]
+
+
+def _sample_files() -> list[Path]:
+    folder = home.samples()
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.suffix in (".csv", ".json", ".jsonl"))
+
+
+def _sample(name: str) -> Path:
+    for path in _sample_files():
+        if path.stem == name:
+            return path
+    raise DataError(
+        f"There is no sample {name!r}.", f"The samples are {listed(samples()) or 'missing from this copy'}."
+    )
+
+
+def _file(path: Path) -> Table:
+    if path.stat().st_size > MAX_BYTES:
+        check_bytes(path.stat().st_size, path.name)
+    return parse(path.name, path.read_bytes())
+
+
+def parse(name: str, data: bytes, packed: bool = False) -> Table:
+    """The table of a file's bytes. What is inside decides; the name helps where that is open."""
+    if not data or data.isspace():
+        raise DataError(f"{name} is empty.", "Give a file with at least one row.")
+    kind = _kind(name, data)
+    if kind in ("gz", "zip"):
+        if packed:
+            raise DataError(f"{name} is an archive inside an archive.", "Unpack it once.")
+        if kind == "gz":
+            inner = PurePosixPath(name).stem if name.lower().endswith(".gz") else name
+            return parse(inner, archive.gunzip(data, name), packed=True)
+        return _several(archive.unzip(data, name), name, packed=True)
+    if kind == "xlsx":
+        archive.check_workbook(data, name)
+        return excel.read(data, name)
+    if kind == "parquet":
+        return parquet.read(data, name)
+    text, notices = decoding.decode(data, name)
+    table = _text(text, name, kind or _sniffed(text))
+    table.notices[:0] = notices
+    return table
+
+
+def _kind(name: str, data: bytes) -> str | None:
+    """What the file is, by its first bytes, then by its name; None where only its text can tell."""
+    suffix = PurePosixPath(name).suffix.lower()
+    if data.startswith(b"\x1f\x8b"):
+        return "gz"
+    if data.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        inside = archive.members(data)
+        if "xl/workbook.xml" in inside or suffix in (".xlsx", ".xlsm"):
+            return "xlsx"
+        if suffix not in _REFUSED:
+            return "zip"
+    if data.startswith(b"PAR1"):
+        return "parquet"
+    if data.startswith(b"\xd0\xcf\x11\xe0"):
+        raise DataError(f"{name} is an old or a protected Office file.", "Save it as .xlsx without a password.")
+    if suffix in _REFUSED:
+        raise DataError(f"{name} can't be read: {suffix} is not accepted.", _REFUSED[suffix])
+    known = _KINDS.get(suffix)
+    if known in ("gz", "zip", "xlsx", "parquet"):
+        raise DataError(f"{name} is no {suffix} file inside, or it is damaged.", "Write or get it again.")
+    return known
+
+
+def _text(text: str, name: str, kind: str) -> Table:
+    if not text.strip():
+        raise DataError(f"{name} is empty.", "Give a file with at least one row.")
+    if kind in ("csv", "tsv"):
+        return _rowed(delimited.read(text, name, "\t" if kind == "tsv" else ","))
+    if kind in ("text", "markdown"):
+        return documents.read(text, name, whole=kind == "markdown")
+    listed_lines = records.looks_like_lines(text)
+    as_lines = listed_lines if kind == "json" else listed_lines or not text.lstrip().startswith("[")
+    table = _rowed(records.read_lines(text, name) if as_lines else records.read_json(text, name))
+    if as_lines != (kind == "jsonl"):
+        table.notices.insert(0, f"{name} is {'JSON Lines' if as_lines else 'one JSON value'} inside; it was read so.")
+    return table
+
+
+def _rowed(table: Table) -> Table:
+    if not table.rows and not table.problems:
+        raise DataError(f"{table.source} has a header but no rows.", "Add rows under it.")
+    return table
+
+
+def _sniffed(text: str) -> str:
+    """What a text without a telling name is."""
+    start = text.lstrip()[:1]
+    if start in ("{", "[") and records.looks_like_lines(text):
+        return "jsonl"
+    if start in ("{", "["):
+        return "json"
+    if delimited.consistent(text):
+        return "tsv" if delimited.separator(text, "\t") == "\t" else "csv"
+    return "text"
+
+
+def _folder(path: Path) -> Table:
+    files = sorted(child for child in path.iterdir() if child.is_file() and not child.name.startswith("."))
+    unread = [child.name for child in files if child.suffix.lower() not in _KINDS]
+    usable = [child for child in files if child.suffix.lower() in _KINDS]
+    check_bytes(sum(child.stat().st_size for child in usable), str(path))
+    table = _several([(child.name, child.read_bytes()) for child in usable], path.name)
+    if unread:
+        table.notices.append(f"Files of another kind, not read: {listed(unread)}.")
+    return table
+
+
+def _several(files: list[tuple[str, bytes]], name: str, packed: bool = False) -> Table:
+    """One table of the files of a folder or an archive (`packed`), if their columns are equal."""
+    kept, notice = archive.without_papers([file for file, _ in files])
+    notices = [notice] if notice else []
+    tables = [(file, parse(PurePosixPath(file).name, data, packed)) for file, data in files if file in kept]
+    if not tables:
+        raise DataError(f"{name} holds no data file.", f"Put one in: {ACCEPTED}.")
+    if len(tables) == 1:
+        table = tables[0][1]
+        table.notices[:0] = notices
+        return table
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for file, table in tables:
+        groups.setdefault(tuple(sorted(table.columns)), []).append(file)
+    if len(groups) > 1:
+        told = "; ".join(f"{listed(files, 3)}: {listed(columns, 6)}" for columns, files in groups.items())
+        raise DataError(
+            f"The files of {name} have different columns ({told}).", "Give files of one kind, or one of them."
+        )
+    parts: list[tuple[SplitName | None, Table]] = []
+    for file, table in tables:
+        places = [f"{place} of {file}" for place in table.places]
+        problems = [RowProblem(item.row, f"{item.place} of {file}", item.problem, item.fix) for item in table.problems]
+        moved = Table(table.columns, table.rows, places, table.notices, problems, file, table.numbers)
+        parts.append((SPLIT_NAMES.get(PurePosixPath(file).stem.split("-")[0].lower()), moved))
+    notices.append(f"{len(parts)} files of {name} were read as one: {listed(kept, 5)}.")
+    return records.joined(parts, name, notices)
+
+
+def _no_file(path: Path, text: str) -> DataError:
+    folder = path.parent
+    beside = [child.name for child in folder.iterdir()] if folder.is_dir() else []
+    near = difflib.get_close_matches(path.name, beside, n=1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    return DataError(
+        f"There is no file {text}.{hint}",
+        "Give a file, a Hub data set as owner/name, or a sample such as sample:banking-intents.",
+    )

@@ -1,0 +1,59 @@
+"""Scores a finished run again, or its base model, in a child process."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from engine.data import example as examples_file
+from engine.data.prepare import prepare
+from engine.errors import RunError, UserError
+from engine.home import CHECKOUT
+from engine.sections import Data
+from engine.settings import parse
+from engine.spec import RunSpec
+
+
+def evaluate(run_folder: Path, data: str | None, base: bool, say: Callable[[str], None]) -> dict[str, Any]:
+    """Metrics on the run's held-out rows, or on all rows of `data`, which is read as the run's own data was.
+
+    Returns {"metrics", "main", "rows"}. Raises UserError where the run has no result or the data doesn't fit.
+    """
+    if not base and not (run_folder / "model").is_dir():
+        raise RunError(f"Run {run_folder.name} has no result yet.", "Wait until it has finished, or resume it.")
+    with tempfile.TemporaryDirectory() as temporary:
+        request: dict[str, Any] = {"run": str(run_folder), "base": base, "rows": None}
+        if data is not None:
+            spec = RunSpec.load(run_folder / "spec.yaml")
+            # Every row is scored, so none is held out from anything.
+            entry = parse(Data, {**spec.data[0].model_dump(), "source": data, "split": {"test": 0, "validation": 0}}, "data")
+            prepared = prepare([entry], spec.objective.wants, spec.training.seed)
+            prepared.require()
+            for notice in prepared.notices:
+                say(notice)
+            request["rows"] = str(Path(temporary) / "rows.jsonl")
+            examples_file.save(prepared.examples, Path(request["rows"]))
+        done = subprocess.run(
+            [sys.executable, "-m", "engine.compute.evaluate"],
+            input=json.dumps(request),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=CHECKOUT,
+            check=False,
+        )
+    try:
+        answer: dict[str, Any] = json.loads(done.stdout)
+    except ValueError:
+        raise RunError(
+            f"The scoring broke (exit code {done.returncode}): {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else ''}",
+            "Look whether there is enough free memory, and try again.",
+        ) from None
+    if "problem" in answer:
+        raise UserError(answer["problem"], answer["fix"])
+    return answer

@@ -1,0 +1,131 @@
+"""From a run folder to a Job: the spec, the model's facts, the tokens, the plan. Needs no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+from engine import machine, models, planner
+from engine.data import example as examples_file
+from engine.data.example import Example
+from engine.errors import DataError, RunError, SettingError
+from engine.job import Job, pair_refusal
+from engine.spec import RunSpec
+from engine.tokens import Encoded, Tokens
+
+SPLITS = ("train", "validation", "test")
+
+
+def open_job(folder: Path, report: Callable[[str], None], to_train: bool = True) -> Job:
+    """Everything a run needs before torch is loaded. Fetches the model if it isn't there; `report` says what takes time.
+
+    Without `to_train` (to chat, to score) no rows are turned into tokens and memory is not checked.
+    Raises UserError for a spec, data or a model that can't be used, and for a plan that does not fit the machine.
+    """
+    spec = _spec(folder)
+    facts = models.facts(spec.model)
+    require_pair(spec, facts)
+    report(f"Getting {facts.id}.")
+    model_folder = models.ensure(spec.model, report)
+    tokens = Tokens.load(model_folder)
+    every = examples_file.load(folder / "examples.jsonl")
+    examples: dict[str, list[Example]] = {split: [e for e in every if e.split == split] for split in SPLITS}
+    if not examples["train"]:
+        raise DataError("No rows are left to learn from.", "Give more rows, or hold out fewer.")
+    encoded: dict[str, list[Encoded]] = {}
+    if to_train:
+        report("Turning text into tokens.")
+        encoded = {split: _encoded(spec, tokens, examples[split]) for split in SPLITS}
+        _require_learned(encoded["train"], spec.training.max_tokens)
+        planned = _attempted(spec, folder)
+    else:
+        planned = dataclasses.replace(spec, launch=spec.launch.model_copy(update={"ignore_memory": True}))
+    lengths = [len(item.ids) for item in encoded.get("train", [])] or [1]
+    plan = planner.make(planned, facts, lengths, machine.inspect())
+    return Job(
+        folder=folder,
+        objective=spec.objective,
+        tuner=spec.tuner,
+        model=spec.model,
+        model_folder=model_folder,
+        facts=facts,
+        tokens=tokens,
+        examples=examples,
+        encoded=encoded,
+        objective_settings=spec.objective_settings,
+        tuner_settings=spec.tuner_settings,
+        training=spec.training,
+        evaluation=spec.evaluation,
+        plan=plan,
+        labels=sorted({example.label for example in every}) if spec.objective.wants == "labelled" else [],
+    )
+
+
+def require_pair(spec: RunSpec, facts: models.ModelFacts) -> None:
+    """Raises SettingError with the reason where objective, tuner and model don't go together."""
+    refusals = [
+        pair_refusal(spec.objective, spec.tuner),
+        spec.objective.refuses(facts),
+        spec.tuner.refuses(facts, spec.tuner_settings),
+    ]
+    problems = [refusal for refusal in refusals if refusal]
+    if spec.model.load not in spec.tuner.loads:
+        problems.append(f"{spec.tuner.title} can't stand on {spec.model.load} weights, which can't learn themselves.")
+    if problems:
+        raise SettingError(problems, "Choose another objective, tuner or model.")
+
+
+def held_out(job: Job) -> tuple[str, list[Example]]:
+    """The rows that are scored, at most `evaluation.max_rows`, chosen by the seed: the test rows, else the validation rows."""
+    split = "test" if job.examples["test"] else "validation"
+    rows = job.examples[split]
+    if len(rows) > job.evaluation.max_rows:
+        chosen = sorted(random.Random(job.training.seed).sample(range(len(rows)), job.evaluation.max_rows))
+        rows = [rows[index] for index in chosen]
+    return split, rows
+
+
+def truncation(job: Job) -> str | None:
+    """One sentence on rows that are longer than allowed, or None."""
+    cut = sum(item.truncated for item in job.encoded["train"])
+    if not cut:
+        return None
+    lost = sum(not any(item.learned) for item in job.encoded["train"])
+    extra = f" In {lost} of them nothing that is learned is left." if lost else ""
+    return (
+        f"{cut} of {len(job.encoded['train'])} rows are longer than {job.training.max_tokens} tokens and are cut at the end.{extra}"
+    )
+
+
+def _spec(folder: Path) -> RunSpec:
+    if not (folder / "spec.yaml").exists():
+        raise RunError(f"There is no run in {folder.name}: its spec.yaml is missing.", "Start it again from its data.")
+    return RunSpec.load(folder / "spec.yaml")
+
+
+def _attempted(spec: RunSpec, folder: Path) -> RunSpec:
+    """The spec with the smaller micro-batch that an attempt after running out of memory uses."""
+    try:
+        attempt = json.loads((folder / "attempt.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return spec
+    training = spec.training.model_copy(update={"micro_batch_size": int(attempt["micro_batch"])})
+    return dataclasses.replace(spec, training=training)
+
+
+def _encoded(spec: RunSpec, tokens: Tokens, rows: list[Example]) -> list[Encoded]:
+    return [spec.objective.encode(row, tokens, spec.objective_settings, spec.training.max_tokens) for row in rows]
+
+
+def _require_learned(encoded: list[Encoded], max_tokens: int) -> None:
+    if not any(any(item.learned) for item in encoded):
+        raise DataError(
+            f"All {len(encoded)} rows are cut before the part that is learned begins: their questions alone are longer than "
+            f"{max_tokens} tokens.",
+            "Raise 'Longest row' (training.max_tokens).",
+        )
+
+

@@ -1,0 +1,167 @@
+"""Chat: the model learns to answer (supervised fine-tuning, SFT). Only the answers are learned, not the questions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from engine.data.example import Example
+from engine.job import Job, Losses, Objective, Report, ScoredRow, Scores
+from engine.settings import Section
+from engine.tokens import Encoded, Tokens
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+MOST_OPTIONS = 100
+"""More possible answers than this make no sensible list in a prompt."""
+
+
+SCRIPT = '''
+def load():
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(MODEL, dtype=WEIGHTS, attn_implementation="sdpa", **QUANTIZATION)
+
+
+def encode(example):
+    """Token ids, and labels with -100 everywhere but in the answers."""
+    messages, tools = example["messages"], example.get("tools")
+    if "{% generation %}" in tokenizer.chat_template:
+        out = tokenizer.apply_chat_template(messages, tools=tools, return_dict=True, return_assistant_tokens_mask=True)
+        ids, learned = out["input_ids"], out["assistant_masks"]
+    else:
+        render = lambda upto, ask: tokenizer.apply_chat_template(
+            messages[:upto], tools=tools, tokenize=False, add_generation_prompt=ask
+        )
+        answers = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
+        spans = [(len(render(i, True)), len(render(i + 1, False).rstrip("\\n"))) for i in answers]
+        out = tokenizer(render(len(messages), False), add_special_tokens=False, return_offsets_mapping=True)
+        ids = out["input_ids"]
+        learned = [any(a < end and start < b for start, end in spans) for a, b in out["offset_mapping"]]
+    labels = [token if flag else -100 for token, flag in zip(ids, learned)]
+    return {"ids": ids[:MAX_TOKENS], "labels": labels[:MAX_TOKENS]}
+
+
+def losses(model, rows):
+    """The loss of each learned token. Causal models need no mask for padding on the right."""
+    longest = max(len(row["ids"]) for row in rows)
+    ids = torch.tensor([row["ids"] + [PAD] * (longest - len(row["ids"])) for row in rows], device=DEVICE)
+    labels = torch.tensor([row["labels"] + [-100] * (longest - len(row["ids"])) for row in rows], device=DEVICE)
+    logits = model(input_ids=ids, use_cache=False).logits[:, :-1]
+    learned = labels[:, 1:] != -100
+    return torch.nn.functional.cross_entropy(logits[learned].float(), labels[:, 1:][learned], reduction="none")
+
+
+def positions(row):
+    return sum(label != -100 for label in row["labels"][1:])
+'''
+
+
+class Chat(Objective):
+    name = "chat"
+    title = "Chat (answer as in the examples)"
+    help = (
+        "The model learns to give the answers in your data: replies, labels in words, summaries, code. "
+        "Questions are read but not learned."
+    )
+    paper = "https://arxiv.org/abs/2203.02155"
+    order = 10
+    recommended = True
+    wants = "messages"
+    architectures = frozenset({"decoder"})
+    gives = frozenset({"gradients", "answers", "trainable base"})
+    packs = True
+    main_metric = "exact_match"
+
+    class Settings(Section):
+        pass
+
+    def encode(self, example: Example, tokens: Tokens, settings: Any, max_tokens: int) -> Encoded:
+        return tokens.encode_chat(example.messages, max_tokens, tools=example.tools)
+
+    def load(self, job: Job) -> nn.Module:
+        from engine.compute.model import load_backbone
+
+        return load_backbone(job, "causal")
+
+    def trainer(self) -> tuple[type, type, dict[str, Any]]:
+        from trl import SFTConfig, SFTTrainer
+
+        return SFTTrainer, SFTConfig, {"dataset_kwargs": {"skip_prepare_dataset": True}, "max_length": None}
+
+    def script(self, job: Job) -> str:
+        return SCRIPT
+
+    def row(self, job: Job, example: Example, encoded: Encoded) -> dict[str, Any]:
+        labels = [token if learned else -100 for token, learned in zip(encoded.ids, encoded.learned, strict=True)]
+        return {"input_ids": encoded.ids, "labels": labels}
+
+    def batch(self, job: Job, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        from engine.compute import language
+
+        return language.joined(rows) if job.plan.packing else language.padded(rows, job.tokens.pad_id or 0)
+
+    def losses(self, job: Job) -> Losses:
+        from engine.compute.language import NextTokenLosses
+
+        return NextTokenLosses()
+
+    def sample(self, job: Job, model: nn.Module, example: Example) -> str | None:
+        from engine.compute.language import answers
+
+        return answers(job, model, [job.tokens.encode_prompt(example.prompt, tools=example.tools)], most_tokens=48)[0]
+
+    def score(self, job: Job, model: nn.Module, rows: list[Example], report: Report) -> Scores:
+        from engine.compute.language import row_losses
+
+        prompts = [job.tokens.encode_prompt(row.prompt, tools=row.tools) for row in rows]
+        scored = self._answered(job, model, rows, prompts, report)
+        losses = row_losses(job, model, rows)
+        found = [
+            ScoredRow(item.row, item.prompt, item.expected, item.answer, item.score, loss)
+            for item, loss in zip(scored, losses.mean, strict=True)
+        ]
+        return self._scores(found, {"loss": losses.overall})
+
+    def baselines(self, job: Job, model: nn.Module, rows: list[Example], report: Report) -> dict[str, Scores]:
+        """The base model with the possible answers listed in its prompt, where the data has few."""
+        options = sorted({row.answer.strip() for row in job.examples["train"]})
+        wanted = job.evaluation.options_in_prompt
+        few = len(options) <= MOST_OPTIONS and len(options) * 4 <= len(job.examples["train"])
+        if wanted == "off" or (wanted == "auto" and not (few and max(map(len, options)) <= 80)):
+            return {}
+        listed = "Answer with exactly one of these, and nothing else:\n" + "\n".join(options)
+        prompts = []
+        for row in rows:
+            messages = [message for message in row.prompt if message["role"] != "system"]
+            system = "\n\n".join([m["content"] for m in row.prompt if m["role"] == "system"] + [listed])
+            prompts.append(job.tokens.encode_prompt([{"role": "system", "content": system}, *messages]))
+        return {"options in prompt": self._scores(self._answered(job, model, rows, prompts, report), {})}
+
+    def _answered(
+        self, job: Job, model: nn.Module, rows: list[Example], prompts: list[list[int]], report: Report
+    ) -> list[ScoredRow]:
+        from engine.compute.language import answers
+
+        longest = max(len(job.tokens.encode_text(row.answer, 1_000_000).ids) for row in rows)
+        given = answers(job, model, prompts, most_tokens=min(longest + longest // 2 + 4, 512), report=report)
+        return [
+            ScoredRow(row.row, _last_question(row), row.answer, answer, float(answer.strip() == row.answer.strip()))
+            for row, answer in zip(rows, given, strict=True)
+        ]
+
+    def _scores(self, rows: list[ScoredRow], further: dict[str, float]) -> Scores:
+        from engine.compute.score import interval, word_overlap
+
+        exact = [row.score for row in rows]
+        overlap = [word_overlap(row.answer, row.expected) for row in rows]
+        metrics = {**interval("exact_match", exact), **interval("word_f1", overlap), **further}
+        return Scores(self.main_metric, metrics, rows)
+
+
+def _last_question(example: Example) -> str:
+    return next((str(m["content"]) for m in reversed(example.prompt) if m["role"] == "user"), "")
+
+
+METHOD = Chat()

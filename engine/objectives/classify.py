@@ -1,0 +1,160 @@
+"""Classify: a head on the model's pooled output learns to name one of the data's labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.data.example import Example
+from engine.job import Job, Losses, Objective, Report, ScoredRow, Scores
+from engine.settings import Section
+from engine.tokens import Encoded, Tokens
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+SCRIPT = '''
+LABELS = LABELS_HERE
+POOL = POOL_HERE
+
+
+class Classifier(torch.nn.Module):
+    """Backbone, pooled over the tokens, and a linear head."""
+
+    def __init__(self, backbone):
+        super().__init__()
+        if getattr(backbone, "pooler", None) is not None:
+            backbone.pooler = None
+        self.backbone = backbone
+        self.head = torch.nn.Linear(backbone.config.get_text_config().hidden_size, len(LABELS))
+        torch.nn.init.normal_(self.head.weight, 0.0, 0.02, generator=torch.Generator().manual_seed(SEED))
+        torch.nn.init.zeros_(self.head.bias)
+
+    def forward(self, ids, mask):
+        hidden = self.backbone(input_ids=ids, attention_mask=mask).last_hidden_state.float()
+        weights = mask.unsqueeze(-1).float()
+        if POOL == "cls":
+            pooled = hidden[:, 0]
+        elif POOL in ("last", "lasttoken"):
+            pooled = hidden[torch.arange(len(hidden)), mask.sum(dim=1) - 1]
+        elif POOL == "max":
+            pooled = hidden.masked_fill(weights == 0, torch.finfo(hidden.dtype).min).amax(dim=1)
+        else:
+            pooled = (hidden * weights).sum(dim=1) / weights.sum(dim=1)
+        with torch.autocast(DEVICE, enabled=False):
+            return self.head(pooled)
+
+
+def load():
+    from transformers import AutoModel
+
+    return Classifier(AutoModel.from_pretrained(MODEL, dtype=WEIGHTS, attn_implementation="sdpa", **QUANTIZATION))
+
+
+def encode(example):
+    ids = tokenizer(example["text"], truncation=True, max_length=MAX_TOKENS)["input_ids"]
+    return {"ids": ids, "label": LABELS.index(example["label"])}
+
+
+def losses(model, rows):
+    """The loss of each row."""
+    longest = max(len(row["ids"]) for row in rows)
+    ids = torch.tensor([row["ids"] + [PAD] * (longest - len(row["ids"])) for row in rows], device=DEVICE)
+    mask = torch.tensor([[1] * len(row["ids"]) + [0] * (longest - len(row["ids"])) for row in rows], device=DEVICE)
+    labels = torch.tensor([row["label"] for row in rows], device=DEVICE)
+    return torch.nn.functional.cross_entropy(model(ids, mask).float(), labels, reduction="none")
+
+
+def positions(row):
+    return 1
+'''
+
+
+class Classify(Objective):
+    name = "classify"
+    title = "Classify (choose a label)"
+    help = "The model learns to put texts into the classes of your data. Fast, exact about its choices, and no chat."
+    paper = "https://arxiv.org/abs/1810.04805"
+    order = 20
+    wants = "labelled"
+    architectures = frozenset({"encoder", "decoder"})
+    gives = frozenset({"gradients", "class scores", "trainable base"})
+    head_rate = 3e-3
+    main_metric = "accuracy"
+
+    class Settings(Section):
+        pass
+
+    def encode(self, example: Example, tokens: Tokens, settings: Any, max_tokens: int) -> Encoded:
+        return tokens.encode_text(example.text, max_tokens)
+
+    def load(self, job: Job) -> nn.Module:
+        from engine.compute.classifier import Classifier
+        from engine.compute.model import load_backbone
+        from engine.pooling import pooling
+
+        return Classifier(load_backbone(job, "features"), len(job.labels), pooling(job.model_folder), job.training.seed)
+
+    def backbone(self, model: nn.Module) -> nn.Module:
+        return model.backbone
+
+    def set_backbone(self, model: nn.Module, backbone: nn.Module) -> nn.Module:
+        model.backbone = backbone
+        return model
+
+    def head(self, model: nn.Module) -> dict[str, nn.Parameter]:
+        return {f"head.{name}": parameter for name, parameter in model.head.named_parameters()}
+
+    def trainer(self) -> tuple[type, type, dict[str, Any]]:
+        from transformers import Trainer, TrainingArguments
+
+        return Trainer, TrainingArguments, {}
+
+    def script(self, job: Job) -> str:
+        from engine.pooling import pooling
+
+        return SCRIPT.replace("LABELS_HERE", repr(job.labels)).replace("POOL_HERE", repr(pooling(job.model_folder)))
+
+    def row(self, job: Job, example: Example, encoded: Encoded) -> dict[str, Any]:
+        return {"input_ids": encoded.ids, "labels": job.labels.index(example.label)}
+
+    def batch(self, job: Job, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        from engine.compute.classifier import padded
+
+        return padded(rows, job.tokens.pad_id or 0)
+
+    def losses(self, job: Job) -> Losses:
+        from engine.compute.classifier import class_losses
+
+        return class_losses
+
+    def score(self, job: Job, model: nn.Module, rows: list[Example], report: Report) -> Scores:
+        from engine.compute.classifier import predictions
+        from engine.compute.score import interval, macro_f1
+
+        guessed, losses = predictions(job, model, rows, report)
+        found = [
+            ScoredRow(row.row, row.text, row.label, label, float(label == row.label), loss)
+            for row, label, loss in zip(rows, guessed, losses, strict=True)
+        ]
+        metrics = {
+            **interval("accuracy", [row.score for row in found]),
+            **macro_f1([row.expected for row in found], [row.answer for row in found]),
+            "loss": sum(losses) / len(losses),
+        }
+        return Scores(self.main_metric, metrics, found)
+
+    def save(self, job: Job, model: nn.Module, folder: Path) -> None:
+        from engine.compute.classifier import save_head
+
+        save_head(model, job.labels, folder)
+
+    def restore(self, model: nn.Module, folder: Path) -> None:
+        from engine.compute.classifier import restore_head
+
+        restore_head(model, folder)
+
+
+METHOD = Classify()

@@ -1,0 +1,234 @@
+"""How rows look to the model, before a run: formatted text, learned tokens in colour, lengths and what is cut.
+
+The page asks a child process with limits on time and memory, since a chat template is a stranger's program.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from engine import __version__, home, tokenizer
+from engine.children import Child, Died, OutOfMemory, Settings, TooSlow
+from engine.data.example import Example
+from engine.errors import ModelError
+from engine.spec import RunSpec
+
+SECONDS = 20.0
+"""For one request; counting asks for `CHUNK` rows at a time."""
+MEMORY_BYTES = 2 * 2**30
+IDLE_SECONDS = 600.0
+CHUNK = 1000
+MOST_COUNTS = 200
+"""Countings that are kept on disk, the newest ones."""
+
+
+@dataclass(frozen=True)
+class PreviewRow:
+    """pieces: text piece by piece, with whether it is learned. tokens: after the cut. problem: why it can't be used."""
+
+    row: int
+    example: Example
+    text: str = ""
+    pieces: list[tuple[str, bool]] = field(default_factory=list)
+    tokens: int = 0
+    learned: int = 0
+    truncated: bool = False
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Tokens of all examples, in their order."""
+
+    lengths: list[int]
+    """After the cut at `max_tokens`; 0 where the row can't be used."""
+    learned: list[int]
+    truncated: int
+    """Rows that are cut."""
+    unlearned: int
+    """Rows of which nothing is learned, those that can't be used aside."""
+    longest: int
+    """In tokens, before the cut."""
+    total: int
+    problems: dict[int, str] = field(default_factory=dict)
+    """Why a row can't be used, by its place in the list of examples, counted from 0."""
+
+
+class Previewer:
+    """A child process, started when it is first needed, and what is asked of it."""
+
+    def __init__(self, seconds: float = SECONDS, memory_bytes: int | None = MEMORY_BYTES) -> None:
+        self.seconds = seconds
+        self.memory_bytes = memory_bytes
+        self._child = Child(
+            Settings(
+                module="engine.compute.preview",
+                idle_seconds=IDLE_SECONDS,
+                memory_bytes=memory_bytes,
+                # All threads count, and the page's own clock should strike first.
+                cpu_seconds=int(seconds * 4) + 4,
+                threads=2,
+            )
+        )
+
+    def rows(self, folder: Path, spec: RunSpec, examples: Sequence[Example]) -> list[PreviewRow]:
+        """The examples as the model of `folder` will read them. Raises ModelError where tokenizer or template fail."""
+        answers = self._ask("rows", folder, spec, examples)
+        return [_row(example, answer) for example, answer in zip(examples, answers, strict=True)]
+
+    def lengths(self, folder: Path, spec: RunSpec, examples: Sequence[Example]) -> Lengths:
+        """Lengths of all examples, kept on disk until their content or the tokenizer change. Raises as `rows`."""
+        path = _counts_folder() / f"{_key(folder, spec, examples)}.json"
+        kept = _read(path)
+        if kept is None:
+            answers: list[Any] = []
+            for start in range(0, len(examples), CHUNK):
+                answers += self._ask("lengths", folder, spec, examples[start : start + CHUNK])
+            kept = _summed(answers)
+            _write(path, kept)
+        return kept
+
+    def template_note(self, folder: Path) -> str | None:
+        """What a person should know of this model's chat template, or None. Raises as `rows`."""
+        note: str | None = self._call(
+            {"ask": "note", "folder": str(folder.resolve()), "fingerprint": _fingerprint(folder)}
+        )
+        return note
+
+    def close(self) -> None:
+        """End the child; it is started again when needed."""
+        self._child.close()
+
+    def _ask(self, question: str, folder: Path, spec: RunSpec, examples: Sequence[Example]) -> list[Any]:
+        request = {
+            "ask": question,
+            "folder": str(folder.resolve()),
+            "fingerprint": _fingerprint(folder),
+            **_how(spec),
+            "examples": [example.as_dict() for example in examples],
+        }
+        answers: list[Any] = self._call(request)
+        return answers
+
+    def _call(self, request: dict[str, Any]) -> Any:
+        fix = "Choose another model, or shorten the longest rows."
+        try:
+            return self._child.call(request, self.seconds)
+        except TooSlow:
+            raise ModelError(f"This model's chat template took longer than {self.seconds:g} seconds.", fix) from None
+        except OutOfMemory:
+            raise ModelError(f"This model's chat template took more memory than {self._memory()}.", fix) from None
+        except Died as died:
+            raise ModelError(
+                f"The preview of this model ended without an answer (exit code {died.code}); "
+                f"it may have taken more memory than {self._memory()}.",
+                f"{fix} Details are in {self._child.log}.",
+            ) from None
+
+    def _memory(self) -> str:
+        return f"{self.memory_bytes / 2**30:.2g} GiB" if self.memory_bytes else "there is"
+
+
+_previewer = Previewer()
+rows = _previewer.rows
+lengths = _previewer.lengths
+template_note = _previewer.template_note
+
+
+def _how(spec: RunSpec) -> dict[str, Any]:
+    """What decides, besides tokenizer and examples, how an example is encoded."""
+    return {
+        "objective": spec.objective.name,
+        "settings": spec.objective_settings.model_dump(mode="json"),
+        "max_tokens": spec.training.max_tokens,
+    }
+
+
+def _row(example: Example, answer: dict[str, Any]) -> PreviewRow:
+    if "problem" in answer:
+        return PreviewRow(example.row, example, problem=answer["problem"])
+    pieces = [(text, learned) for text, learned in answer["pieces"]]
+    return PreviewRow(
+        row=example.row,
+        example=example,
+        text="".join(text for text, _ in pieces),
+        pieces=pieces,
+        tokens=answer["tokens"],
+        learned=answer["learned"],
+        truncated=answer["full_length"] > answer["tokens"],
+        problem=None if answer["learned"] else _nothing_learned(answer),
+    )
+
+
+def _nothing_learned(answer: dict[str, Any]) -> str:
+    if answer["full_length"] > answer["tokens"]:
+        return (
+            f"The row has {answer['full_length']} tokens and is cut at {answer['tokens']}, "
+            "before anything that is learned. Raise the longest row, or shorten it."
+        )
+    return "Nothing of this row is learned: it has no answer."
+
+
+def _summed(answers: list[list[int] | str]) -> Lengths:
+    counts = [answer if isinstance(answer, list) else [0, 0, 0] for answer in answers]
+    problems = {place: answer for place, answer in enumerate(answers) if isinstance(answer, str)}
+    return Lengths(
+        lengths=[count[0] for count in counts],
+        learned=[count[2] for count in counts],
+        truncated=sum(count[1] > count[0] for count in counts),
+        unlearned=sum(count[2] == 0 for count in counts) - len(problems),
+        longest=max((count[1] for count in counts), default=0),
+        total=sum(count[0] for count in counts),
+        problems=problems,
+    )
+
+
+def _fingerprint(folder: Path) -> str:
+    """Of the files that decide how text becomes tokens."""
+    digest = hashlib.sha256()
+    more = sorted((folder / tokenizer.MORE_TEMPLATES).glob("*.jinja"))
+    named = [folder / name for name in (*tokenizer.FILES, tokenizer.TEMPLATE_FILE)]
+    for path in [*named, *more]:
+        if path.is_file():
+            digest.update(f"{path.name}\n{path.stat().st_size}\n".encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _key(folder: Path, spec: RunSpec, examples: Sequence[Example]) -> str:
+    digest = hashlib.sha256(f"{__version__}\n{_fingerprint(folder)}\n{json.dumps(_how(spec), sort_keys=True)}".encode())
+    for example in examples:
+        content = [example.messages, example.text, example.tools]
+        digest.update(json.dumps(content, sort_keys=True).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def _counts_folder() -> Path:
+    folder = home.cache() / "lengths"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _read(path: Path) -> Lengths | None:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        values["problems"] = {int(place): problem for place, problem in values["problems"].items()}
+        return Lengths(**values)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None
+
+
+def _write(path: Path, lengths: Lengths) -> None:
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, suffix=".part", delete=False) as file:
+        json.dump(asdict(lengths), file)
+    os.replace(file.name, path)
+    kept = sorted(path.parent.glob("*.json"), key=lambda other: other.stat().st_mtime, reverse=True)
+    for old in kept[MOST_COUNTS:]:
+        old.unlink(missing_ok=True)

@@ -1,0 +1,75 @@
+"""Does one run: `python -m engine.runs.worker FOLDER`. Started by the supervisor, tells its story in events.
+
+Exit codes: 0 finished, 2 a problem the person can solve, 3 stopped on request, 4 out of memory, 5 disk full.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+import traceback
+from dataclasses import asdict
+from pathlib import Path
+
+from engine.errors import UserError
+from engine.events import Failed, Notice, Progress, Writer
+from engine.jobs import open_job
+from engine.spec import RunSpec
+
+FINISHED, USER_ERROR, STOPPED, OUT_OF_MEMORY, DISK_FULL = 0, 2, 3, 4, 5
+DISK_FULL_WORDS = ("No space left on device", "unexpected pos", "PytorchStreamWriter failed")
+MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
+
+
+def main(folder: Path) -> int:
+    # Before any library reads them: nothing is reported to anybody, nothing asks on standard input.
+    os.environ.update(HF_HUB_DISABLE_TELEMETRY="1", DO_NOT_TRACK="1", TOKENIZERS_PARALLELISM="false")
+    writer = Writer(folder / "events.jsonl")
+    try:
+        return _work(folder, writer)
+    except UserError as error:
+        writer.write(Failed(error.problem, error.fix))
+        return USER_ERROR
+    except Exception as error:
+        traceback.print_exc()
+        code = code_of(error)
+        if code == DISK_FULL:
+            writer.write(Failed("The disk is full.", "Make room, then resume: the last whole checkpoint is kept."))
+        elif code == 1:
+            name, _, text = f"{type(error).__name__}: {error}".partition("\n")[0].partition(": ")
+            writer.write(Failed(f"The run broke: {name}: {text[:300]}", "The whole story is in worker.log. Resume goes on from the last checkpoint."))
+        return code
+    finally:
+        writer.close()
+
+
+def code_of(error: BaseException) -> int:
+    """What kind of end an exception is, by the words that torch and the system use."""
+    text = str(error)
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC or any(words in text for words in DISK_FULL_WORDS):
+        return DISK_FULL
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(w in text.lower() for w in MEMORY_WORDS)):
+        return OUT_OF_MEMORY
+    return 1
+
+
+def _work(folder: Path, writer: Writer) -> int:
+    writer.write(Progress(0, 1, phase="prepare"))
+    job = open_job(folder, lambda text: writer.write(Notice(text)))
+    partial = folder / ".plan.json"
+    partial.write_text(json.dumps(asdict(job.plan)), encoding="utf-8")
+    partial.replace(folder / "plan.json")
+    writer.write(Progress(0, 1, phase="load"))
+
+    # Here, not above: a spec that can't work is refused in a second, and torch takes ten to load.
+    from engine.compute.report import Reporter
+    from engine.compute.train import run
+
+    keep = RunSpec.load(folder / "spec.yaml").output.keep_checkpoints
+    return FINISHED if run(job, Reporter(folder, writer), keep) else STOPPED
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,161 @@
+"""A run as one Python file that needs only the libraries, and prints the same losses."""
+
+from __future__ import annotations
+
+from importlib import metadata
+
+from engine.job import CHUNK_OF_BATCHES, Job
+
+LIBRARIES = ("torch", "transformers", "peft")
+
+HEADER = '''"""{title}
+
+Trains the same model on the same rows in the same order as the run {run}, without Tunesmith:
+
+    pip install {requirements}
+    python train.py [BASE_MODEL]
+
+BASE_MODEL is a Hub id or a folder; {model} by default. Beside this file lie the tokenizer and examples.jsonl.
+The result goes to ./result.
+"""
+
+import json
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+import torch
+from transformers import AutoTokenizer, get_scheduler
+
+MODEL = sys.argv[1] if len(sys.argv) > 1 else {model!r}
+DEVICE = {device!r}
+SEED = {seed}
+STEPS, BATCH, MICRO_BATCH, MAX_TOKENS = {steps}, {batch}, {micro}, {max_tokens}
+LEARNING_RATE, HEAD_RATE, WEIGHT_DECAY, CLIP_NORM = {rate}, {head_rate}, {decay}, {clip}
+SCHEDULE, WARMUP_STEPS = {schedule!r}, {warmup}
+WEIGHTS, COMPUTE = {weights}, {compute}
+QUANTIZATION = {quantization}
+CHUNK_OF_BATCHES = {chunk}
+
+HERE = Path(__file__).resolve().parent
+torch.set_num_threads({threads})
+tokenizer = AutoTokenizer.from_pretrained(HERE)
+PAD = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id or 0
+'''
+
+LOOP = '''
+
+def order(lengths, epoch):
+    """Rows in batches of like length, mixed anew in each epoch."""
+    generator = torch.Generator().manual_seed(SEED * 1_000_003 + epoch)
+    rows = torch.randperm(len(lengths), generator=generator).tolist()
+    chunk = BATCH * CHUNK_OF_BATCHES
+    for start in range(0, len(rows), chunk):
+        rows[start : start + chunk] = sorted(rows[start : start + chunk], key=lambda row: -lengths[row])
+    batches = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
+    tail = [batches.pop()] if len(batches[-1]) < BATCH else []
+    return [batches[index] for index in torch.randperm(len(batches), generator=generator).tolist()] + tail
+
+
+def groups(model):
+    """The head, which starts from nothing, learns faster; vectors (norms, biases) don't decay."""
+    head = {id(p) for p in model.head.parameters()} if hasattr(model, "head") else set()
+    found = {}
+    for p in model.parameters():
+        if p.requires_grad:
+            found.setdefault((id(p) in head, p.ndim >= 2), []).append(p)
+    return [
+        {"params": ps, "lr": (is_head and HEAD_RATE) or LEARNING_RATE, "weight_decay": WEIGHT_DECAY if decays else 0.0}
+        for (is_head, decays), ps in found.items()
+    ]
+
+
+def main():
+    with open(HERE / "examples.jsonl", encoding="utf-8", newline="\\n") as file:
+        examples = [json.loads(line) for line in file]
+    data = [encode(example) for example in examples if example["split"] == "train"]
+    model = load()
+    model.requires_grad_(False)
+    if hasattr(model, "backbone"):
+        model.backbone = tune(model.backbone)
+        model.head.requires_grad_(True)
+    else:
+        model = tune(model)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    model.to(DEVICE).train()
+    optimizer = torch.optim.AdamW(groups(model), fused=DEVICE in ("cpu", "cuda"))
+    scheduler = get_scheduler(SCHEDULE, optimizer, WARMUP_STEPS, STEPS)
+    step, epoch = 0, 0
+    while step < STEPS:
+        for batch in order([len(row["ids"]) for row in data], epoch):
+            torch.manual_seed((SEED * 1_000_003 + step) % 2**63)
+            learned = max(1, sum(positions(data[index]) for index in batch))
+            total = 0.0
+            for start in range(0, len(batch), MICRO_BATCH):
+                with torch.autocast(DEVICE, dtype=COMPUTE) if COMPUTE != torch.float32 else nullcontext():
+                    loss = losses(model, [data[index] for index in batch[start : start + MICRO_BATCH]]).sum() / learned
+                loss.backward()
+                total += loss.item()
+            if CLIP_NORM:
+                torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], CLIP_NORM)
+            optimizer.step()
+            scheduler.step()
+            optimizer.zero_grad()
+            step += 1
+            print(f"step {step} of {STEPS}: loss {total:.6f}", flush=True)
+            if step == STEPS:
+                break
+        epoch += 1
+    getattr(model, "backbone", model).save_pretrained("result")
+    if hasattr(model, "head"):
+        from safetensors.torch import save_file
+
+        save_file({name: tensor.contiguous() for name, tensor in model.head.state_dict().items()}, "result/head.safetensors")
+    tokenizer.save_pretrained("result")
+
+
+if __name__ == "__main__":
+    main()
+'''
+
+
+def script(job: Job) -> str:
+    """Source of the standalone script of this job."""
+    training, plan = job.training, job.plan
+    header = HEADER.format(
+        title=f"{job.objective.title} with {job.tuner.title}.",
+        run=job.folder.name,
+        requirements=" ".join(f"{name}=={metadata.version(name)}" for name in LIBRARIES),
+        model=job.facts.id,
+        device=plan.device,
+        seed=training.seed,
+        steps=plan.total_steps,
+        batch=training.batch_size,
+        micro=plan.micro_batch,
+        max_tokens=training.max_tokens,
+        rate=plan.learning_rate,
+        head_rate=plan.head_rate,
+        decay=training.weight_decay,
+        clip=training.clip_norm,
+        schedule=training.schedule,
+        warmup=plan.warmup_steps,
+        weights=f"torch.{plan.compute if plan.weights in ('8bit', '4bit') else plan.weights}",
+        compute=f"torch.{plan.compute}",
+        quantization=_quantization(plan.weights),
+        chunk=CHUNK_OF_BATCHES,
+        threads=plan.threads,
+    )
+    return header + job.tuner.script(job.tuner_settings) + job.objective.script(job) + LOOP
+
+
+def _quantization(weights: str) -> str:
+    if weights not in ("8bit", "4bit"):
+        return "{}"
+    how = (
+        "load_in_8bit=True"
+        if weights == "8bit"
+        else 'load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=COMPUTE'
+    )
+    return f'{{"quantization_config": __import__("transformers").BitsAndBytesConfig({how}), "device_map": {{"": DEVICE}}}}'

@@ -1,0 +1,199 @@
+"""The sections of a spec that every run has: model, data, training, evaluation, output and launch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import field_validator, model_validator
+
+from engine.settings import Section, setting
+
+FORMATS = ("auto", "chat", "sharegpt", "alpaca", "prompt-completion", "labelled", "text")
+
+
+class Model(Section):
+    id: str = setting(
+        ...,
+        "Base model",
+        "A model of the Hub (owner/name), a folder on this machine, or an embedded one such as embedded:smollm2-135m.",
+    )
+    revision: str | None = setting(
+        None, "Revision", "Branch, tag or commit of a Hub model; empty means the newest.", advanced=True
+    )
+    load: Literal["auto", "32bit", "16bit", "8bit", "4bit"] = setting(
+        "auto",
+        "Load weights as",
+        "Fewer bits need less memory. 8 and 4 bits freeze the base weights, so they go with LoRA only.",
+        advanced=True,
+    )
+
+
+class Split(Section):
+    """Shares of the rows that are kept away from training. Rows with equal content stay on one side."""
+
+    test: float = setting(0.1, "Test share", "Rows held out to score the model before and after.", ge=0, lt=1)
+    validation: float = setting(
+        0.1, "Validation share", "Rows held out to choose the best checkpoint and to stop early.", ge=0, lt=1
+    )
+    test_rows: int | None = setting(
+        None, "Test rows", "An exact number of test rows, in place of the share.", advanced=True, ge=0
+    )
+    validation_rows: int | None = setting(
+        None, "Validation rows", "An exact number of validation rows, in place of the share.", advanced=True, ge=0
+    )
+
+    @model_validator(mode="after")
+    def _leaves_rows(self) -> Split:
+        if self.test + self.validation >= 1:
+            raise ValueError("test and validation together below 1, so that rows are left to learn from")
+        return self
+
+
+class Data(Section):
+    source: str = setting(
+        ...,
+        "Data",
+        "A file, a folder of the home, a Hub data set (owner/name), or a sample such as sample:banking-intents.",
+    )
+    format: Literal["auto", "chat", "sharegpt", "alpaca", "prompt-completion", "labelled", "text"] = setting(
+        "auto", "Format", "How the rows are laid out. 'auto' looks at the columns and says what it found."
+    )
+    columns: dict[str, str] = setting(
+        {}, "Columns", "Which column plays which part, for example {text: message, label: category}.", advanced=True
+    )
+    system: str | None = setting(
+        None, "System message", "Put before every conversation that has no system message of its own.", advanced=True
+    )
+    prompt: str | None = setting(
+        None,
+        "Prompt template",
+        "The person's message, with columns in braces: 'Summarise: {text}'. Empty means the text as it is.",
+        advanced=True,
+    )
+    config: str | None = setting(None, "Configuration", "The configuration of a Hub data set.", advanced=True)
+    hub_split: str = setting("train", "Split", "The split of a Hub data set to read.", advanced=True)
+    revision: str | None = setting(
+        None, "Revision", "Branch, tag or commit of a Hub data set; empty means the newest.", advanced=True
+    )
+    bad_rows: Literal["refuse", "skip"] = setting(
+        "refuse",
+        "Rows with problems",
+        "'refuse' stops before the start and lists them; 'skip' leaves them out and says how many.",
+        advanced=True,
+    )
+    split: Split = setting(Split(), "Held-out rows", "Which rows are kept away from training.")
+
+
+class Training(Section):
+    epochs: float = setting(
+        3.0, "Passes", "How often the model sees each row (epochs). More learns more, then learns by heart.", gt=0, le=1000
+    )
+    max_steps: int | None = setting(
+        None, "Step limit", "Stop after this many updates, whatever the passes say.", advanced=True, ge=1
+    )
+    learning_rate: float | None = setting(
+        None,
+        "Learning rate",
+        "Size of each update. Empty means the value tried for this objective and tuner.",
+        gt=0,
+        le=1,
+    )
+    batch_size: int = setting(
+        8, "Batch size", "Rows per update. Larger is steadier and makes fewer updates.", ge=1, le=4096
+    )
+    max_tokens: int = setting(
+        1024, "Longest row", "In tokens. Longer rows are cut at the end, and counted before the start.", ge=8, le=1_000_000
+    )
+    seed: int = setting(42, "Seed", "Equal seeds give equal runs.", advanced=True, ge=0, le=2**32 - 1)
+    schedule: Literal["linear", "cosine", "constant"] = setting(
+        "cosine", "Schedule", "How the learning rate falls during the run.", advanced=True
+    )
+    warmup: float = setting(
+        0.05, "Warm-up share", "Part of the run in which the learning rate rises from zero.", advanced=True, ge=0, lt=1
+    )
+    weight_decay: float = setting(0.0, "Weight decay", "Pulls weights towards zero.", advanced=True, ge=0, le=1)
+    clip_norm: float = setting(
+        1.0, "Gradient clipping", "Longest gradient that is used as it is; 0 switches clipping off.", advanced=True, ge=0
+    )
+    packing: Literal["auto", "on", "off"] = setting(
+        "auto", "Packing", "Put several short rows into one sequence, without letting them see each other.", advanced=True
+    )
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = setting(
+        "auto", "Precision", "Number format of the computation. 16 bits are faster where the processor has them.", advanced=True
+    )
+    checkpointing: Literal["auto", "on", "off"] = setting(
+        "auto",
+        "Gradient checkpointing",
+        "Saves memory by computing parts twice; about a quarter slower.",
+        advanced=True,
+    )
+    micro_batch_size: int | None = setting(
+        None,
+        "Rows at a time",
+        "Rows computed at once. Empty means as many as fit. The batch size stays what it is.",
+        advanced=True,
+        ge=1,
+    )
+    save_minutes: float = setting(
+        2.0, "Minutes between checkpoints", "At most this much work is lost when the machine stops.", advanced=True, gt=0, le=60
+    )
+
+
+class Evaluate(Section):
+    every_steps: int | None = setting(
+        None, "Steps between checks", "How often held-out loss is measured. Empty means four times a run.", ge=1, advanced=True
+    )
+    early_stopping: int | None = setting(
+        None,
+        "Stop early after",
+        "End the run when this many checks in a row brought no better held-out loss. Empty means never.",
+        ge=1,
+    )
+    max_rows: int = setting(
+        200, "Scored rows", "Most held-out rows that are answered and scored, before and after.", ge=1, le=100_000, advanced=True
+    )
+    before: bool = setting(
+        True, "Score before training", "Answer the held-out rows with the base model, too, to see the gain."
+    )
+    options_in_prompt: Literal["auto", "on", "off"] = setting(
+        "auto",
+        "Second baseline",
+        "Also score the base model with the possible answers listed in its prompt (where answers are few).",
+        advanced=True,
+    )
+
+
+class Output(Section):
+    keep_checkpoints: int = setting(
+        2, "Checkpoints kept", "The newest ones; the best one is kept besides.", ge=1, le=100, advanced=True
+    )
+
+
+class Launch(Section):
+    target: Literal["local"] = setting("local", "Where", "The machine that trains.", advanced=True)
+    ignore_memory: bool = setting(
+        False, "Start even if it should not fit", "Overrides the memory check.", advanced=True
+    )
+    threads: int | None = setting(
+        None, "Processor threads", "Empty means one for each core.", advanced=True, ge=1, le=1024
+    )
+
+
+class Common(Section):
+    """What a spec says besides objective and tuner."""
+
+    version: Literal[1] = setting(1, "Version", "Version of this file's layout.")
+    name: str = setting("", "Name", "What you call this run.")
+    model: Model = setting(..., "Model", "The model to start from.")
+    data: list[Data] = setting(..., "Data", "What the model learns from.")
+    training: Training = setting(Training(), "Training", "How it is trained.")
+    evaluation: Evaluate = setting(Evaluate(), "Evaluation", "How it is judged.")
+    output: Output = setting(Output(), "Output", "What is kept.")
+    launch: Launch = setting(Launch(), "Launch", "Where it runs.")
+
+    @field_validator("data")
+    @classmethod
+    def _has_data(cls, value: list[Data]) -> list[Data]:
+        if not value:
+            raise ValueError("a list with at least one data set")
+        return value

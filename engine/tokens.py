@@ -1,0 +1,290 @@
+"""Text to token ids and back, and which tokens are learned, without torch or transformers."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import tokenizers
+
+from engine import tokenizer
+from engine.errors import ModelError
+from engine.markers import with_markers
+from engine.templates import CHATML, PLAIN, ChatTemplate, Message, Span, Tools
+
+_NO_TEMPLATE = "This model has no chat template of its own."
+_PLAIN_LINES = (
+    "Conversations are written as lines that begin with 'User:' and 'Assistant:', each answer closed by {}. "
+    "The template is saved with the result."
+)
+_OTHER_OPENING = (
+    "This model's chat template begins an answer with {!r} when the model is asked, "
+    "but not in the conversations that it learns from."
+)
+_BROKEN = "\ufffd"
+_LONGEST_CHARACTER = 8
+"""Tokens after which a character that is still incomplete is taken for broken (UTF-8 has at most 4 bytes)."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """ids and learned have equal length. `full_length` is the length in tokens before truncation."""
+
+    ids: list[int]
+    learned: list[bool]
+    full_length: int
+
+    @property
+    def truncated(self) -> bool:
+        return self.full_length > len(self.ids)
+
+
+class Tokens:
+    """A tokenizer with its chat templates, by name. Make one with `Tokens.load`."""
+
+    def __init__(
+        self, folder: Path, backend: tokenizers.Tokenizer, names: Mapping[str, str], templates: Mapping[str, str]
+    ) -> None:
+        self.folder = folder
+        self.has_template = "default" in templates
+        """Whether the model brought a chat template of its own."""
+        self._backend = backend
+        self._names = dict(names)
+        sources = dict(templates) if self.has_template else self._plain_template()
+        added = (token.content for token in backend.get_added_tokens_decoder().values())
+        specials = [token for token in added if token.strip()]
+        self._templates = {name: ChatTemplate(source, self._names, specials) for name, source in sources.items()}
+
+    @classmethod
+    def load(cls, folder: Path) -> Tokens:
+        """Read the tokenizer files of a model's folder. Raises ModelError where they are missing or damaged."""
+        folder = Path(folder)
+        path = folder / "tokenizer.json"
+        if not path.is_file():
+            raise ModelError(
+                f"{folder} has no tokenizer.json.",
+                "Choose a model that has one, or save its tokenizer anew with a current version of transformers.",
+            )
+        try:
+            backend = tokenizers.Tokenizer.from_file(str(path))
+        except Exception as error:  # The library raises nothing narrower.
+            raise ModelError(f"{path} is damaged: {error}.", "Download the model again.") from None
+        config = tokenizer.read_json(folder / "tokenizer_config.json")
+        # Files often carry the padding and truncation of the day they were made.
+        backend.no_padding()
+        backend.no_truncation()
+        backend.encode_special_tokens = bool(config.get("split_special_tokens", False))
+        fallback = tokenizer.read_json(folder / "special_tokens_map.json")
+        try:
+            names = tokenizer.names(config, fallback)
+            tokenizer.add_tokens(backend, config, names)
+            sources = tokenizer.template_sources(folder, config)
+        except (LookupError, TypeError, ValueError, AttributeError, OSError) as error:
+            problem = f"The tokenizer configuration in {folder} is not laid out as expected: {error!r}."
+            raise ModelError(problem, "Download the model again, or choose another one.") from None
+        return cls(folder, backend, names, sources)
+
+    # Ids
+
+    @property
+    def eos_id(self) -> int | None:
+        return self._id("eos_token")
+
+    @property
+    def bos_id(self) -> int | None:
+        return self._id("bos_token")
+
+    @property
+    def pad_id(self) -> int | None:
+        pad = self._id("pad_token")
+        return self.eos_id if pad is None else pad
+
+    @cached_property
+    def stop_ids(self) -> set[int]:
+        """Tokens that end an answer: end of text, those of generation_config.json, and the template's end of turn."""
+        listed = tokenizer.read_json(self.folder / "generation_config.json").get("eos_token_id")
+        stops = set(listed if isinstance(listed, list) else [listed])
+        mark = self._templates["default"].end_of_turn if "default" in self._templates else None
+        stops |= {self.eos_id, self._backend.token_to_id(mark) if mark else None}
+        return {int(stop) for stop in stops if stop is not None}
+
+    # Conversations
+
+    def render(self, messages: Sequence[Message], add_generation_prompt: bool = False, tools: Tools = None) -> str:
+        """A conversation as text. Raises DataError where the template refuses it, ModelError where there is none."""
+        return self._template(tools).render(messages, add_generation_prompt, tools)
+
+    def encode_chat(self, messages: Sequence[Message], max_tokens: int, tools: Tools = None) -> Encoded:
+        """A conversation with its answers learned, cut at the end to `max_tokens`. Raises as `render`."""
+        rendered = self._template(tools).answers(messages, tools)
+        encoding = self._backend.encode(rendered.text, add_special_tokens=False)
+        return _cut(encoding, rendered.answers, max_tokens)
+
+    def encode_chats(
+        self,
+        conversations: Sequence[Sequence[Message]],
+        max_tokens: int,
+        tools: Sequence[Tools] | None = None,
+    ) -> list[Encoded]:
+        """`encode_chat` of many, tokenised in parallel. Raises at the first one that the template refuses."""
+        given = tools if tools is not None else [None] * len(conversations)
+        rendered = [self._template(own).answers(chat, own) for chat, own in zip(conversations, given, strict=True)]
+        encodings = self._backend.encode_batch([item.text for item in rendered], add_special_tokens=False)
+        return [_cut(encoding, item.answers, max_tokens) for encoding, item in zip(encodings, rendered, strict=True)]
+
+    def encode_prompt(self, messages: Sequence[Message], tools: Tools = None) -> list[int]:
+        """A conversation up to where the model's answer begins."""
+        text = self.render(messages, add_generation_prompt=True, tools=tools)
+        return list(self._backend.encode(text, add_special_tokens=False).ids)
+
+    # Plain text
+
+    def encode_text(self, text: str, max_tokens: int) -> Encoded:
+        """Text with the special tokens that the tokenizer adds; these stay when the text is cut to `max_tokens`."""
+        encoding = self._backend.encode(text, add_special_tokens=False)
+        added = self._backend.num_special_tokens_to_add(False)
+        full_length = len(encoding) + added
+        encoding.truncate(max(0, max_tokens - added))
+        ids = list(self._backend.post_process(encoding, None, True).ids)
+        return Encoded(ids, [True] * len(ids), full_length)
+
+    def decode(self, ids: Sequence[int], skip_special: bool = True) -> str:
+        return str(self._backend.decode(list(ids), skip_special_tokens=skip_special))
+
+    def pieces(self, encoded: Encoded) -> list[tuple[str, bool]]:
+        """Text piece by piece, with whether it is learned. Tokens that share a character make one piece."""
+        stream = TextStream(self, skip_special=False)
+        found: list[tuple[str, bool]] = []
+        learned = False
+        for token, is_learned in zip(encoded.ids, encoded.learned, strict=True):
+            learned = learned or is_learned
+            text = stream.push(token)
+            if text:
+                found.append((text, learned))
+                learned = False
+        rest = stream.flush()
+        return [*found, (rest, learned)] if rest else found
+
+    # Files
+
+    @cached_property
+    def template_note(self) -> str | None:
+        """What a person should know of the chat template before it is used, or None."""
+        template = self._templates.get("default")
+        if template is None:
+            return None
+        if self.has_template:
+            asked, stored = template.opening
+            return None if asked == stored else _OTHER_OPENING.format(asked[len(stored) :])
+        if template.source == CHATML:
+            return f"{_NO_TEMPLATE} Conversations are written as ChatML, whose tokens it has."
+        return f"{_NO_TEMPLATE} {_PLAIN_LINES.format(self._names['eos_token'])}"
+
+    @cached_property
+    def template_with_markers(self) -> str | None:
+        """The chat template, with `{% generation %}` around what is learned if that could be proven to be the same."""
+        template = self._templates.get("default")
+        return None if template is None else with_markers(template) or template.source
+
+    def save(self, folder: Path) -> None:
+        """Write all files of the tokenizer, with the template that training used."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in tokenizer.FILES:
+            if (self.folder / name).is_file():
+                shutil.copyfile(self.folder / name, folder / name)
+        config = tokenizer.read_json(folder / "tokenizer_config.json")
+        config.pop("chat_template", None)
+        _write(folder / "tokenizer_config.json", json.dumps(config, ensure_ascii=False, indent=2) + "\n")
+        for name, template in self._templates.items():
+            if name == "default":
+                _write(folder / tokenizer.TEMPLATE_FILE, self.template_with_markers or template.source)
+            else:
+                (folder / tokenizer.MORE_TEMPLATES).mkdir(exist_ok=True)
+                _write(folder / tokenizer.MORE_TEMPLATES / f"{name}.jinja", template.source)
+
+    # Inside
+
+    def _id(self, name: str) -> int | None:
+        token = self._names.get(name)
+        return None if token is None else self._backend.token_to_id(token)
+
+    def _template(self, tools: Tools) -> ChatTemplate:
+        template = self._templates.get("tool_use") if tools else None
+        template = template or self._templates.get("default")
+        if template is None:
+            raise ModelError(
+                f"The model in {self.folder} can't converse: it has neither a chat template nor an end-of-text token.",
+                "Choose a chat model, or use it to classify.",
+            )
+        return template
+
+    def _plain_template(self) -> dict[str, str]:
+        """A template for a model that has none: ChatML if its tokens are known, else plain lines; {} for neither."""
+        if all(self._backend.token_to_id(mark) is not None for mark in ("<|im_start|>", "<|im_end|>")):
+            return {"default": CHATML}
+        if "eos_token" not in self._names:
+            return {}
+        opens_with_bos = self.bos_id is not None and self._backend.encode("").ids[:1] == [self.bos_id]
+        return {"default": ("{{ bos_token }}" if opens_with_bos else "") + PLAIN}
+
+
+class TextStream:
+    """Token ids to text as they come. A character is given out once all its bytes are there."""
+
+    def __init__(self, tokens: Tokens, skip_special: bool = True) -> None:
+        self._tokens = tokens
+        self._skip_special = skip_special
+        self._ids: list[int] = []
+        self._given = 0
+        """How many of `_ids` are given out. They are kept for context: a decoder treats the first token its own way."""
+
+    def push(self, token: int) -> str:
+        """The text that `token` completes; "" while a character is incomplete."""
+        self._ids.append(token)
+        text = self._pending()
+        if not text or (text.endswith(_BROKEN) and len(self._ids) - self._given < _LONGEST_CHARACTER):
+            return ""
+        self._ids = self._ids[self._given :]
+        self._given = len(self._ids)
+        return text
+
+    def flush(self) -> str:
+        """What is left at the end, without a character that stayed incomplete."""
+        text = self._pending().rstrip(_BROKEN)
+        self._given = len(self._ids)
+        return text
+
+    def _pending(self) -> str:
+        before = self._tokens.decode(self._ids[: self._given], self._skip_special)
+        return self._tokens.decode(self._ids, self._skip_special)[len(before) :]
+
+
+def _cut(encoding: tokenizers.Encoding, answers: list[Span], max_tokens: int) -> Encoded:
+    ids = encoding.ids
+    learned = _learned(encoding.offsets, answers)
+    return Encoded(list(ids[:max_tokens]), learned[:max_tokens], len(ids))
+
+
+def _learned(offsets: list[Span], answers: list[Span]) -> list[bool]:
+    """Whether each token, at `offsets` (characters), overlaps an answer. `answers` are ordered."""
+    learned: list[bool] = []
+    reach = place = 0
+    for begin, end in offsets:
+        if end <= reach:  # A further byte of the character before, or a token without text.
+            learned.append(bool(learned) and learned[-1])
+            continue
+        if begin == end:  # Byte-level tokenizers trim spaces off offsets; this one is all spaces.
+            begin = reach
+        while place < len(answers) and answers[place][1] <= begin:
+            place += 1
+        learned.append(place < len(answers) and answers[place][0] < end)
+        reach = end
+    return learned
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="\n")

@@ -1,0 +1,55 @@
+"""Full fine-tuning: every weight learns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.job import Tuner
+from engine.models import ModelFacts
+from engine.settings import Section
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Full(Tuner):
+    name = "full"
+    title = "Full fine-tuning"
+    help = (
+        "Every weight of the model learns. It can change the model most, needs about four times the model's size "
+        "in memory, and the result is as large as the model."
+    )
+    paper = "https://arxiv.org/abs/1801.06146"
+    order = 20
+    needs = frozenset({"gradients", "trainable base"})
+    base_rate = 5e-5
+    trains_base = True
+
+    class Settings(Section):
+        pass
+
+    def trainable_parameters(self, facts: ModelFacts, settings: Any) -> int:
+        return facts.parameters
+
+    def apply(self, backbone: nn.Module, settings: Any, seed: int) -> nn.Module:
+        return backbone.requires_grad_(True)
+
+    def script(self, settings: Any) -> str:
+        return """
+def tune(backbone):
+    return backbone.requires_grad_(True)
+"""
+
+    def save(self, backbone: nn.Module, folder: Path) -> None:
+        backbone.save_pretrained(folder)
+
+    def restore(self, backbone: nn.Module, folder: Path) -> nn.Module:
+        from transformers import AutoModel, AutoModelForCausalLM
+
+        loader = AutoModelForCausalLM if backbone.can_generate() else AutoModel
+        # Loaded in the width in which it was saved, then brought to that of the base it replaces.
+        return loader.from_pretrained(folder).to(dtype=backbone.dtype, device=backbone.device)
+
+
+METHOD = Full()

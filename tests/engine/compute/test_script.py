@@ -1,0 +1,31 @@
+"""The standalone script of a run, run for real."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from engine.export import export
+from engine.runs.worker import main as work
+from tests.fakes import models, runs
+
+
+@pytest.mark.parametrize(("objective", "tuner", "model"), [("chat", "lora", "decoder"), ("classify", "full", "encoder")])
+def test_the_standalone_script_gives_the_same_losses(objective: str, tuner: str, model: str, tmp_path: Path) -> None:
+    base = {"decoder": models.tiny_decoder, "encoder": models.tiny_encoder}[model](tmp_path / "base")
+    folder = runs.folder(tmp_path / "run", runs.spec(base, objective, tuner))
+    assert work(folder) == 0
+    ours = [e["loss"] for e in runs.events(folder) if e["type"] == "progress" and e.get("loss") is not None]
+    place = export(folder, "script", tmp_path / "out")
+    done = subprocess.run(
+        [sys.executable, "train.py", str(base)], cwd=place, capture_output=True, text=True, timeout=200, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    theirs = [float(loss) for loss in re.findall(r"loss ([\d.]+)", done.stdout)]
+    assert len(theirs) == 4
+    assert [theirs[0], theirs[-1]] == pytest.approx([ours[0], ours[-1]], rel=1e-4)
+    assert "engine" not in re.findall(r"^\s*(?:import|from) (\w+)", (place / "train.py").read_text(encoding="utf-8"), re.M)

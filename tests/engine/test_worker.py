@@ -1,0 +1,118 @@
+"""Real workers: killed in mid-run, resumed, refused, out of room."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.home import CHECKOUT
+from engine.runs import worker
+from tests.fakes import models, runs
+
+SECONDS_AT_MOST = 120
+
+
+def start(folder: Path) -> subprocess.Popen[bytes]:
+    with open(folder / "worker.log", "ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "engine.runs.worker", str(folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=CHECKOUT,
+            start_new_session=True,
+        )
+
+
+def wait_for(process: subprocess.Popen[bytes], folder: Path, seen: Any) -> None:
+    """Until an event is `seen`; fails where the worker ends or takes too long before that."""
+    deadline = time.monotonic() + SECONDS_AT_MOST
+    while time.monotonic() < deadline:
+        if (folder / "events.jsonl").exists() and any(seen(event) for event in whole_events(folder)):
+            return
+        assert process.poll() is None, (folder / "worker.log").read_text(encoding="utf-8")[-2000:]
+        time.sleep(0.02)
+    raise AssertionError("the worker did not get there in time")
+
+
+def whole_events(folder: Path) -> list[dict[str, Any]]:
+    from dataclasses import asdict
+
+    from engine.events import read
+
+    return [{"type": event.type, **asdict(event)} for event in read(folder / "events.jsonl")[0]]
+
+
+@pytest.mark.parametrize(("objective", "tuner", "model"), [("chat", "lora", "decoder"), ("classify", "full", "encoder")])
+def test_a_worker_killed_in_mid_run_goes_on_to_the_same_weights(
+    objective: str, tuner: str, model: str, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file
+
+    base = {"decoder": models.tiny_decoder, "encoder": models.tiny_encoder}[model](tmp_path / "base")
+    spec = runs.spec(base, objective, tuner, max_steps=60, save_minutes=0.001, learning_rate=1e-3)
+    untouched = runs.folder(tmp_path / "untouched", spec)
+    assert start(untouched).wait(SECONDS_AT_MOST) == worker.FINISHED
+
+    killed = runs.folder(tmp_path / "killed", spec)
+    first = start(killed)
+    wait_for(first, killed, lambda event: event["type"] == "checkpoint")
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    assert not (killed / "model").exists()
+    assert start(killed).wait(SECONDS_AT_MOST) == worker.FINISHED
+
+    assert any("Going on from the checkpoint" in event.get("text", "") for event in whole_events(killed))
+    name = "adapter_model.safetensors" if tuner == "lora" else "model.safetensors"
+    theirs, ours = load_file(untouched / "model" / name), load_file(killed / "model" / name)
+    assert theirs.keys() == ours.keys() and all(bool((theirs[key] == ours[key]).all()) for key in ours)
+
+
+def test_a_stopped_worker_leaves_a_whole_checkpoint_at_its_next_step(tmp_path: Path) -> None:
+    from engine.compute import checkpoints
+
+    base = models.tiny_decoder(tmp_path / "base")
+    folder = runs.folder(tmp_path / "run", runs.spec(base, "chat", "lora", max_steps=5000, save_minutes=60))
+    process = start(folder)
+    wait_for(process, folder, lambda event: event["type"] == "progress" and event["phase"] == "train")
+    (folder / "stop").touch()
+    assert process.wait(SECONDS_AT_MOST) == worker.STOPPED
+    newest, skipped = checkpoints.newest_whole(folder / "checkpoints")
+    assert newest is not None and not skipped
+
+
+def test_a_model_that_does_not_exist_is_told_in_a_failed_event(tmp_path: Path) -> None:
+    folder = runs.folder(tmp_path / "run", runs.spec(tmp_path / "nowhere", "chat", "lora"))
+    assert worker.main(folder) == worker.USER_ERROR
+    failed = whole_events(folder)[-1]
+    assert failed["type"] == "failed" and "nowhere" in failed["problem"] and failed["fix"]
+
+
+def test_rows_that_are_cut_before_their_answers_are_refused(tmp_path: Path) -> None:
+    base = models.tiny_decoder(tmp_path / "base")
+    folder = runs.folder(tmp_path / "run", runs.spec(base, "chat", "lora", max_tokens=8))
+    assert worker.main(folder) == worker.USER_ERROR
+    assert "before the part that is learned begins" in whole_events(folder)[-1]["problem"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), worker.DISK_FULL),
+        (RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0"), worker.DISK_FULL),
+        (RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB"), worker.OUT_OF_MEMORY),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes"), worker.OUT_OF_MEMORY),
+        (MemoryError(), worker.OUT_OF_MEMORY),
+        (ValueError("out of memory"), 1),
+    ],
+)
+def test_the_kind_of_an_end_is_read_from_the_librarys_words(error: Exception, code: int) -> None:
+    assert worker.code_of(error) == code

@@ -1,0 +1,26 @@
+"""Writes tests/data/golden.json: the losses of four steps of every pair. Run it where a change of numbers is wanted."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+from tests import test_matrix
+from tests.fakes import runs
+
+
+def main() -> None:
+    golden = {}
+    with tempfile.TemporaryDirectory() as temporary:
+        place = Path(temporary)
+        tiny = {name: make(place / name) for name, make in test_matrix.MODELS.items()}
+        for objective, tuner, kind in test_matrix.PAIRS:
+            if test_matrix.works(objective, tuner, tiny[kind]) is None:
+                folder = runs.folder(place / f"{objective}-{tuner}-{kind}", runs.spec(tiny[kind], objective, tuner))
+                golden[f"{objective} {tuner} {kind}"] = test_matrix.trained(folder).reporter.losses
+    test_matrix.GOLDEN.write_text(json.dumps(golden, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""Run folders as `store.create` makes them, small enough for a test."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from engine.data import example as examples_file
+from engine.data.example import Example, SplitName
+from engine.spec import RunSpec
+
+INTENTS = {
+    "card arrival": ["My new card has not arrived.", "When will the card come?", "Where is my card?", "No card yet, why?"],
+    "transfer fee": ["Why was I charged a fee?", "What does the transfer cost?", "A fee for my transfer?", "Too high a fee."],
+    "exchange rate": ["Which exchange rate do you use?", "Is the rate good?", "The rate was wrong.", "What rate for euros?"],
+}
+
+
+def examples(wants: str) -> list[Example]:
+    """Twelve rows of three intents: eight to learn from, two to watch, two to score."""
+    found = []
+    for text_number in range(4):
+        for label, texts in INTENTS.items():
+            row = len(found) + 1
+            split: SplitName = "train" if row <= 8 else "validation" if row <= 10 else "test"
+            if wants == "labelled":
+                found.append(Example(row, split, text=texts[text_number], label=label))
+            else:
+                messages = [{"role": "user", "content": texts[text_number]}, {"role": "assistant", "content": label}]
+                found.append(Example(row, split, messages=messages))
+    return found
+
+
+def spec(model: Path, objective: str, tuner: str, **training: Any) -> RunSpec:
+    """Four steps of two rows in float32 on one thread."""
+    settings = {"batch_size": 2, "max_steps": 4, "precision": "float32", "max_tokens": 64, "learning_rate": 1e-2, **training}
+    return RunSpec.parse(
+        {
+            "model": {"id": str(model)},
+            "data": [{"source": "made-by-the-test.jsonl"}],
+            "objective": objective,
+            "tuner": tuner,
+            "training": settings,
+            "evaluation": {"every_steps": 2},
+            "launch": {"threads": 1},
+        }
+    )
+
+
+def folder(place: Path, run: RunSpec, rows: list[Example] | None = None) -> Path:
+    """A run folder that a worker can take up."""
+    place.mkdir(parents=True)
+    run.save(place / "spec.yaml")
+    examples_file.save(rows if rows is not None else examples(run.objective.wants), place / "examples.jsonl")
+    return place
+
+
+def events(place: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (place / "events.jsonl").read_text(encoding="utf-8").splitlines()]
