@@ -105,9 +105,12 @@ def worker(folder: Path) -> float:
 
 def by_hand(folder: Path, kind: str) -> float:
     command = [sys.executable, "-m", "benchmarks.cpu_training", "--loop", kind, "--folder", str(folder)]
-    answer = subprocess.run(
-        command, cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=True
-    )
+    with open(folder / "loop.log", "wb") as log:  # libraries talk a lot
+        answer = subprocess.run(
+            command, cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True, check=False
+        )
+    if answer.returncode:
+        raise SystemExit(f"The loop failed:\n{(folder / 'loop.log').read_text(encoding='utf-8')[-2000:]}")
     found: dict[str, float] = json.loads(answer.stdout.splitlines()[-1])
     return found["tokens"] / found["seconds"]
 

@@ -34,6 +34,8 @@ class Case:
     """Learned positions in a row (decoders)."""
     checkpointing: bool = False
     rank: int = 16
+    accumulation: int = 1
+    """Micro-batches an update."""
 
 
 SMALL, ENCODER = "embedded:smollm2-135m", "embedded:minilm"
@@ -44,6 +46,10 @@ CASES = [
     Case(SMALL, "lora", "float32", 8, 96, 8),
     Case(SMALL, "lora", "float32", 4, 512, 8),
     Case(SMALL, "lora", "bfloat16", 4, 512, 8, checkpointing=True),
+    Case(SMALL, "lora", "float32", 8, 512, 8, checkpointing=True),
+    Case(SMALL, "full", "float32", 4, 512, 8, checkpointing=True),
+    Case(SMALL, "full", "float32", 4, 256, 8, accumulation=2),
+    Case(SMALL, "full", "bfloat16", 4, 512, 8, accumulation=2),
     Case(SMALL, "full", "bfloat16", 8, 96, 8),
     Case(SMALL, "full", "bfloat16", 4, 512, 64),
     Case(SMALL, "full", "float32", 8, 96, 8),
@@ -108,10 +114,11 @@ def _train(case: Case, model: Any, head: Any) -> None:
     model.train()
     with disable_input_dtype_casting(model, active=mixed):
         for _ in range(STEPS):
-            ids = torch.randint(10, 20_000, (case.rows, case.tokens))
-            with torch.autocast("cpu", dtype=getattr(torch, case.compute) if mixed else None, enabled=mixed):
-                loss = _loss(case, model, head, ids)
-            loss.backward()
+            for _ in range(case.accumulation):
+                ids = torch.randint(10, 20_000, (case.rows, case.tokens))
+                with torch.autocast("cpu", dtype=getattr(torch, case.compute) if mixed else None, enabled=mixed):
+                    loss = _loss(case, model, head, ids)
+                loss.backward()
             torch.nn.utils.clip_grad_norm_(trained, 1.0)
             optimizer.step()
             optimizer.zero_grad()
@@ -154,6 +161,7 @@ def predicted(case: Case) -> dict[str, int]:
         longest=case.tokens,
         learned=case.rows * case.learned if case.model == SMALL else 0,
         generates=False,
+        accumulates=case.accumulation > 1,
     )
     return {part.name: part.bytes for part in memory.predict(work)}
 

@@ -136,11 +136,10 @@ class Child:
         raise Died(0)
 
     def _send(self, request: Record) -> None:
-        process = self._running()
         try:
-            _tell(process, {"request": request})
+            _tell(self._running(), {"request": request})
         except OSError:
-            raise Died(process.wait()) from None
+            raise Died(self._process.wait() if self._process else 0) from None
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None or self._process.poll() is not None:

@@ -32,7 +32,7 @@ def evaluate(run_folder: Path, data: str | None, base: bool, say: Callable[[str]
             spec = RunSpec.load(run_folder / "spec.yaml")
             # Every row is scored, so none is held out from anything.
             entry = parse(Data, {**spec.data[0].model_dump(), "source": data, "split": {"test": 0, "validation": 0}}, "data")
-            prepared = prepare([entry], spec.objective.wants, spec.training.seed)
+            prepared = prepare([entry], spec.objective.wants, spec.training.seed, learn=False)
             prepared.require()
             for notice in prepared.notices:
                 say(notice)

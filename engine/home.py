@@ -13,7 +13,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 
 
 def home() -> Path:
-    return Path(os.environ.get("TUNESMITH_HOME") or CHECKOUT).expanduser().resolve()
+    return _made(Path(os.environ.get("TUNESMITH_HOME") or CHECKOUT).expanduser().resolve())
 
 
 def runs() -> Path:

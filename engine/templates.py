@@ -107,7 +107,7 @@ class ChatTemplate:
         except UserError:
             return None
         place = text.rfind(_ANSWER)
-        after = text[place + len(_ANSWER) :].lstrip(" ") if place >= 0 else ""
+        after = text[place + len(_ANSWER) :].lstrip() if place >= 0 else ""
         return next((token for token in self.specials if after.startswith(token)), None)
 
     @cached_property

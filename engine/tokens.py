@@ -110,7 +110,7 @@ class Tokens:
         stops = set(listed if isinstance(listed, list) else [listed])
         mark = self._templates["default"].end_of_turn if "default" in self._templates else None
         stops |= {self.eos_id, self._backend.token_to_id(mark) if mark else None}
-        return {int(stop) for stop in stops if stop is not None}
+        return {stop for stop in stops if isinstance(stop, int)}
 
     # Conversations
 

@@ -43,11 +43,13 @@ def trained(run_folder: Path) -> Any:
 
     torch.set_num_threads(1)
     job = open_job(run_folder, lambda text: None)
-    reporter = Reporter(run_folder, Writer(run_folder / "events.jsonl"))
+    writer = Writer(run_folder / "events.jsonl")
+    reporter = Reporter(run_folder, writer)
     model = _fresh(job, reporter)
     frozen = hashes(model, trainable=False)
     trainer = build(job, model, reporter)
     trainer.ended = _trained(trainer, reporter)
+    writer.close()
     assert hashes(model, trainable=False) == frozen, "a weight moved that nobody declared trainable"
     return trainer
 
@@ -74,7 +76,8 @@ def works(objective: str, tuner: str, model: Path) -> str | None:
 def logits(job: Any, model: Any) -> Any:
     import torch
 
-    rows = [job.objective.row(job, e, c) for e, c in zip(job.examples["test"], job.encoded["test"], strict=True)]
+    encoded = [job.objective.encode(row, job.tokens, job.objective_settings, 64) for row in job.examples["test"]]
+    rows = [job.objective.row(job, e, c) for e, c in zip(job.examples["test"], encoded, strict=True)]
     batch = job.objective.batch(job, rows)
     model.eval()
     with torch.no_grad():
@@ -113,9 +116,9 @@ def test_a_pair_learns_reloads_and_resumes_exactly_or_is_refused_with_a_reason(
 
 
 def _untrained(trainer: Any) -> Any:
-    from engine.compute.train import _fresh
+    from engine.compute.model import apply_tuner
 
-    return _fresh(trainer.job, trainer.reporter)
+    return apply_tuner(trainer.job, trainer.job.objective.load(trainer.job))
 
 
 def test_every_refused_pair_names_what_is_missing() -> None:

@@ -33,4 +33,4 @@ def _check(options: Namespace) -> int:
     entry = parse(Data, {"source": options.data, "columns": columns, "format": options.format}, "data")
     found = report.check(entry, objectives.get(options.objective).wants)
     print(json.dumps(found, ensure_ascii=False) if options.json else "\n".join(report.lines(found)))
-    return 2 if found.get("problems") else 0
+    return 2 if found.get("error") or found.get("problems") else 0

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from engine import demo
+from engine.cli import telling
 from engine.data.prepare import prepare
 from engine.errors import UserError
 from engine.events import Checkpoint, Evaluation, Failed, Finished, Notice, Progress, Sample
 from engine.runs import queue, store, view
 from engine.spec import RunSpec
 
-ENDED = ("finished", "failed", "stopped", "interrupted")
+ENDED = ("finished", "failed", "stopped")
 SECONDS_BETWEEN_LOOKS = 0.2
 
 
@@ -81,7 +82,7 @@ def _train(options: Namespace) -> int:
         print(json.dumps(view.summary(store.get(run.id)), ensure_ascii=False))
     if not options.json:
         print(run.folder)
-    return 0 if state == "finished" else 2 if _failure(run) else 1
+    return 0 if state == "finished" else 2
 
 
 def _compare(options: Namespace) -> int:
@@ -95,7 +96,7 @@ def _compare(options: Namespace) -> int:
     if options.json:
         print(json.dumps({"runs": table}, ensure_ascii=False))
     else:
-        print("\n" + view.table(table))
+        print("\n" + telling.table(table))
     return 0 if all(row["state"] == "finished" for row in table) else 1
 
 
@@ -105,7 +106,7 @@ def _runs(options: Namespace) -> int:
     if options.json:
         print(json.dumps({"runs": found}, ensure_ascii=False))
     else:
-        print(view.table(found) if found else "No runs yet. Start one with: python -m engine demo")
+        print(telling.table(found) if found else "No runs yet. Start one with: python -m engine demo")
     return 0
 
 
@@ -119,9 +120,6 @@ def _show(options: Namespace) -> int:
     for name, value in record.items():
         if value is not None:
             print(f"{name.replace('_', ' ')}: {json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else value}")
-    failure = _failure(run)
-    if failure:
-        print(failure.problem, failure.fix, sep="\n")
     print(run.folder)
     return 0
 
@@ -238,13 +236,9 @@ def _print_result(run: store.Run, options: Namespace) -> None:
     if options.json:
         print(json.dumps(record, ensure_ascii=False))
         return
-    for line in view.result_lines(run):
+    done = next(event for event in reversed(run.events(0)[0]) if isinstance(event, Finished))
+    for line in telling.result_lines(run.id, done):
         print(line)
-
-
-def _failure(run: store.Run) -> Failed | None:
-    events, _ = run.events(0)
-    return next((event for event in reversed(events) if isinstance(event, Failed)), None)
 
 
 def _say(text: str, options: Namespace) -> None:

@@ -19,12 +19,12 @@ from torch.utils.data import Sampler
 from transformers import TrainerCallback, TrainerControl, TrainerState
 from transformers.trainer_callback import PrinterCallback
 
-from engine.compute import checkpoints
 from engine.compute.precision import autocast
 from engine.compute.report import Reporter, peak_memory
 from engine.errors import UserError
 from engine.events import Progress
 from engine.job import CHUNK_OF_BATCHES, Job
+from engine.runs import checkpoints
 
 WEIGHTS_FILE = "trainable.safetensors"
 

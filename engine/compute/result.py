@@ -27,6 +27,8 @@ def save_result(job: Job, model: nn.Module) -> Path:
     job.tuner.save(job.objective.backbone(model), partial)
     job.objective.save(job, model, partial)
     job.tokens.save(partial)
+    if "answers" in job.objective.gives:
+        _name_stops(partial, job)
     shutil.copyfile(job.folder / "spec.yaml", partial / "spec.yaml")
     (partial / "train.py").write_text(script(job), encoding="utf-8")
     _name_base(partial, job)
@@ -76,6 +78,14 @@ def load_scores(run_folder: Path, name: str) -> Scores | None:
 
 def folder_bytes(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def _name_stops(folder: Path, job: Job) -> None:
+    """Every token that ends an answer, for programs that generate from the result: a base model knows no end of turn."""
+    file = folder / "generation_config.json"
+    config = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    config |= {"eos_token_id": sorted(job.tokens.stop_ids), "pad_token_id": job.tokens.pad_id}
+    file.write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")
 
 
 def _name_base(folder: Path, job: Job) -> None:

@@ -11,7 +11,6 @@ from datasets import Dataset
 from torch import nn
 from transformers import set_seed
 
-from engine.compute import checkpoints
 from engine.compute.loop import WEIGHTS_FILE, Loop, load_trainable
 from engine.compute.model import apply_tuner, parameter_counts
 from engine.compute.report import Reporter, Stopped, peak_memory
@@ -19,6 +18,7 @@ from engine.compute.result import folder_bytes, load_scores, save_result, save_s
 from engine.events import Finished
 from engine.job import Job, Scores
 from engine.jobs import held_out, truncation
+from engine.runs import checkpoints
 
 
 def run(job: Job, reporter: Reporter, keep_checkpoints: int) -> bool:
@@ -205,7 +205,8 @@ def _phase(reporter: Reporter, name: str) -> Callable[[int, int], None]:
 
 
 def _announce(job: Job, reporter: Reporter) -> None:
-    for sentence in (truncation(job), *job.plan.reasons):
+    note = job.tokens.template_note if job.objective.wants == "messages" else None
+    for sentence in (note, truncation(job), *job.plan.reasons):
         if sentence:
             reporter.notice(sentence)
     _, rows = held_out(job)

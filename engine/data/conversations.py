@@ -87,7 +87,7 @@ def tools(value: Any, name: str) -> list[dict[str, Any]] | None:
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise BadRow(f'The tools in "{name}" are not valid JSON.', "Mend them, or leave the row out.") from None
     if isinstance(value, dict):
         value = [value]
@@ -148,6 +148,6 @@ def _call(call: Any, number: int) -> str:
     if isinstance(arguments, str):
         try:
             arguments = json.loads(arguments or "{}")
-        except ValueError:
+        except (ValueError, RecursionError):
             raise BadRow(f"The arguments of a tool call of turn {number} are not valid JSON.", "Mend them.") from None
     return json.dumps({"name": function["name"], "arguments": arguments}, ensure_ascii=False)

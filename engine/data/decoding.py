@@ -53,9 +53,9 @@ def _wide(data: bytes) -> str | None:
     """UTF-16 shows without a mark by its zero bytes: nearly all at odd places, or nearly all at even ones."""
     sample = data[:_SAMPLE_BYTES]
     even, odd = sample[::2].count(0), sample[1::2].count(0)
-    if odd > len(sample) // 8 and even * 20 < odd:
+    if odd > len(sample) // 5 and even * 20 < odd:
         return "utf-16-le"
-    if even > len(sample) // 8 and odd * 20 < even:
+    if even > len(sample) // 5 and odd * 20 < even:
         return "utf-16-be"
     return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -57,8 +58,15 @@ def consistent(text: str) -> bool:
     found = separator(text, "\t")
     if found is None:
         return False
-    widths = [len(record.cells) for record in _sampled(text[:_SAMPLE_CHARACTERS], found)]
-    return len(widths) >= 2 and widths[0] >= 2 and widths.count(widths[0]) >= 0.9 * len(widths)
+    sampled = [record.cells for record in _sampled(text[:_SAMPLE_CHARACTERS], found)]
+    widths = [len(cells) for cells in sampled]
+    if len(widths) < 2 or widths[0] < 2 or widths.count(widths[0]) < 0.9 * len(widths):
+        return False
+    if found != "," or any(columns.known(cell) for cell in sampled[0]):
+        return True
+    # Commas with a space after them are those of sentences.
+    later = [cell for cells in sampled for cell in cells[1:]]
+    return sum(cell.startswith(" ") for cell in later) < len(later) / 2
 
 
 def read(text: str, name: str, usual: str = ",") -> Table:
@@ -67,6 +75,10 @@ def read(text: str, name: str, usual: str = ",") -> Table:
     Raises DataError for a quote that never closes and for a header that does not fit the rest.
     """
     notices: list[str] = []
+    hint = re.match(r"sep=(.)\r?\n", text)
+    if hint:
+        # Excel's own first line. Its line end stays, so that lines keep their numbers.
+        usual, text = hint[1], text[hint.end() - 1 :]
     delimiter = separator(text, usual)
     if delimiter is None:
         delimiter = "," if all(len(record.cells) == 1 for record in _sampled(text, ",")) else _NONE
@@ -175,11 +187,10 @@ def _records(text: str, delimiter: str, name: str) -> tuple[list[Record], list[s
         records = list(_parsed(text, delimiter, csv.QUOTE_MINIMAL, strict=True))
     except _QuoteError as error:
         broken, records = str(error), []
-    if broken is None and all(record.lines == 1 for record in records):
+    if broken is None and not any(_swallows(record, delimiter) for record in records):
         return records, []
     plain = list(_parsed(text, delimiter, csv.QUOTE_NONE))
-    width = len(plain[0].cells)
-    if width > 1 and all(len(record.cells) == width for record in plain):
+    if _stands(plain, delimiter):
         return plain, [f"Quotes in {name} are part of the text: every line is a row by itself."]
     if broken is None:
         return records, []
@@ -192,6 +203,20 @@ def _records(text: str, delimiter: str, name: str) -> tuple[list[Record], list[s
             'Close it, or write two quotes ("") where a text holds one.',
         )
     return records, [f"{name}: quotes are out of order ({broken}). Check the rows around it."]
+
+
+def _swallows(record: Record, delimiter: str) -> bool:
+    """Whether a cell holds tabs and line ends: less likely a cell than two stray quotes with rows between them."""
+    return delimiter == "\t" and record.lines > 1 and any("\t" in cell for cell in record.cells)
+
+
+def _stands(plain: list[Record], delimiter: str) -> bool:
+    """Whether lines read without a thought for quotes make a table, and quotes are hardly meant to enclose cells."""
+    width = len(plain[0].cells)
+    if width < 2 or any(len(record.cells) != width for record in plain):
+        return False
+    enclosed = any(len(cell) > 1 and cell[0] == cell[-1] == '"' for record in plain for cell in record.cells)
+    return delimiter == "\t" or not enclosed
 
 
 class _QuoteError(Exception):

@@ -59,8 +59,6 @@ def build(table: Table, entry: Data, wants: Wants, source: int = 0) -> Built:
     problems.sort(key=lambda problem: problem.row)
     if not examples:
         raise UnusableRows(table.source, problems)
-    if wants == "labelled":
-        _check_classes(examples, table, guess)
     notices += maker.notices(wants)
     return Built(examples, problems, notices, guess, bool(splits))
 
@@ -237,7 +235,8 @@ class _Maker:
         if seen.open_ended:
             told = counted(seen.open_ended, "conversation ends", "conversations end")
             found.append(f"{told} without an answer; what comes after the last answer teaches nothing.")
-        unused = [name for name in self.table.columns if name not in {*self.roles.values(), *self.named.values()}]
+        used = {name for role, name in self.roles.items() if not (self.named and role in _ASKING)}
+        unused = [name for name in self.table.columns if name not in {*used, *self.named.values()}]
         if unused:
             found.append(f"Columns not used: {listed(unused)}.")
         for name in unused:
@@ -250,6 +249,8 @@ class _Maker:
         return found
 
 
+_ASKING = {"instruction", "input", "prompt", "text"}
+"""Parts that a template stands in for."""
 _RATINGS = {"label", "rating", "accepted", "correct", "good", "liked"}
 _KIND_WORDS = {dict: "an object", bytes: "bytes"}
 
@@ -270,7 +271,8 @@ def _recognised(table: Table, entry: Data, wants: Wants) -> Guess:
     if guess.format == "preferences":
         raise DataError(
             f"{name} holds preference pairs (chosen and rejected), from which no objective here learns.",
-            "Choose the columns to learn the chosen answers alone: the prompt, and output: chosen.",
+            "To learn the chosen answers alone, choose columns such as {prompt: prompt, completion: chosen} "
+            "or {conversations: conversations, output: chosen}.",
         )
     if guess.format == "text":
         needs = "answers" if wants == "messages" else "labels"
@@ -290,9 +292,11 @@ def _as_labelled(made: Made) -> Made:
     return Made(text=turns[0]["content"], label=turns[1]["content"])
 
 
-def _check_classes(examples: list[Example], table: Table, guess: Guess) -> None:
+def check_classes(examples: list[Example], guess: Guess) -> None:
+    """Refuse labels that no classifier can learn: one alone, or nearly as many as there are rows."""
     labels = {example.label for example in examples}
-    name = guess.columns.get("label") or guess.columns.get("completion") or guess.columns.get("output") or "the answer"
+    roles = guess.columns
+    name = roles.get("label") or roles.get("completion") or roles.get("output") or "the answer"
     if len(labels) < 2:
         raise DataError(
             f"All rows have the same label, {next(iter(labels))!r} (column {name!r}).",

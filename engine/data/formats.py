@@ -113,7 +113,7 @@ def _of_kind(found: Mapping[str, Column], kind: str) -> str | None:
 
 def _alpaca(found: Mapping[str, Column], given: Mapping[str, str], template: bool) -> Match:
     roles = dict(given)
-    if "instruction" not in roles and not template:
+    if "instruction" not in roles:
         name = columns.find(found, "instruction", _WORDS, roles.values())
         by_name = {columns.normal(name): name for name, column in found.items() if column.kind in _WORDS}
         if name is None and "context" in by_name:
@@ -134,16 +134,18 @@ def _alpaca(found: Mapping[str, Column], given: Mapping[str, str], template: boo
         return None
     _fill(roles, found, "input", (*_VALUES, "empty"))
     _fill(roles, found, "system", ("text",))
-    asked = repr(roles["instruction"]) if "instruction" in roles else "The template"
-    return _SURE + 0.2, roles, f"{asked} is the instruction and {roles['output']!r} the answer, by their names."
+    return (
+        _SURE + 0.2,
+        roles,
+        f"{roles['instruction']!r} is the instruction and {roles['output']!r} the answer, by their names.",
+    )
 
 
 def _pairs(found: Mapping[str, Column], given: Mapping[str, str], template: bool) -> Match:
     roles = dict(given)
     sure = _LIKELY
     _fill(roles, found, "completion", (*_VALUES, "messages"))
-    if "prompt" not in roles and not template:
-        _fill(roles, found, "prompt", (*_VALUES, "messages"))
+    _fill(roles, found, "prompt", (*_VALUES, "messages"))
     _fill(roles, found, "system", ("text",))
     missing = [role for role in ("prompt", "completion") if role not in roles and not (role == "prompt" and template)]
     if missing:
@@ -176,15 +178,15 @@ def _labelled(found: Mapping[str, Column], given: Mapping[str, str], template: b
             roles["label"], sure = next(iter(small)), _LIKELY - 0.2
         else:
             return None
-    if "text" not in roles and not template:
-        _fill(roles, found, "text", _WORDS)
-        if "text" not in roles:
-            rest = [name for name, column in found.items() if column.kind in _WORDS and name not in roles.values()]
-            rest = [name for name in rest if not found[name].few_values]
-            if not rest or (len(rest) > 2 and sure < _SURE):
-                return None
+    _fill(roles, found, "text", _WORDS)
+    if "text" not in roles:
+        rest = [name for name, column in found.items() if column.kind in _WORDS and name not in roles.values()]
+        rest = [name for name in rest if not found[name].few_values]
+        if rest and (len(rest) <= 2 or sure == _SURE):
             roles["text"] = max(rest, key=lambda name: found[name].mean_length)
             sure -= 0.5
+        elif not template:
+            return None
     label = found[roles["label"]]
     read = f"The text is in {roles['text']!r}" if "text" in roles else "The template makes the text"
     return sure, roles, f"{read} and the label in {label.name!r}, with {label.distinct:,} different values."

@@ -95,6 +95,7 @@ def _loaded(name: str, config: str | None, split: str, revision: str | None) -> 
     import datasets
     from datasets import exceptions
     from datasets.packaged_modules.csv.csv import Csv
+    from huggingface_hub.errors import HTTPError
 
     datasets.disable_progress_bars()
     try:
@@ -105,9 +106,7 @@ def _loaded(name: str, config: str | None, split: str, revision: str | None) -> 
         # Without this, "NA" and "null" in a CSV file would be read as nothing.
         exact = {"keep_default_na": False} if isinstance(builder, Csv) else {}
         rows = datasets.load_dataset(name, builder.config.name, split=split, revision=revision, **exact)
-    except exceptions.DataFilesNotFoundError:
-        raise DataError(f"{name} holds no data files that can be read.", "Choose another data set.") from None
-    except (exceptions.DatasetNotFoundError, ConnectionError) as error:
+    except (exceptions.DatasetNotFoundError, ConnectionError, HTTPError) as error:
         raise _unreachable(name, error) from None
     except exceptions.DatasetGenerationError as error:
         cause = str(error.__cause__ or error).splitlines()[0]
@@ -128,11 +127,13 @@ def _chosen_wrong(name: str, config: str | None, split: str, error: Exception) -
         return DataError(
             f"{name} needs its own program to be read, which is not run.", "Choose a data set of plain files."
         )
+    if isinstance(error, FileNotFoundError) and "data files" in text:
+        return DataError(f"{name} holds no data files that can be read.", "Choose another data set.")
     available = re.findall(r"'([^']+)'", text.partition("[")[2].partition("]")[0])
-    if "split" in text.lower():
+    if "unknown split" in text.lower() or "unrecognized instruction" in text.lower():
         fix = f"It has {listed(available)}." if available else "See its page for the splits."
         return DataError(f"{name} has no split {split!r}.", fix)
-    if "config" in text.lower():
+    if "builderconfig" in text.lower() or "config name is missing" in text.lower():
         asked = f"has no configuration {config!r}" if config else "has several configurations"
         return DataError(f"{name} {asked}.", f"Choose one: {listed(available)}." if available else "See its page.")
     return DataError(

@@ -59,11 +59,13 @@ def prepare(
     seed: int,
     encode: Callable[[Example], Encoded] | None = None,
     tables: Mapping[str, Table] | None = None,
+    learn: bool = True,
 ) -> Prepared:
     """Read, recognise, build, split and audit every entry.
 
     Rows with problems are left out of the examples and listed; `Prepared.require` refuses them where the entry
     says so. encode: counts tokens for the audit. tables: by source, tables that were read already (pasted rows).
+    learn: False for rows that are only scored, which need not hold several classes.
     Raises DataError where an entry can't be used at all.
     """
     whole = Prepared([], [], [], [])
@@ -88,4 +90,6 @@ def prepare(
         whole.findings.extend(audit(divided, encode, source, keys))
         whole.guesses.append(built.guess)
         whole.splits.append(report)
+    if wants == "labelled" and learn:
+        examples.check_classes(whole.examples, whole.guesses[0])
     return whole

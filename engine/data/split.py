@@ -104,7 +104,9 @@ def _targets(wanted: Split, sides: list[SplitName | None], divided: bool) -> dic
 def _strata(examples: list[Example]) -> tuple[list[str], bool]:
     """What each example is grouped by for equal proportions: its label, where answers are classes; else nothing."""
     answers = content.classes(examples)
-    return ([""] * len(examples), False) if answers is None else (answers, True)
+    if answers is None or len(set(answers)) > len(answers) // 2:
+        return [""] * len(examples), False
+    return answers, True
 
 
 def _draw(free: list[int], keys: list[str], strata: list[str], target: int, seed: str) -> list[int]:

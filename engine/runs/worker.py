@@ -1,24 +1,27 @@
 """Does one run: `python -m engine.runs.worker FOLDER`. Started by the supervisor, tells its story in events.
 
-Exit codes: 0 finished, 2 a problem the person can solve, 3 stopped on request, 4 out of memory, 5 disk full.
+Exit codes: 0 finished, 2 a problem the person can solve, 3 stopped on request, 4 out of memory, 5 disk full, 6 another worker
+is at it.
 """
 
 from __future__ import annotations
 
 import errno
-import json
 import os
 import sys
 import traceback
 from dataclasses import asdict
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from engine.errors import UserError
 from engine.events import Failed, Notice, Progress, Writer
+from engine.files import write_json
 from engine.jobs import open_job
 from engine.spec import RunSpec
 
-FINISHED, USER_ERROR, STOPPED, OUT_OF_MEMORY, DISK_FULL = 0, 2, 3, 4, 5
+FINISHED, USER_ERROR, STOPPED, OUT_OF_MEMORY, DISK_FULL, BUSY = 0, 2, 3, 4, 5, 6
 DISK_FULL_WORDS = ("No space left on device", "unexpected pos", "PytorchStreamWriter failed")
 MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
 
@@ -26,6 +29,12 @@ MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
 def main(folder: Path) -> int:
     # Before any library reads them: nothing is reported to anybody, nothing asks on standard input.
     os.environ.update(HF_HUB_DISABLE_TELEMETRY="1", DO_NOT_TRACK="1", TOKENIZERS_PARALLELISM="false")
+    os.umask(0o077)
+    lock = FileLock(folder / ".worker.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return BUSY
     writer = Writer(folder / "events.jsonl")
     try:
         return _work(folder, writer)
@@ -43,6 +52,7 @@ def main(folder: Path) -> int:
         return code
     finally:
         writer.close()
+        lock.release()
 
 
 def code_of(error: BaseException) -> int:
@@ -58,9 +68,7 @@ def code_of(error: BaseException) -> int:
 def _work(folder: Path, writer: Writer) -> int:
     writer.write(Progress(0, 1, phase="prepare"))
     job = open_job(folder, lambda text: writer.write(Notice(text)))
-    partial = folder / ".plan.json"
-    partial.write_text(json.dumps(asdict(job.plan)), encoding="utf-8")
-    partial.replace(folder / "plan.json")
+    write_json(folder / "plan.json", asdict(job.plan))
     writer.write(Progress(0, 1, phase="load"))
 
     # Here, not above: a spec that can't work is refused in a second, and torch takes ten to load.

@@ -72,6 +72,8 @@ class Lora(Tuner):
             lora_alpha=settings.alpha or 2 * settings.rank,
             lora_dropout=settings.dropout,
             target_modules="all-linear" if settings.targets == "all-linear" else _attention_modules(backbone),
+            # GPT-2's Conv1D holds its weight as (inputs, outputs).
+            fan_in_fan_out=any(type(module).__name__ == "Conv1D" for module in backbone.modules()),
             task_type=TaskType.CAUSAL_LM if backbone.can_generate() else TaskType.FEATURE_EXTRACTION,
         )
         torch.manual_seed(seed)

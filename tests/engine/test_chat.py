@@ -8,6 +8,7 @@ from typing import Any
 import psutil
 import pytest
 
+from engine import home
 from engine.chat import Chats
 from engine.errors import DataError, MachineError, ModelError, RunError
 from engine.tokens import TextStream, Tokens
@@ -134,13 +135,6 @@ def test_a_model_that_hangs_is_ended(make: Any, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.fixture(scope="module")
-def chats() -> Iterator[Chats]:
-    chats = Chats()
-    yield chats
-    chats.close()
-
-
-@pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return models.tiny_decoder(tmp_path_factory.mktemp("tiny"))
 
@@ -148,6 +142,16 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run_folder(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return runs.folder(tmp_path_factory.mktemp("runs") / "run", runs.spec(tiny, "chat", "lora"))
+
+
+@pytest.fixture(scope="module")
+def chats(run_folder: Path) -> Iterator[Chats]:
+    """With the base model loaded, by a child whose home is the session's: those of a test's own home end with it."""
+    home.runs()
+    chats = Chats()
+    list(chats.stream(run_folder, QUESTION, base=True, max_new_tokens=1))
+    yield chats
+    chats.close()
 
 
 QUESTION = [{"role": "user", "content": "Where is my card?"}]
@@ -186,6 +190,7 @@ def test_a_run_without_result_has_no_tuned_model_to_talk_with(chats: Chats, run_
 
 
 def test_a_run_that_classifies_does_not_chat(chats: Chats, tmp_path: Path) -> None:
+    home.runs()
     encoder = models.tiny_encoder(tmp_path / "encoder")
     folder = runs.folder(tmp_path / "run", runs.spec(encoder, "classify", "full"))
     with pytest.raises(RunError, match="can't chat"):

@@ -77,7 +77,7 @@ def test_a_worker_killed_in_mid_run_goes_on_to_the_same_weights(
 
 
 def test_a_stopped_worker_leaves_a_whole_checkpoint_at_its_next_step(tmp_path: Path) -> None:
-    from engine.compute import checkpoints
+    from engine.runs import checkpoints
 
     base = models.tiny_decoder(tmp_path / "base")
     folder = runs.folder(tmp_path / "run", runs.spec(base, "chat", "lora", max_steps=5000, save_minutes=60))

@@ -96,7 +96,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoi
         patch.setattr(language.NextTokenLosses, "__call__", spoiled)
         with pytest.raises(UserError, match="stopped being a number at step"):
             run(folder)
-    from engine.compute import checkpoints
+    from engine.runs import checkpoints
     from safetensors.torch import load_file
 
     newest, _ = checkpoints.newest_whole(folder / "checkpoints")

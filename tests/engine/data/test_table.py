@@ -79,6 +79,12 @@ def test_separators_are_found_and_said(separator: str, word: str) -> None:
     assert any(word in notice for notice in found.notices)
 
 
+def test_the_separator_that_excel_writes_down_is_followed() -> None:
+    found = parsed("a.csv", "sep=;\r\ntext;label\r\na;b\r\n")
+    assert found.rows == [{"text": "a", "label": "b"}]
+    assert found.places == ["line 3"]
+
+
 def test_newlines_and_separators_in_quotes_belong_to_the_cell() -> None:
     found = parsed("a.csv", 'text,label\r\n"One,\r\ntwo ""three""",a\r\nFour,b\r\n')
     assert found.rows[0]["text"] == 'One,\r\ntwo "three"'
@@ -93,7 +99,13 @@ def test_one_column_of_prose_is_not_torn_at_its_commas() -> None:
 
 def test_a_quote_that_never_closes_is_named_by_its_line() -> None:
     with pytest.raises(DataError, match="opens in line 3 never closes"):
-        parsed("a.csv", 'text,label\nfine,a\n"open,b\nnext,c\nlast,d\n')
+        parsed("a.csv", 'text,label\n"fine, too",a\n"open,b\nnext,c\nlast,d\n')
+
+
+def test_a_lone_quote_in_a_plain_table_is_part_of_its_text() -> None:
+    found = parsed("a.csv", 'text,label\nfine,a\n"open,b\nnext,c\n')
+    assert [row["text"] for row in found.rows] == ["fine", '"open', "next"]
+    assert "Quotes in a.csv are part of the text" in found.notices[0]
 
 
 def test_titles_above_the_header_are_refused_with_the_counts() -> None:
@@ -141,7 +153,7 @@ def test_an_empty_file_is_refused(name: str) -> None:
 
 
 def test_a_broken_json_is_named_by_line_and_column() -> None:
-    with pytest.raises(DataError, match="line 2, column 12"):
+    with pytest.raises(DataError, match="line 2, column 11"):
         parsed("a.json", '[{"text": "a"},\n {"text": b"}]')
 
 
@@ -344,7 +356,7 @@ def test_a_missing_file_offers_the_nearest(tmp_path: Path) -> None:
 
 
 def test_a_mistyped_path_is_no_hub_id() -> None:
-    with pytest.raises(DataError, match="There is no file data/trian.csv"):
+    with pytest.raises(DataError, match=r"There is no file data/trian\.csv"):
         table.read("data/trian.csv")
 
 

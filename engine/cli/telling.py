@@ -1,0 +1,69 @@
+"""Results and lists of runs, in words and columns for a terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.events import Finished
+
+COLUMNS = ("run", "name", "state", "steps", "before", "after", "minutes", "memory", "result")
+
+
+def result_lines(run_id: str, done: Finished) -> list[str]:
+    """What a finished run found. The last two lines are the main score before and after."""
+    metrics = done.metrics
+    main = str(metrics["main"])
+    before, after = metrics.get("before"), metrics.get("after")
+    lines = [
+        f"run: {run_id}",
+        f"learned: {done.trainable_parameters:,} of {done.total_parameters:,} weights, in {done.seconds / 60:.1f} minutes, "
+        f"with at most {done.peak_memory_bytes / 1e9:.1f} GB of memory; the result takes {done.artifact_bytes / 1e6:.1f} MB",
+    ]
+    if not after:
+        return [*lines, "No rows were held out, so nothing was scored."]
+    lines.append(f"scored on {metrics['rows']} held-out rows ({metrics['split']}); 95 % intervals by bootstrap over rows")
+    for name, scores in (("before", before), *((f"before, {n}", s) for n, s in metrics["baselines"].items()), ("after", after)):
+        if scores:
+            lines.append(f"{name}: " + ", ".join(_scores(scores)))
+    word = main.replace("_", " ")
+    if before:
+        lines.append(f"{word} before: {100 * before[main]:.1f} %")
+    lines.append(f"{word} after: {100 * after[main]:.1f} %")
+    return lines
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Runs as lines of aligned columns; `rows` are summaries."""
+    cells = [COLUMNS, *(_cells(row) for row in rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(COLUMNS))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells)
+
+
+def _scores(scores: dict[str, float]) -> list[str]:
+    found = []
+    for name, value in scores.items():
+        if name.endswith(("_low", "_high")):
+            continue
+        word = name.replace("_", " ")
+        if f"{name}_low" in scores:
+            found.append(f"{word} {100 * value:.1f} % ({100 * scores[f'{name}_low']:.1f} to {100 * scores[f'{name}_high']:.1f})")
+        else:
+            found.append(f"{word} {value:.3f}")
+    return found
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    def share(value: float | None) -> str:
+        return "" if value is None else f"{100 * value:.1f} %"
+
+    return (
+        row["id"],
+        (row.get("name") or "")[:32],
+        row["state"],
+        f"{row['step']}/{row['total_steps']}" if row.get("total_steps") else "",
+        share(row.get("before")),
+        share(row.get("after")),
+        f"{row['seconds'] / 60:.1f}" if row.get("seconds") else "",
+        f"{row['memory_bytes'] / 1e9:.1f} GB" if row.get("memory_bytes") else "",
+        f"{row['artifact_bytes'] / 1e6:.1f} MB" if row.get("artifact_bytes") else "",
+    )

@@ -1,0 +1,179 @@
+"""Will it fit? Predicted peak memory of a run, by part, from the model's shapes alone. Needs no torch.
+
+What is exact: weights, trained copies, gradients and AdamW's two moments follow from parameter counts.
+
+What is counted: the numbers that autograd keeps for the backward pass. For a layer whose linear modules have
+outputs O and inputs I in all, and a residual stream of width h, a token keeps
+
+    (O + I - 2h) numbers in the computing format   inputs and outputs of the products, and of what lies between
+    2h numbers in float32 (4h where norms learn)   what layer norms keep
+    3h more in the computing format                casts of a float32 stream, where full models learn in 16 bits
+
+Attention keeps nothing that grows with the square of the length, but where dropout falls on its weights: then the
+CPU's kernels keep three float32 matrices (tokens x tokens) for each head. The language head's product is made for
+learned positions only: their scores, the softmax and its gradient are 12 bytes a position and word.
+
+What is measured: memory that the process holds but has no use for. The CPU's allocator does not give back what lies
+between live tensors (blocks above 32 MB it does). Factors and constants below are from `benchmarks/memory_probe.py`
+(SmolLM2-135M and MiniLM, glibc 2.36, torch 2.13), which prints prediction and measurement side by side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from engine.architecture import first, text_config
+from engine.models import ModelFacts
+from engine.plan import MemoryPart
+
+MB = 1_000_000
+WIDTH = {"float32": 4, "bfloat16": 2, "float16": 2}
+STORED_WIDTH = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
+
+PROGRAM = {"cpu": 600 * MB, "mps": 600 * MB, "cuda": 700 * MB}
+"""Python with torch, transformers, peft and trl; on a GPU its context and the libraries' workspaces."""
+HELD = {("float32", False): 2.5, ("float32", True): 1.45, ("bfloat16", False): 1.95, ("bfloat16", True): 1.65}
+"""CPU: held memory over counted, by computing format and whether the base learns (its gradients fill the gaps)."""
+HELD_LARGE = 1.1
+"""The same for blocks that are given back at once, and for GPUs."""
+RECOMPUTED_LAYERS = {"cpu": 10, "mps": 10, "cuda": 2}
+"""With checkpointing, how many layers' worth of numbers is held at the peak."""
+SCORE_BYTES = 12
+SCORED_ROWS = 16
+"""Rows answered at once when held-out rows are scored."""
+ANSWER_TOKENS = 128
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is computed at once, as far as memory depends on it."""
+
+    facts: ModelFacts
+    device: Literal["cpu", "cuda", "mps"]
+    compute: str
+    weights: str
+    """Format of weights that don't learn: "float32", "bfloat16", "float16", "8bit" or "4bit"."""
+    trained: int
+    """Parameters that learn."""
+    trains_base: bool
+    checkpointing: bool
+    rows: int
+    tokens: int
+    """In a micro-batch, padding included."""
+    longest: int
+    """Of all rows, in tokens."""
+    learned: int
+    """Learned positions in a micro-batch that the language head scores; 0 without a language head."""
+    generates: bool
+    """Whether held-out rows are answered in words."""
+    accumulates: bool = False
+    """Whether gradients of one micro-batch wait for the next."""
+
+
+def predict(work: Work) -> list[MemoryPart]:
+    """Parts of the peak, in bytes; they add up to it."""
+    additions = 0 if work.trains_base else 4 * work.trained
+    moments, gradients = 8 * work.trained, 4 * work.trained
+    activations = _activations(work)
+    scores = SCORE_BYTES * work.learned * work.facts.vocabulary
+    # Training, scoring and loading follow each other: the later two count as far as they go beyond the first.
+    stepping = gradients + activations + scores
+    scoring = max(0, _answering(work) - stepping)
+    loading = max(0, _loading(work) - additions - moments - stepping - scoring)
+    parts = [
+        MemoryPart("Program", PROGRAM[work.device]),
+        MemoryPart("Weights", _weights(work)),
+        MemoryPart("Trained additions", additions),
+        MemoryPart("Optimizer", moments),
+        MemoryPart("Gradients", gradients),
+        MemoryPart("Activations", activations),
+        MemoryPart("Word scores", scores),
+        MemoryPart("Scoring", scoring),
+        MemoryPart("Loading", loading),
+    ]
+    return [part for part in parts if part.bytes > 0]
+
+
+def _parameters(work: Work) -> int:
+    return work.facts.parameters if work.generates or work.learned else work.facts.backbone_parameters
+
+
+def _weights(work: Work) -> int:
+    """Bytes of the base weights: float32 where they learn."""
+    count = _parameters(work)
+    if work.trains_base:
+        return 4 * work.trained + WIDTH.get(work.weights, 4) * max(0, count - work.trained)
+    if work.weights in WIDTH:
+        return WIDTH[work.weights] * count
+    linear = sum(outputs * inputs for outputs, inputs in work.facts.linears.values())
+    # 4bit: half a byte, and a quantised scale for each block of 64 (0.127 bits a parameter).
+    each = 1.0 if work.weights == "8bit" else 0.516
+    return int(linear * each) + WIDTH[work.compute] * max(0, count - linear)
+
+
+def _activations(work: Work) -> int:
+    facts, width = work.facts, WIDTH[work.compute]
+    layers = max(1, facts.layers)
+    inputs = sum(shape[1] for shape in facts.linears.values()) / layers
+    outputs = sum(shape[0] for shape in facts.linears.values()) / layers
+    casts = 3 * facts.hidden if work.trains_base and width == 2 else 0
+    norms = (4 if work.trains_base else 2) * facts.hidden
+    token = width * max(0.0, inputs + outputs - 2 * facts.hidden + casts) + 4 * norms
+    linear, attention = work.tokens * token, _attention(work)
+    stream = work.tokens * facts.hidden * width
+    copies = _copies(work)
+    held = HELD_LARGE if work.device == "cuda" else HELD[("float32" if width == 4 else "bfloat16", work.trains_base)]
+    if work.checkpointing:
+        at_once = min(layers, RECOMPUTED_LAYERS[work.device])
+        return int(held * stream * layers + at_once * linear + 2 * HELD_LARGE * attention + copies)
+    return int(layers * (held * linear + HELD_LARGE * attention) + copies)
+
+
+def _attention(work: Work) -> float:
+    """Bytes of the tokens x tokens matrices that a layer keeps."""
+    dropout = next(
+        (
+            float(text_config(work.facts.config)[name] or 0.0)
+            for name in ("attention_probs_dropout_prob", "attention_dropout", "attn_pdrop")
+            if name in text_config(work.facts.config)
+        ),
+        # BERT's own default, for configs that leave it out.
+        0.1 if work.facts.config.get("model_type") == "bert" else 0.0,
+    )
+    if not dropout or work.device == "cuda":
+        return 0.0
+    return 3 * 4.0 * first(work.facts.config, "num_attention_heads", "n_head", "n_heads") * work.tokens * work.longest
+
+
+def _copies(work: Work) -> int:
+    """Autocast keeps a 16-bit copy of every float32 matrix in use."""
+    if WIDTH[work.compute] == 4:
+        return 0
+    if not work.trains_base and work.weights != "float32":
+        return 2 * WIDTH[work.compute] * work.trained
+    return WIDTH[work.compute] * _parameters(work)
+
+
+def _answering(work: Work) -> int:
+    """Bytes for scoring held-out rows: keys and values of every token, and one layer at work."""
+    facts, width = work.facts, WIDTH[work.compute]
+    if not work.generates:
+        return 0
+    heads = first(facts.config, "num_attention_heads", "n_head", "n_heads") or 1
+    groups = first(facts.config, "num_key_value_heads") or heads
+    size = first(facts.config, "head_dim") or facts.hidden // heads
+    tokens = SCORED_ROWS * (work.longest + ANSWER_TOKENS)
+    cache = 2 * facts.layers * groups * size * tokens * width
+    layer = tokens * 4 * max((shape[0] for shape in facts.linears.values()), default=0)
+    scores = SCORED_ROWS * facts.vocabulary * 4 * 2
+    return int(cache * HELD_LARGE + 4 * layer + scores)
+
+
+def _loading(work: Work) -> int:
+    """While weights are brought into another format, the file's pages are held, too."""
+    if work.device == "cuda":
+        return 0
+    stored = sum(STORED_WIDTH.get(info.dtype, 4) * info.count for info in work.facts.tensors.values())
+    same = all(STORED_WIDTH.get(info.dtype, 4) == WIDTH.get(work.weights, 0) for info in work.facts.tensors.values())
+    return 0 if same else stored

@@ -1,0 +1,99 @@
+"""A Hub of a few data sets on this machine, in as many routes as `datasets` asks for."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import pyarrow
+import pyarrow.parquet
+
+COMMIT = "a" * 40
+_CARD = """---
+configs:
+- config_name: default
+  data_files:
+  - {split: train, path: train.csv}
+  - {split: test, path: test.csv}
+---
+"""
+
+
+def _classes() -> bytes:
+    features = {"text": {"dtype": "string", "_type": "Value"}, "label": {"names": ["ham", "spam"], "_type": "ClassLabel"}}
+    made = pyarrow.table({"text": ["Hi", "Win"], "label": pyarrow.array([0, 1], pyarrow.int64())})
+    made = made.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    out = io.BytesIO()
+    pyarrow.parquet.write_table(made, out)
+    return out.getvalue()
+
+
+FILES: dict[str, dict[str, bytes]] = {
+    "ann/csv": {
+        "README.md": _CARD.encode(),
+        "train.csv": b"text,label\nHi,a\nBye,NA\n007,b\n",
+        "test.csv": b"text,label\nHo,a\n",
+    },
+    "ann/empty": {"README.md": b"# Nothing\n"},
+    "ann/classes": {"train.parquet": _classes()},
+}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        parts = self.path.partition("?")[0].strip("/").split("/")
+        api = parts[:2] == ["api", "datasets"]
+        name = "/".join(parts[2:4] if api else parts[1:3])
+        files = FILES.get(name)
+        if files is None:
+            gated = name == "ann/gated"
+            self._send(403 if gated else 404, b"", {"X-Error-Code": "GatedRepo" if gated else "RepoNotFound"})
+        elif not api:
+            self._file(files.get("/".join(parts[5:])))
+        elif parts[4:5] == ["revision"] and parts[5] not in ("main", COMMIT):
+            self._send(404, b"", {"X-Error-Code": "RevisionNotFound"})
+        elif parts[4:5] == ["tree"]:
+            inside = "/".join(parts[6:])
+            self._json([_entry(path, data) for path, data in files.items() if path.startswith(inside)])
+        elif parts[4:5] == ["paths-info"]:
+            self._json([_entry(path, data) for path, data in files.items() if path.encode() in body.replace(b"%2F", b"/")])
+        else:
+            siblings = [{"rfilename": path, "size": len(data)} for path, data in files.items()]
+            self._json({"id": name, "sha": COMMIT, "private": False, "tags": [], "siblings": siblings})
+
+    do_HEAD = do_GET
+    do_POST = do_GET
+
+    def _file(self, data: bytes | None) -> None:
+        if data is None:
+            self._send(404, b"", {"X-Error-Code": "EntryNotFound"})
+        else:
+            self._send(200, data, {"ETag": f'"{hashlib.sha1(data).hexdigest()}"', "X-Repo-Commit": COMMIT})
+
+    def _json(self, value: object) -> None:
+        self._send(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
+
+    def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+
+def _entry(path: str, data: bytes) -> dict[str, object]:
+    return {"type": "file", "path": path, "size": len(data), "oid": hashlib.sha1(data).hexdigest()}
+
+
+def started() -> ThreadingHTTPServer:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    return server
