@@ -45,7 +45,7 @@ def methods() -> Iterator[str]:
             declared = describe(method.Settings)
             if declared:
                 yield from ("", f"### Settings of `{method.name}`", "")
-                yield from _table(declared)
+                yield from _table(method.Settings, declared)
     yield from ("", "## Pairs", "", "| | " + " | ".join(f"`{tuner.name}`" for tuner in tuners.all()) + " |")
     yield "| --- " * (len(tuners.all()) + 1) + "|"
     for objective in objectives.all():
@@ -65,7 +65,7 @@ def _section(section: type[Section], path: str) -> Iterator[str]:
     plain = [setting for setting in declared if _inner(section, setting.name) is None]
     if plain:
         yield from ("", f"## `{path.removesuffix('.')}`" if path else "## On top", "")
-        yield from _table(plain)
+        yield from _table(section, plain)
     for setting in declared:
         inner = _inner(section, setting.name)
         if inner is not None:
@@ -81,22 +81,24 @@ def _inner(section: type[Section], name: str) -> type[Section] | None:
     return None
 
 
-def _table(declared: list[Setting]) -> Iterator[str]:
+def _table(section: type[Section], declared: list[Setting]) -> Iterator[str]:
     yield from ("| setting | default | what it means |", "| --- | --- | --- |")
     for setting in declared:
         default = "required" if setting.required else _value(setting.default)
         choices = f" One of {', '.join(f'`{choice}`' for choice in setting.choices)}." if setting.choices else ""
-        yield f"| `{setting.name}` | {default} | **{setting.title}.** {setting.help}{choices}{_limits(setting)} |"
+        told = f"**{setting.title}.** {setting.help}{choices}{_limits(section, setting)}"
+        yield f"| `{setting.name}` | {default} | {told} |"
 
 
-def _limits(setting: Setting) -> str:
-    low, high = setting.minimum, setting.maximum
-    if low is None and high is None:
-        return ""
-    if low is None:
-        return f" At most {high:g}."
-    least = f"above {low:g}" if setting.exclusive_minimum else f"at least {low:g}"
-    return f" {least.capitalize()}." if high is None else f" {least.capitalize()}, at most {high:g}."
+def _limits(section: type[Section], setting: Setting) -> str:
+    words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+    found = [
+        f"{word} {getattr(limit, kind):g}"
+        for limit in section.model_fields[setting.name].metadata
+        for kind, word in words.items()
+        if getattr(limit, kind, None) is not None
+    ]
+    return f" {', '.join(found).capitalize()}." if found else ""
 
 
 def _value(value: Any) -> str:

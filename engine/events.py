@@ -118,6 +118,12 @@ class Writer:
         record = {"type": event.type, **asdict(event)}
         self._file.write(json.dumps(_finite(record), ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
 
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         if not self._file.closed:
             os.fsync(self._file.fileno())

@@ -34,8 +34,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: make(place / name) for name, make in MODELS.items()}
 
 
-def trained(run_folder: Path) -> Any:
-    """A trainer after its run, with its reporter's losses."""
+def trained(run_folder: Path, stop: bool = False) -> Any:
+    """A trainer after its run, with its reporter's losses; `stop` asks it to stop when training begins."""
     import torch
 
     from engine.compute.report import Reporter
@@ -43,13 +43,14 @@ def trained(run_folder: Path) -> Any:
 
     torch.set_num_threads(1)
     job = open_job(run_folder, lambda text: None)
-    writer = Writer(run_folder / "events.jsonl")
-    reporter = Reporter(run_folder, writer)
-    model = _fresh(job, reporter)
-    frozen = hashes(model, trainable=False)
-    trainer = build(job, model, reporter)
-    trainer.ended = _trained(trainer, reporter)
-    writer.close()
+    with Writer(run_folder / "events.jsonl") as writer:
+        reporter = Reporter(run_folder, writer)
+        model = _fresh(job, reporter)
+        frozen = hashes(model, trainable=False)
+        trainer = build(job, model, reporter)
+        if stop:
+            (run_folder / "stop").touch()
+        trainer.ended = _trained(trainer, reporter)
     assert hashes(model, trainable=False) == frozen, "a weight moved that nobody declared trainable"
     return trainer
 
@@ -106,8 +107,7 @@ def test_a_pair_learns_reloads_and_resumes_exactly_or_is_refused_with_a_reason(
     torch.testing.assert_close(logits(job, reloaded), logits(whole.job, whole.model), rtol=1e-5, atol=1e-6)
 
     part = runs.folder(tmp_path / "part", runs.spec(tiny[kind], objective, tuner))
-    (part / "stop").touch()  # seen after the first step
-    first = trained(part)
+    first = trained(part, stop=True)
     assert not first.ended and first.state.global_step == 1
     (part / "stop").unlink()
     second = trained(part)
