@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -36,6 +37,8 @@ from engine.spec import RunSpec
 
 IGNORED = -100
 KINDS = ("worker", "plain", "tuned")
+# The worker sets it for itself: threads that spin while they wait are slow on a busy machine. Here it is equal for all.
+ENVIRONMENT = {**os.environ, "OMP_WAIT_POLICY": "passive"}
 BAR = 0.9
 
 
@@ -92,7 +95,9 @@ def run_folder(folder: Path, steps: int) -> Path:
 def worker(folder: Path) -> float:
     command = [sys.executable, "-m", "engine.runs.worker", str(folder)]
     with open(folder / "worker.log", "wb") as log:
-        subprocess.run(command, cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False)
+        subprocess.run(
+            command, cwd=CHECKOUT, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False
+        )
     events, _ = read(folder / "events.jsonl")
     failure = next((event for event in events if isinstance(event, Failed)), None)
     if failure is not None:
@@ -107,7 +112,14 @@ def by_hand(folder: Path, kind: str) -> float:
     command = [sys.executable, "-m", "benchmarks.cpu_training", "--loop", kind, "--folder", str(folder)]
     with open(folder / "loop.log", "wb") as log:  # libraries talk a lot
         answer = subprocess.run(
-            command, cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True, check=False
+            command,
+            cwd=CHECKOUT,
+            env=ENVIRONMENT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            check=False,
         )
     if answer.returncode:
         raise SystemExit(f"The loop failed:\n{(folder / 'loop.log').read_text(encoding='utf-8')[-2000:]}")

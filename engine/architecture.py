@@ -15,11 +15,11 @@ Kind = Literal["decoder", "encoder", "encoder-decoder", "unknown"]
 
 _ENCODERS = frozenset(
     "albert bert big_bird camembert convbert data2vec-text deberta deberta-v2 distilbert electra ernie esm eurobert "
-    "flaubert funnel jina_embeddings_v3 layoutlm longformer luke megatron-bert mobilebert modernbert mpnet mra nomic_bert "
-    "nystromformer rembert roberta roberta-prelayernorm roformer squeezebert xlm xlm-roberta xlm-roberta-xl xmod yoso".split()
+    "flaubert funnel jina_embeddings_v3 layoutlm longformer luke megatron-bert mobilebert modernbert mpnet mra "
+    "nomic_bert nystromformer rembert roberta roberta-prelayernorm roformer squeezebert xlm xlm-roberta "
+    "xlm-roberta-xl xmod yoso".split()
 )
 _DECODER_SUFFIXES = ("ForCausalLM", "LMHeadModel")
-_ENCODER_SUFFIXES = ("ForMaskedLM", "ForPreTraining", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering")
 
 # The body's name in the loaded model, where it is neither "model" (decoders) nor the model type (encoders).
 _DECODER_BODIES = {
@@ -30,7 +30,8 @@ _DECODER_BODIES = {
     "mamba2": "backbone",
     "rwkv": "rwkv",
     **dict.fromkeys(
-        ("bloom", "codegen", "ctrl", "falcon", "gpt2", "gpt_bigcode", "gpt_neo", "gptj", "mpt", "openai-gpt"), "transformer"
+        ("bloom", "codegen", "ctrl", "falcon", "gpt2", "gpt_bigcode", "gpt_neo", "gptj", "mpt", "openai-gpt"),
+        "transformer",
     ),
 }
 _ENCODER_BODIES = {
@@ -66,7 +67,7 @@ class Layers:
 
     names: dict[str, str]
     linears: dict[str, tuple[int, int]]
-    """Module name → (outputs, inputs), of the layers inside the body: no embeddings, no heads, no pooler, no experts."""
+    """Module name → (outputs, inputs) of layers inside the body: no embeddings, heads, pooler or experts."""
     biases: dict[str, int]
     """Parameter name → size, of every bias, those of layer norms included."""
     has_lm_head: bool
@@ -92,7 +93,7 @@ def kind(config: Mapping[str, Any]) -> Kind:
         return "decoder"
     if model_type in _ENCODERS:
         return "encoder"
-    if architecture.endswith(_ENCODER_SUFFIXES[:1]):
+    if architecture.endswith("ForMaskedLM"):
         return "encoder"
     if "num_key_value_heads" in config or model_type in _DECODER_BODIES:
         return "decoder"
@@ -174,9 +175,8 @@ def _decoder_names(body: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str
 
 def _parameters(shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
     # GPT-2's files hold its causal mask under the name "bias", with four axes.
-    return [
-        name for name, shape in shapes.items() if not _BUFFER.search(name) and not (name.endswith(".attn.bias") and len(shape) > 1)
-    ]
+    masks = {name for name, shape in shapes.items() if name.endswith(".attn.bias") and len(shape) > 1}
+    return [name for name in shapes if name not in masks and not _BUFFER.search(name)]
 
 
 def _renamed(name: str) -> str:

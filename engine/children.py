@@ -298,6 +298,7 @@ def _limit_processor(seconds: int | None) -> None:
 def _environment(threads: int | None) -> dict[str, str]:
     """The page's, without its secrets."""
     kept = {name: value for name, value in os.environ.items() if name in _NOT_SECRET or not _SECRET.search(name)}
+    kept.setdefault("OMP_WAIT_POLICY", "passive")  # spinning threads starve whatever else runs, the page first of all
     if threads is not None:
         libraries = ("RAYON_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
         kept |= {name: str(threads) for name in libraries} | {"MALLOC_ARENA_MAX": str(threads)}

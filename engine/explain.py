@@ -77,7 +77,7 @@ def explain(spec: RunSpec, prepared: Prepared | None = None) -> Explanation:
         rows={split: len(found) for split, found in rows.items()},
         epochs=spec.training.epochs,
         lengths=lengths,
-        plan=planner.make(spec, facts, lengths.lengths, machine.inspect()),
+        plan=planner.make(spec, facts, lengths.lengths, machine.inspect(), lengths.learned),
         trainable_parameters=spec.tuner.trainable_parameters(facts, spec.tuner_settings),
         total_parameters=facts.parameters,
     )

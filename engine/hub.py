@@ -6,8 +6,9 @@ reached, what an earlier run downloaded is used.
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -17,12 +18,13 @@ from typing import Any
 from engine.errors import MachineError, ModelError, UserError
 
 PROBE_S = 4.0
-PROBE_LASTS_S = 60.0
-_INFO_FILES = ("config.json", "tokenizer_config.json", "chat_template.jinja", "chat_template.json")
+ANSWERS_LAST_S = 60.0
+INFO_FILES = ("config.json", "tokenizer_config.json", "chat_template.jinja", "chat_template.json")
 _TOKENIZER_FILES = frozenset(
     "tokenizer.json tokenizer_config.json special_tokens_map.json added_tokens.json vocab.json vocab.txt merges.txt "
     "tokenizer.model spiece.model sentencepiece.bpe.model chat_template.jinja chat_template.json config.json "
-    "generation_config.json model.safetensors.index.json modules.json sentence_bert_config.json 1_Pooling/config.json".split()
+    "generation_config.json model.safetensors.index.json modules.json sentence_bert_config.json "
+    "1_Pooling/config.json".split()
 )
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
 
@@ -46,7 +48,7 @@ class HubModel:
 def model(id: str, revision: str | None) -> HubModel:
     """Raises ModelError where the model doesn't exist, is gated, or has no safetensors weights."""
     if reachable():
-        return _asked(id, revision)
+        return _asked(id, revision, _now())
     folder = _cached(id, revision)
     if folder is None:
         raise _offline(id)
@@ -58,8 +60,8 @@ def model_folder(id: str, revision: str | None, report: Callable[[str], None]) -
     found = model(id, revision)
     if found.folder is not None:
         return found.folder
-    complete = _cached(id, found.revision)
-    if complete is not None and all((complete / name).exists() for name in found.needed):
+    complete = _cached(id, found.revision, found.needed)
+    if complete is not None:
         return complete
     from huggingface_hub import snapshot_download
 
@@ -75,7 +77,7 @@ def reachable() -> bool:
 
     if constants.HF_HUB_OFFLINE:
         return False
-    return _probe(constants.ENDPOINT, int(time.monotonic() / PROBE_LASTS_S))
+    return _probe(constants.ENDPOINT, _now())
 
 
 def no_safetensors(id: str, names: list[str]) -> ModelError:
@@ -85,12 +87,18 @@ def no_safetensors(id: str, names: list[str]) -> ModelError:
             f"{id} has its weights in an older format only (pickle), which can hide programs and is refused.",
             "Choose a model with safetensors weights; most models have a newer version with them.",
         )
-    return ModelError(f"{id} has no weights in safetensors format.", "Choose a model that has a file model.safetensors.")
+    return ModelError(
+        f"{id} has no weights in safetensors format.", "Choose a model that has a file model.safetensors."
+    )
 
 
-@lru_cache(maxsize=64)
+def _now() -> int:
+    """A number that is equal for a minute: answers are kept that long."""
+    return int(time.monotonic() / ANSWERS_LAST_S)
+
+
+@lru_cache(maxsize=4)
 def _probe(endpoint: str, minute: int) -> bool:
-    """`minute` only makes the answer expire."""
     from huggingface_hub.utils import get_session
 
     try:
@@ -100,7 +108,8 @@ def _probe(endpoint: str, minute: int) -> bool:
     return True
 
 
-def _asked(id: str, revision: str | None) -> HubModel:
+@lru_cache(maxsize=64)
+def _asked(id: str, revision: str | None, minute: int) -> HubModel:
     from huggingface_hub import HfApi, hf_hub_download
 
     api = HfApi()
@@ -111,14 +120,17 @@ def _asked(id: str, revision: str | None) -> HubModel:
             raise ModelError(f"{id} is not a transformers model: it has no config.json.", "Choose another model.")
         if not {"model.safetensors", "model.safetensors.index.json"} & sizes.keys():
             raise no_safetensors(id, list(sizes))
+        # By the name that was asked for, so that the cache knows it when the Hub can't be reached.
         files = {
-            name: Path(hf_hub_download(id, name, revision=info.sha)).read_text(encoding="utf-8")
-            for name in _INFO_FILES
+            name: Path(hf_hub_download(id, name, revision=revision)).read_text(encoding="utf-8")
+            for name in INFO_FILES
             if name in sizes
         }
         header = api.get_safetensors_metadata(id, revision=info.sha)
     tensors = {
-        name: (str(entry.dtype), tuple(entry.shape)) for file in header.files_metadata.values() for name, entry in file.tensors.items()
+        name: (str(entry.dtype), tuple(entry.shape))
+        for file in header.files_metadata.values()
+        for name, entry in file.tensors.items()
     }
     needed = sorted((_TOKENIZER_FILES & sizes.keys()) | set(header.weight_map.values()))
     return HubModel(
@@ -143,16 +155,24 @@ def _license(card: Any) -> str | None:
     return str(stated) if stated else None
 
 
-def _cached(id: str, revision: str | None) -> Path | None:
-    """The folder of an earlier download with its config, or None."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
+def _cached(id: str, revision: str | None, needed: Sequence[str] = ()) -> Path | None:
+    """The folder of an earlier download where it has its weights and the `needed` files, else None."""
+    from huggingface_hub import try_to_load_from_cache
 
-    try:
-        folder = Path(snapshot_download(id, revision=revision, local_files_only=True))
-    except (LocalEntryNotFoundError, OSError, ValueError):
+    found = try_to_load_from_cache(id, "config.json", revision=revision)
+    if not isinstance(found, str):
         return None
-    return folder if (folder / "config.json").exists() and any(folder.glob("*.safetensors")) else None
+    folder = Path(found).parent
+    wanted = {*needed} or {"config.json", *_weight_files(folder)}
+    return folder if all((folder / name).exists() for name in wanted) else None
+
+
+def _weight_files(folder: Path) -> set[str]:
+    try:
+        index = json.loads((folder / "model.safetensors.index.json").read_text(encoding="utf-8"))
+        return {str(name) for name in index["weight_map"].values()}
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return {"model.safetensors"}
 
 
 @contextmanager
@@ -167,16 +187,21 @@ def _translated(id: str, revision: str | None) -> Iterator[None]:
     except errors.GatedRepoError:  # a RepositoryNotFoundError, too: it has to stand first
         raise ModelError(
             f"{id} is gated: its owner asks everybody to agree to the terms first.",
-            f"Agree on its page (huggingface.co/{id}) and sign in with `hf auth login`, or choose a model that is open.",
+            f"Agree on its page (huggingface.co/{id}) and sign in (`hf auth login`), or choose an open model.",
         ) from None
     except errors.RevisionNotFoundError:
-        raise ModelError(f"{id} has no revision {revision!r}.", "Give a branch, tag or commit of it, or leave it empty.") from None
+        raise ModelError(
+            f"{id} has no revision {revision!r}.", "Give a branch, tag or commit of it, or none."
+        ) from None
     except (errors.RepositoryNotFoundError, errors.HFValidationError):
         raise ModelError(
-            f"The Hub has no model {id}, or it is private.", "Check the spelling (owner/name); sign in where it is private."
+            f"The Hub has no model {id}, or it is private.",
+            "Check the spelling (owner/name); sign in where it is private.",
         ) from None
     except (errors.NotASafetensorsRepoError, errors.SafetensorsParsingError) as error:
-        raise ModelError(f"The weights of {id} can't be read: {_line(error)}.", "Choose another model or revision.") from None
+        raise ModelError(
+            f"The weights of {id} can't be read: {_line(error)}.", "Choose another model or revision."
+        ) from None
     except errors.OfflineModeIsEnabled:
         raise _offline(id) from None
     except errors.HfHubHTTPError as error:
@@ -184,7 +209,9 @@ def _translated(id: str, revision: str | None) -> Iterator[None]:
         raise ModelError(f"The Hub did not give {id}: {status}.", "Wait a minute and try again.") from error
     except _network_errors() as error:
         if "No space left" in str(error):
-            raise MachineError(f"The disk is full: {id} can't be downloaded.", "Free some space and try again.") from None
+            raise MachineError(
+                f"The disk is full: {id} can't be downloaded.", "Free some space and try again."
+            ) from None
         raise ModelError(
             f"The connection to the Hub broke while fetching {id}: {_line(error)}.",
             "Try again; what was downloaded is kept.",

@@ -44,7 +44,8 @@ def open_job(folder: Path, report: Callable[[str], None], to_train: bool = True)
     else:
         planned = dataclasses.replace(spec, launch=spec.launch.model_copy(update={"ignore_memory": True}))
     lengths = [len(item.ids) for item in encoded.get("train", [])] or [1]
-    plan = planner.make(planned, facts, lengths, machine.inspect())
+    learned = [sum(item.learned) for item in encoded.get("train", [])] or [1]
+    plan = planner.make(planned, facts, lengths, machine.inspect(), learned)
     return Job(
         folder=folder,
         objective=spec.objective,

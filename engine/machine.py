@@ -158,7 +158,9 @@ def _device(gpus: tuple[Gpu, ...]) -> tuple[Device, tuple[str, ...]]:
     if gpus and built_for:
         return "cuda", ()
     if gpus:
-        return "cpu", (f"There is a {gpus[0].name}, but the installed torch is built without CUDA; the processor is used.",)
+        return "cpu", (
+            f"There is a {gpus[0].name}, but the installed torch is built without CUDA; the processor is used.",
+        )
     if sys.platform == "darwin" and platform.machine() == "arm64":
         return "mps", ()
     return "cpu", ()
@@ -184,7 +186,9 @@ def _gpus() -> tuple[Gpu, ...]:
         return ()
     query = "--query-gpu=index,uuid,name,memory.total,memory.free,compute_cap"
     try:
-        done = subprocess.run([program, query, "--format=csv,noheader,nounits"], capture_output=True, text=True, timeout=20)
+        done = subprocess.run(
+            [program, query, "--format=csv,noheader,nounits"], capture_output=True, text=True, timeout=20
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ()
     if done.returncode:
@@ -193,7 +197,7 @@ def _gpus() -> tuple[Gpu, ...]:
 
 
 def parsed_gpus(text: str, visible: str | None) -> tuple[Gpu, ...]:
-    """GPUs from nvidia-smi's table (index, uuid, name, total MiB, free MiB, capability); `visible`: CUDA_VISIBLE_DEVICES."""
+    """GPUs from nvidia-smi's table (index, uuid, name, total and free MiB, capability) and CUDA_VISIBLE_DEVICES."""
     found: dict[str, Gpu] = {}
     names: dict[str, str] = {}
     for line in text.splitlines():
@@ -201,7 +205,9 @@ def parsed_gpus(text: str, visible: str | None) -> tuple[Gpu, ...]:
         if len(cells) != 6 or not cells[3].isdigit():
             continue
         index, uuid, name, total, free, capability = cells
-        found[index] = Gpu(name, int(total) << 20, int(free) << 20 if free.isdigit() else int(total) << 20, _decimal(capability))
+        found[index] = Gpu(
+            name, int(total) << 20, int(free) << 20 if free.isdigit() else int(total) << 20, _decimal(capability)
+        )
         names[uuid] = index
     if visible is None:
         return tuple(found.values())
@@ -225,7 +231,9 @@ def _decimal(text: str) -> float | None:
 def _cpu_bfloat16() -> bool:
     if sys.platform == "darwin":
         try:
-            done = subprocess.run(["sysctl", "-n", "hw.optional.arm.FEAT_BF16"], capture_output=True, text=True, timeout=5)
+            done = subprocess.run(
+                ["sysctl", "-n", "hw.optional.arm.FEAT_BF16"], capture_output=True, text=True, timeout=5
+            )
         except (OSError, subprocess.TimeoutExpired):
             return False
         return done.stdout.strip() == "1"

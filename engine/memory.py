@@ -33,15 +33,25 @@ STORED_WIDTH = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 
 PROGRAM = {"cpu": 600 * MB, "mps": 600 * MB, "cuda": 700 * MB}
 """Python with torch, transformers, peft and trl; on a GPU its context and the libraries' workspaces."""
-HELD = {("float32", False): 2.5, ("float32", True): 1.45, ("bfloat16", False): 1.95, ("bfloat16", True): 1.65}
-"""CPU: held memory over counted, by computing format and whether the base learns (its gradients fill the gaps)."""
+HELD = {
+    ("float32", "additions"): 2.5,
+    ("float32", "base"): 1.45,
+    ("float32", "base, accumulating"): 1.95,
+    ("bfloat16", "additions"): 1.95,
+    ("bfloat16", "base"): 1.65,
+    ("bfloat16", "base, accumulating"): 1.7,
+}
+"""CPU: held memory over counted, by computing format and by what learns. Gradients of a whole base fill the gaps that
+activations leave, unless they wait for the next micro-batch."""
 HELD_LARGE = 1.1
 """The same for blocks that are given back at once, and for GPUs."""
-RECOMPUTED_LAYERS = {"cpu": 10, "mps": 10, "cuda": 2}
-"""With checkpointing, how many layers' worth of numbers is held at the peak."""
+RECOMPUTED_LAYERS = 2
+"""With checkpointing, how many layers' worth of numbers is held at the peak. On the CPU the allocator then gives back
+everything at once (`compute.allocator`); left as it is, it would hold ten layers' worth and more."""
 SCORE_BYTES = 12
-SCORED_ROWS = 16
-"""Rows answered at once when held-out rows are scored."""
+SCORED_ROWS = 32
+SCORED_TOKENS = 8192
+"""Most rows and tokens, answers included, that are answered at once when held-out rows are scored."""
 ANSWER_TOKENS = 128
 
 
@@ -95,6 +105,11 @@ def predict(work: Work) -> list[MemoryPart]:
     return [part for part in parts if part.bytes > 0]
 
 
+def rows_at_once(longest: int) -> int:
+    """How many held-out rows are answered at once, the longest of which has this many tokens, its answer included."""
+    return max(1, min(SCORED_ROWS, SCORED_TOKENS // max(1, longest)))
+
+
 def _parameters(work: Work) -> int:
     return work.facts.parameters if work.generates or work.learned else work.facts.backbone_parameters
 
@@ -123,11 +138,19 @@ def _activations(work: Work) -> int:
     linear, attention = work.tokens * token, _attention(work)
     stream = work.tokens * facts.hidden * width
     copies = _copies(work)
-    held = HELD_LARGE if work.device == "cuda" else HELD[("float32" if width == 4 else "bfloat16", work.trains_base)]
     if work.checkpointing:
-        at_once = min(layers, RECOMPUTED_LAYERS[work.device])
-        return int(held * stream * layers + at_once * linear + 2 * HELD_LARGE * attention + copies)
-    return int(layers * (held * linear + HELD_LARGE * attention) + copies)
+        at_once = min(layers, RECOMPUTED_LAYERS)
+        return int(HELD_LARGE * stream * layers + at_once * (linear + HELD_LARGE * attention) + copies)
+    return int(layers * (_held(work) * linear + HELD_LARGE * attention) + copies)
+
+
+def _held(work: Work) -> float:
+    if work.device == "cuda":
+        return HELD_LARGE
+    learns = "base" if work.trains_base else "additions"
+    if work.trains_base and work.accumulates:
+        learns = "base, accumulating"
+    return HELD[("float32" if WIDTH[work.compute] == 4 else "bfloat16", learns)]
 
 
 def _attention(work: Work) -> float:
@@ -156,18 +179,20 @@ def _copies(work: Work) -> int:
 
 
 def _answering(work: Work) -> int:
-    """Bytes for scoring held-out rows: keys and values of every token, and one layer at work."""
+    """Bytes for answering held-out rows: keys and values of every token, one layer at work, the language head."""
     facts, width = work.facts, WIDTH[work.compute]
     if not work.generates:
         return 0
     heads = first(facts.config, "num_attention_heads", "n_head", "n_heads") or 1
     groups = first(facts.config, "num_key_value_heads") or heads
     size = first(facts.config, "head_dim") or facts.hidden // heads
-    tokens = SCORED_ROWS * (work.longest + ANSWER_TOKENS)
-    cache = 2 * facts.layers * groups * size * tokens * width
-    layer = tokens * 4 * max((shape[0] for shape in facts.linears.values()), default=0)
-    scores = SCORED_ROWS * facts.vocabulary * 4 * 2
-    return int(cache * HELD_LARGE + 4 * layer + scores)
+    longest = work.longest + ANSWER_TOKENS
+    tokens = rows_at_once(longest) * longest
+    cache = 2 * facts.layers * groups * size * width
+    numbers = 4 * width if work.device == "cuda" else 8 * 4
+    layer = numbers * max((shape[0] for shape in facts.linears.values()), default=0)
+    head = facts.vocabulary * (2 * facts.hidden * width + SCORED_ROWS * 3 * 4)
+    return int(tokens * (HELD_LARGE * cache + layer) + head)
 
 
 def _loading(work: Work) -> int:

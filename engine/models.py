@@ -112,14 +112,15 @@ def ensure(section: Model, report: Callable[[str], None]) -> Path:
 
 def folder_facts(folder: Path, id: str) -> ModelFacts:
     """Facts of a model in a folder, from its config and the headers of its safetensors files."""
-    files = {
-        name: _text(folder / name) for name in ("config.json", "tokenizer_config.json", "chat_template.jinja", "chat_template.json")
-    }
+    files = {name: _text(folder / name) for name in hub.INFO_FILES}
     if files["config.json"] is None:
         raise ModelError(
-            f"{id} is not a model: it has no config.json.", "Name a folder that was written by save_pretrained, or a Hub model."
+            f"{id} is not a model: it has no config.json.",
+            "Name a folder that was written by save_pretrained, or a Hub model.",
         )
-    return _facts(id, _json(files["config.json"], f"config.json of {id}"), _folder_tensors(folder, id), template=_template(files))
+    return _facts(
+        id, _json(files["config.json"], f"config.json of {id}"), _folder_tensors(folder, id), template=_template(files)
+    )
 
 
 def embedded_facts(entry: catalog.Embedded) -> ModelFacts:
@@ -136,7 +137,7 @@ def embedded_facts(entry: catalog.Embedded) -> ModelFacts:
 
 
 def read_header(file: Path) -> dict[str, TensorInfo]:
-    """Names, types and shapes in a safetensors file, without reading its weights. Raises ModelError where it is damaged."""
+    """Names, types and shapes in a safetensors file, without its weights. Raises ModelError where it is damaged."""
     try:
         size = file.stat().st_size
         with open(file, "rb") as stream:
@@ -175,7 +176,9 @@ def _hub_facts(id: str, revision: str | None) -> ModelFacts:
     )
 
 
-def _facts(id: str, config: dict[str, Any], stored: Mapping[str, TensorInfo], template: str | None, **known: Any) -> ModelFacts:
+def _facts(
+    id: str, config: dict[str, Any], stored: Mapping[str, TensorInfo], template: str | None, **known: Any
+) -> ModelFacts:
     """`stored`: tensors by their names in the file."""
     if "quantization_config" in config:
         method = str(dict(config["quantization_config"] or {}).get("quant_method", "quantised"))
@@ -225,7 +228,9 @@ def _built_in(model_type: str) -> bool:
     if spec is None or spec.origin is None or not model_type:
         return False
     folder = Path(spec.origin).parent / "models" / "auto"
-    return any(f'("{model_type}", ' in (_text(folder / name) or "") for name in ("auto_mappings.py", "configuration_auto.py"))
+    return any(
+        f'("{model_type}", ' in (_text(folder / name) or "") for name in ("auto_mappings.py", "configuration_auto.py")
+    )
 
 
 def _folder_tensors(folder: Path, id: str) -> dict[str, TensorInfo]:
@@ -249,7 +254,7 @@ def _run_folder(name: str) -> Path:
     run_id = name.removeprefix("run:")
     folder = home.runs() / run_id / "model"
     if not re.fullmatch(r"[\w-]+", run_id) or not folder.is_dir():
-        raise ModelError(f"There is no finished run {run_id!r} on this machine.", "Take the id of a finished run from the list of runs.")
+        raise ModelError(f"There is no finished run {run_id!r} on this machine.", "Take an id from the list of runs.")
     if (folder / "adapter_config.json").exists():
         raise ModelError(
             f"The run {run_id} left an adapter, not a whole model, so that a new run can't start from it.",
@@ -267,7 +272,8 @@ def _local_folder(name: str) -> Path | None:
         raise ModelError(f"{name} is a file; a model is a folder with config.json and safetensors.", "Name the folder.")
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name) or name.startswith("."):
         raise ModelError(
-            f"There is no model folder {name!r}.", "Give a folder that exists, a Hub id (owner/name), or embedded:smollm2-135m."
+            f"There is no model folder {name!r}.",
+            "Give a folder that exists, a Hub id (owner/name), or embedded:smollm2-135m.",
         )
     return None
 

@@ -140,7 +140,7 @@ def _formats(spec: RunSpec, machine: Machine, reasons: list[str]) -> _Formats:
     if weights == "bfloat16" and compute == "float32":
         if spec.training.precision == "float32":
             raise SettingError(
-                ["Load weights as (model.load) is 16bit, and Precision (training.precision) is float32: they exclude each other."]
+                ["Load weights as (model.load) is 16bit and Precision (training.precision) is float32: choose one."]
             )
         compute = "bfloat16"
         reasons.append("16-bit weights are computed in bfloat16; this processor is slow at it.")
@@ -151,10 +151,13 @@ def _compute(spec: RunSpec, machine: Machine, reasons: list[str]) -> Compute:
     wanted = spec.training.precision
     capability = machine.gpus[0].capability if machine.device == "cuda" else None
     if wanted == "float16" and machine.device != "cuda":
-        raise SettingError(["Precision (training.precision) is float16, which needs a GPU of NVIDIA's."], "Choose auto or bfloat16.")
+        raise SettingError(
+            ["Precision (training.precision) is float16, which needs an NVIDIA GPU."], "Choose auto or bfloat16."
+        )
     if wanted == "bfloat16" and capability is not None and capability < 8:
         raise SettingError(
-            [f"Precision (training.precision) is bfloat16, which {machine.gpus[0].name} does not have."], "Choose auto or float16."
+            [f"Precision (training.precision) is bfloat16, which {machine.gpus[0].name} does not have."],
+            "Choose auto or float16.",
         )
     if wanted != "auto":
         return wanted
@@ -208,14 +211,18 @@ def no_quantisation(machine: Machine) -> str | None:
     if machine.device == "mps":
         return "8-bit and 4-bit weights need the package bitsandbytes, which does not work on Apple's GPUs."
     if util.find_spec("bitsandbytes") is None:
-        return "8-bit and 4-bit weights need the package bitsandbytes, which is not installed (pip install bitsandbytes)."
+        return (
+            "8-bit and 4-bit weights need the package bitsandbytes, which is not installed (pip install bitsandbytes)."
+        )
     return None
 
 
 def _packing(spec: RunSpec, machine: Machine, reasons: list[str]) -> bool:
     wanted = spec.training.packing
     if wanted == "on" and not spec.objective.packs:
-        raise SettingError([f"Packing (training.packing) is on; {spec.objective.title} needs each row by itself."], "Set it to auto.")
+        raise SettingError(
+            [f"Packing (training.packing) is on; {spec.objective.title} needs each row by itself."], "Set it to auto."
+        )
     if wanted == "on" or (wanted == "auto" and machine.device == "cuda" and spec.objective.packs):
         reasons.append("Several rows share one sequence, without seeing each other: nothing is spent on padding.")
         return True
@@ -234,7 +241,9 @@ def _layout(spec: RunSpec, need: _Memory, formats: _Formats, reasons: list[str])
     fixed = training.micro_batch_size
     start = _divisor(batch, fixed or batch)
     if fixed and start != fixed:
-        reasons.append(f"{start} rows are computed at a time, not {fixed}, so that they make up the batch of {batch} exactly.")
+        reasons.append(
+            f"{start} rows are computed at a time, not {fixed}, so that they make up the batch of {batch} exactly."
+        )
     sizes = [start] if fixed else [micro for micro in range(start, 0, -1) if batch % micro == 0]
     modes = {"on": (True,), "off": (False,), "auto": (False, True)}[training.checkpointing]
     tried = [_Layout(micro, mode) for mode in modes for micro in sizes]
@@ -245,7 +254,7 @@ def _layout(spec: RunSpec, need: _Memory, formats: _Formats, reasons: list[str])
         rows = "1 row is" if chosen.micro == 1 else f"{chosen.micro} rows are"
         reasons.append(f"{rows} computed at a time, to save memory; an update is still made from {batch} rows.")
     if chosen.checkpointing and training.checkpointing == "auto":
-        reasons.append("Gradient checkpointing is on, to save memory: parts are computed twice, which takes about a quarter longer.")
+        reasons.append("Gradient checkpointing is on, to save memory: a step takes about a quarter longer.")
     return chosen
 
 
@@ -274,13 +283,15 @@ def _way_out(spec: RunSpec, need: _Memory, formats: _Formats, layout: _Layout) -
         changes = ["leave 'Rows at a time' (training.micro_batch_size) empty"] if layout.micro > 1 else []
         if spec.training.checkpointing != "auto":
             changes.append("set 'Gradient checkpointing' (training.checkpointing) to auto")
-        return f"{' and '.join(changes).capitalize()}."
+        told = " and ".join(changes)
+        return f"{told[0].upper()}{told[1:]}."
     least = _longest_that_fits(lambda longest: fits(formats, longest), need.lengths[0])
     if least is not None:
         return f"Set 'Longest row' (training.max_tokens) to {least} or less."
     narrower: tuple[tuple[str, Weights], ...] = (("16bit", "bfloat16"), ("8bit", "8bit"), ("4bit", "4bit"))
     for load, weights in narrower:
-        allowed = load in spec.tuner.loads and not spec.tuner.trains_base and (load == "16bit" or not no_quantisation(need.machine))
+        allowed = load in spec.tuner.loads and not spec.tuner.trains_base
+        allowed = allowed and (load == "16bit" or not no_quantisation(need.machine))
         if allowed and fits(replace(formats, weights=weights, compute=_compute_for(weights, formats.compute))):
             return f"Set 'Load weights as' (model.load) to {load}."
     if spec.tuner.trains_base:

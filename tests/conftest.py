@@ -6,9 +6,12 @@ minutes to make: they lie in `.cache-tests` (or TUNESMITH_TEST_CACHE) and outliv
 
 from __future__ import annotations
 
+import atexit
 import ipaddress
 import os
+import shutil
 import socket
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,8 +27,10 @@ os.environ.update(
     OMP_NUM_THREADS="1",
     MKL_NUM_THREADS="1",
 )
-for secret in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_ENDPOINT", "HF_HOME", "TUNESMITH_HOME", "TUNESMITH_CACHE"):
-    os.environ.pop(secret, None)
+for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_ENDPOINT", "TUNESMITH_HOME", "TUNESMITH_CACHE"):
+    os.environ.pop(name, None)
+os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="tunesmith-tests-hub-")
+atexit.register(shutil.rmtree, os.environ["HF_HOME"], ignore_errors=True)
 
 import psutil  # noqa: E402 - after the environment is set
 import pytest  # noqa: E402
@@ -46,7 +51,6 @@ def _session_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TUNESMITH_HOME", str(place / "home"))
         patch.setenv("TUNESMITH_CACHE", str(place / "cache"))
-        patch.setenv("HF_HOME", str(place / "hub"))
         yield
     _end_processes(tmp_path_factory.getbasetemp())
 
@@ -75,13 +79,18 @@ def _loopback_only(connect: Any) -> Any:
     """`connect` that refuses addresses outside this machine: a test that reaches out would pass or fail by luck."""
 
     def guarded(self: socket.socket, address: Any) -> Any:
-        if self.family in (socket.AF_INET, socket.AF_INET6):
-            host = str(address[0])
-            if host != "localhost" and not ipaddress.ip_address(host.partition("%")[0]).is_loopback:
-                raise AssertionError(f"This test reached for {host}; tests talk to this machine only.")
+        if self.family in (socket.AF_INET, socket.AF_INET6) and not _is_loopback(str(address[0])):
+            raise AssertionError(f"This test reached for {address[0]}; tests talk to this machine only.")
         return connect(self, address)
 
     return guarded
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
 
 
 def _end_processes(home: Path) -> None:

@@ -6,11 +6,11 @@ import ctypes
 import sys
 
 _MMAP_THRESHOLD = -3  # mallopt's number for it
-_BLOCK_BYTES = 1 << 20
+_BLOCK_BYTES = 1 << 18
 
 
 def give_back_freed_memory() -> bool:
-    """Blocks of a megabyte or more get pages of their own, which go back when they are freed. True where this works.
+    """Blocks of a quarter megabyte or more get pages of their own, which go back when freed. True where this works.
 
     glibc otherwise keeps freed blocks, and those between live tensors are lost to larger ones: a run with gradient
     checkpointing then holds several times what it uses. The price is the kernel's work of clearing pages: up to half

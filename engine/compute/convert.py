@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 
 def convert(source: Path, target: Path) -> None:
-    """Weights are written in float32: GGUF's values, a scale times a small integer plus an offset, fit no 16-bit format."""
+    """Weights are written in float32: GGUF's values (scale times small integer plus offset) fit no 16-bit format."""
     model = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.float32)
     # A model that came from GGUF refuses to be saved; a fresh one with its weights does not.
     config = model.config

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import difflib
 from pathlib import Path, PurePosixPath
 
@@ -80,6 +81,15 @@ def paste(text: str) -> Table:
     data = text.removeprefix("\ufeff")
     check_bytes(len(data), "The pasted text")
     return _text(data, "pasted rows", _sniffed(data))
+
+
+def keep(text: str, folder: Path) -> Path:
+    """Write pasted rows to a file in `folder` that `read` takes as `paste` would take the text; its path."""
+    kind = _sniffed(text.removeprefix("\ufeff"))
+    digest = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:12]
+    path = folder / f"pasted-{digest}.{'txt' if kind == 'text' else kind}"
+    path.write_text(text, encoding="utf-8", errors="replace", newline="")
+    return path
 
 
 def samples() -> list[str]:

@@ -98,7 +98,7 @@ def create(spec: RunSpec, prepared: Prepared, owner: str = "local") -> Run:
         shutil.rmtree(partial, ignore_errors=True)
         raise MachineError(f"The run can't be written: {error.strerror or error}.", "Make room, or choose another home.") from None
     with index() as rows:
-        rows.execute("INSERT INTO runs (id, owner, name, created, state) VALUES (?, ?, ?, ?, 'created')", (run_id, owner, name, now))
+        rows.execute("INSERT OR REPLACE INTO runs (id, owner, name, created, state) VALUES (?, ?, ?, ?, 'created')", (run_id, owner, name, now))
     return Run(run_id, parent / run_id, owner, name, now, "created")
 
 

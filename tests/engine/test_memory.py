@@ -1,0 +1,136 @@
+"""Predicted memory against what was measured, and what must hold for any model."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks import memory_probe
+from benchmarks.memory_probe import Case
+from engine import memory
+from engine.catalog import MINILM, SMOLLM2
+from engine.memory import Work
+from engine.models import embedded_facts
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+MOST_ABOVE, MOST_BELOW = 0.15, 0.08
+
+WORK = Work(
+    facts=embedded_facts(SMOLLM2),
+    device="cpu",
+    compute="bfloat16",
+    weights="bfloat16",
+    trained=5_000_000,
+    trains_base=False,
+    checkpointing=False,
+    rows=8,
+    tokens=8 * 128,
+    longest=128,
+    learned=64,
+    generates=True,
+)
+
+
+def _total(work: Work) -> int:
+    return sum(part.bytes for part in memory.predict(work))
+
+
+def _part(work: Work, name: str) -> int:
+    return next((part.bytes for part in memory.predict(work) if part.name == name), 0)
+
+
+@pytest.mark.parametrize(("case", "peak"), memory_probe.MEASURED.items(), ids=str)
+def test_predictions_are_near_what_was_measured(case: Case, peak: int) -> None:
+    """The peaks are those that memory_probe printed on the machine on which the constants were found."""
+    error = sum(memory_probe.predicted(case).values()) / peak - 1
+    assert -MOST_BELOW < error < MOST_ABOVE
+
+
+@pytest.mark.model
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="peaks are read from /proc")
+@pytest.mark.parametrize(
+    "case", [memory_probe.CASES[0], Case(memory_probe.ENCODER, "full", "float32", 16, 64, 1)], ids=str
+)
+def test_predictions_are_near_what_is_measured_here(case: Case) -> None:
+    command = [sys.executable, str(CHECKOUT / "benchmarks" / "memory_probe.py"), "--this", memory_probe.as_text(case)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    peak = json.loads(done.stdout.splitlines()[-1])["peak"]
+    error = sum(memory_probe.predicted(case).values()) / peak - 1
+    assert -0.15 < error < 0.3
+
+
+def test_weights_gradients_and_moments_of_full_training_are_16_bytes_a_parameter() -> None:
+    count = WORK.facts.parameters
+    work = replace(WORK, trains_base=True, trained=count, weights="float32")
+    assert _part(work, "Weights") + _part(work, "Gradients") + _part(work, "Optimizer") == 16 * count
+
+
+def test_frozen_weights_take_the_width_of_their_format() -> None:
+    count = WORK.facts.parameters
+    assert _part(WORK, "Weights") == 2 * count
+    assert _part(replace(WORK, weights="float32"), "Weights") == 4 * count
+    four, eight = (_part(replace(WORK, weights=weights), "Weights") for weights in ("4bit", "8bit"))
+    assert four < eight < 2 * count
+
+
+def test_without_a_language_head_only_the_body_is_held() -> None:
+    facts = embedded_facts(MINILM)
+    work = replace(WORK, facts=facts, weights="float32", learned=0, generates=False)
+    assert _part(work, "Weights") == 4 * facts.backbone_parameters < 4 * facts.parameters
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"tokens": 8 * 256, "longest": 256},
+        {"learned": 640},
+        {"compute": "float32"},
+        {"weights": "float32"},
+        {"trained": 50_000_000},
+    ],
+)
+def test_more_work_never_needs_less_memory(more: dict[str, object]) -> None:
+    assert _total(replace(WORK, **more)) > _total(WORK)  # type: ignore[arg-type]
+
+
+def test_checkpointing_saves_memory() -> None:
+    long = replace(WORK, tokens=8 * 1024, longest=1024)
+    assert _total(replace(long, checkpointing=True)) < 0.6 * _total(long)
+
+
+def test_word_scores_count_learned_positions_only() -> None:
+    assert _part(WORK, "Word scores") == memory.SCORE_BYTES * 64 * WORK.facts.vocabulary
+    assert _part(replace(WORK, learned=0), "Word scores") == 0
+
+
+def test_attention_grows_with_the_square_only_where_dropout_falls_on_it() -> None:
+    bert = replace(WORK, facts=embedded_facts(MINILM), learned=0, generates=False)
+
+    def growth(work: Work) -> float:
+        twice = replace(work, tokens=8 * 2048, longest=2048)
+        return _part(twice, "Activations") / _part(replace(work, tokens=8 * 1024, longest=1024), "Activations")
+
+    assert growth(bert) > 2.5
+    assert growth(WORK) == pytest.approx(2, rel=0.02)
+
+
+def test_a_gpu_holds_no_more_than_what_is_counted() -> None:
+    assert _part(replace(WORK, device="cuda"), "Activations") < 0.7 * _part(WORK, "Activations")
+
+
+def test_long_rows_are_answered_few_at_a_time() -> None:
+    assert memory.rows_at_once(100) == memory.SCORED_ROWS
+    assert memory.rows_at_once(4096) == 2
+    assert memory.rows_at_once(1_000_000) == 1
+
+
+def test_parts_are_positive_and_named_once() -> None:
+    parts = memory.predict(WORK)
+    assert all(part.bytes > 0 for part in parts)
+    assert len({part.name for part in parts}) == len(parts)

@@ -1,0 +1,71 @@
+"""The page's calls for programs: `gradio_client` can train with them. They take and give plain JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import gradio as gr
+import yaml
+
+from engine import objectives
+from engine.data import report
+from engine.errors import SettingError
+from engine.runs import queue, store, view
+from engine.sections import Data
+from engine.settings import parse
+from engine.spec import RunSpec
+from ui.screens import data, start
+from ui.security import OWNER, door, own
+
+
+def build() -> None:
+    for call in (train, status, events, stop, resume, check, runs):
+        gr.api(door(call), api_name=call.__name__, concurrency_limit=8)
+
+
+def train(spec: dict[str, Any] | str) -> dict[str, Any]:
+    """Start a run from a spec, as a mapping or as YAML text; {"run": its id}."""
+    if isinstance(spec, str):
+        try:
+            spec = yaml.safe_load(spec)
+        except yaml.YAMLError:
+            raise SettingError(["The spec is not valid YAML."], "Check indentation and quotes.") from None
+    wanted = RunSpec.parse(spec)
+    for entry in wanted.data:
+        data.require_source(entry.source)
+    return {"run": start.started(wanted).id}
+
+
+def status(run_id: str) -> dict[str, Any]:
+    """What a run is, how far it is, what it found."""
+    return view.summary(own(run_id))
+
+
+def events(run_id: str, offset: int = 0) -> dict[str, Any]:
+    """Events from a byte offset on: {"events": […], "offset": to go on from}."""
+    found, end = own(run_id).events(max(0, int(offset)))
+    return {"events": [{"type": event.type, **asdict(event)} for event in found], "offset": end}
+
+
+def stop(run_id: str) -> dict[str, Any]:
+    """Stop a run at its next step."""
+    queue.stop(own(run_id))
+    return view.summary(own(run_id))
+
+
+def resume(run_id: str) -> dict[str, Any]:
+    """Go on with a run that was stopped or broke."""
+    queue.resume(own(run_id))
+    return view.summary(own(run_id))
+
+
+def check(source: str, objective: str = objectives.DEFAULT) -> dict[str, Any]:
+    """What a data set holds: format, rows, problems, findings."""
+    data.require_source(source)
+    return report.check(parse(Data, {"source": source}, "data"), objectives.get(objective).wants)
+
+
+def runs() -> list[dict[str, Any]]:
+    """All runs, newest first."""
+    return [view.summary(run) for run in store.listed(owner=OWNER)]
