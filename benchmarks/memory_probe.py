@@ -178,26 +178,21 @@ def predicted(case: Case) -> dict[str, int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--case", type=int)
-    parser.add_argument("--from", dest="start", type=int, default=0)
+    parser.add_argument("--this")
     given = parser.parse_args()
-    if given.case is not None:
-        print(json.dumps(measure(CASES[given.case])))
+    if given.case is not None or given.this:
+        print(json.dumps(measure(Case(**json.loads(given.this)) if given.this else CASES[given.case])))
         return
-    for number, case in enumerate(CASES):
-        if number < given.start:
-            continue
-        done = subprocess.run(
-            [sys.executable, __file__, "--case", str(number)], capture_output=True, text=True, check=True
-        )
-        found = json.loads(done.stdout.splitlines()[-1])
-        parts = predicted(case)
-        total = sum(parts.values())
-        print(json.dumps({**asdict(case), **found}), flush=True)
-        what = f"{case.model.removeprefix('embedded:'):13} {case.tuner:5} {case.compute:9}"
+    for case in CASES:
+        command = [sys.executable, __file__, "--this", as_text(case)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        peak = json.loads(done.stdout.splitlines()[-1])["peak"]
+        total = sum(predicted(case).values())
         print(
-            f"{what} {case.accumulation} × {case.rows:2} × {case.tokens:4} tokens"
-            f"{' checkpointing' if case.checkpointing else '':14}  measured {found['peak'] / 1e6:6.0f} MB"
-            f"  predicted {total / 1e6:6.0f} MB  ({total / found['peak'] - 1:+.1%})"
+            f"{case.model.removeprefix('embedded:'):13} {case.tuner:5} {case.compute:9} {case.accumulation} × "
+            f"{case.rows:2} × {case.tokens:4} tokens{' checkpointing' if case.checkpointing else '':14}  "
+            f"measured {peak / 1e6:6.0f} MB ({peak:_})  predicted {total / 1e6:6.0f} MB  ({total / peak - 1:+.1%})",
+            flush=True,
         )
 
 

@@ -10,6 +10,7 @@ import gradio as gr
 
 from engine.settings import Section, Setting, describe
 
+NUMBERS = ("integer", "number")
 SHOWN = ("integer", "number", "text", "switch", "choice")
 
 
@@ -23,11 +24,13 @@ class Form:
         """What the inputs say, by name. An input left empty keeps its default; nothing is checked here."""
         found = {}
         for setting, value in zip(self.settings, given, strict=True):
-            if value is None or (isinstance(value, str) and not value.strip()):
-                if not setting.optional and setting.kind in ("integer", "number"):
+            if isinstance(value, str):
+                value = value.strip()
+            if value in (None, ""):
+                if setting.required or (not setting.optional and setting.kind in NUMBERS):
                     found[setting.name] = None  # refused with its label when the spec is parsed
                 continue
-            found[setting.name] = int(value) if setting.kind == "integer" and float(value).is_integer() else value
+            found[setting.name] = _number(value) if setting.kind in NUMBERS else value
         return found
 
 
@@ -46,19 +49,24 @@ def build(section: type[Section], settings: list[Setting]) -> Form:
 
 def _input(setting: Setting) -> Any:
     common: dict[str, Any] = {"label": setting.title, "info": setting.help, "interactive": True}
-    if setting.kind in ("integer", "number"):
-        return gr.Number(
-            value=setting.default,
-            precision=0 if setting.kind == "integer" else None,
-            step=1 if setting.kind == "integer" else None,
-            minimum=setting.minimum,
-            maximum=setting.maximum,
-            placeholder="automatic" if setting.optional else None,
-            min_width=220,
-            **common,
-        )
+    if setting.kind in NUMBERS and setting.optional:
+        # A number input shows 0 where nothing is chosen.
+        return gr.Textbox(value="", placeholder="automatic", lines=1, max_lines=1, min_width=220, **common)
+    if setting.kind in NUMBERS:
+        # Limits are left to the spec, which names the setting when it refuses.
+        whole = setting.kind == "integer"
+        return gr.Number(value=setting.default, step=1 if whole else None, min_width=220, **common)
     if setting.kind == "switch":
         return gr.Checkbox(value=bool(setting.default), min_width=220, **common)
     if setting.kind == "choice":
         return gr.Dropdown(choices=list(setting.choices), value=setting.default, min_width=220, **common)
     return gr.Textbox(value=setting.default or "", lines=1, min_width=220, **common)
+
+
+def _number(value: Any) -> Any:
+    """A number where the text is one; else the text, for the spec to refuse. Whole numbers are ints."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return value
+    return int(number) if number.is_integer() else number

@@ -37,7 +37,8 @@ def _new() -> None:
     with gr.Row():
         sample = gr.Button("Run the sample", variant="primary", min_width=180, scale=0)
         gr.HTML(
-            "<p class='ts-quiet'>A small chat model learns to name what a bank's customers want: 480 rows, a few minutes on "
+            min_width=300,
+            value="<p class='ts-quiet'>A small chat model learns to name what a bank's customers want: 480 rows, a few minutes on "
             "a laptop. Or bring your own data:</p>"
         )
     begun = gr.Textbox(visible=False)
