@@ -31,7 +31,9 @@ def evaluate(run_folder: Path, data: str | None, base: bool, say: Callable[[str]
         if data is not None:
             spec = RunSpec.load(run_folder / "spec.yaml")
             # Every row is scored, so none is held out from anything.
-            entry = parse(Data, {**spec.data[0].model_dump(), "source": data, "split": {"test": 0, "validation": 0}}, "data")
+            entry = parse(
+                Data, {**spec.data[0].model_dump(), "source": data, "split": {"test": 0, "validation": 0}}, "data"
+            )
             prepared = prepare([entry], spec.objective.wants, spec.training.seed, learn=False)
             prepared.require()
             for notice in prepared.notices:
@@ -41,8 +43,7 @@ def evaluate(run_folder: Path, data: str | None, base: bool, say: Callable[[str]
         done = subprocess.run(
             [sys.executable, "-m", "engine.compute.evaluate"],
             input=json.dumps(request),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             text=True,
             cwd=CHECKOUT,
             check=False,
@@ -50,8 +51,9 @@ def evaluate(run_folder: Path, data: str | None, base: bool, say: Callable[[str]
     try:
         answer: dict[str, Any] = json.loads(done.stdout)
     except ValueError:
+        last = done.stderr.strip().splitlines()[-1:] or [""]
         raise RunError(
-            f"The scoring broke (exit code {done.returncode}): {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else ''}",
+            f"The scoring broke (exit code {done.returncode}): {last[0]}",
             "Look whether there is enough free memory, and try again.",
         ) from None
     if "problem" in answer:

@@ -110,7 +110,7 @@ class Writer:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(path, "ab", buffering=0)
+        self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - closed by `close`
         if self._file.tell() and not _ends_with_newline(path):
             self._file.write(b"\n")
 

@@ -51,7 +51,9 @@ def _zip(result: Path, to: Path) -> Path:
         partial.replace(to)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise MachineError(f"{to} can't be written: {error.strerror or error}.", "Make room or choose another place.") from None
+        raise MachineError(
+            f"{to} can't be written: {error.strerror or error}.", "Make room or choose another place."
+        ) from None
     return to
 
 
@@ -76,7 +78,9 @@ def _merged(run_folder: Path, to: Path) -> Path:
         answer = json.loads(done.stdout)
     except ValueError:
         last = done.stderr.strip().splitlines()[-1:] or [""]
-        raise RunError(f"Merging broke (exit code {done.returncode}): {last[0]}", "Look whether memory and disk have room.") from None
+        raise RunError(
+            f"Merging broke (exit code {done.returncode}): {last[0]}", "Look whether memory and disk have room."
+        ) from None
     if "problem" in answer:
         raise UserError(answer["problem"], answer["fix"])
     return to

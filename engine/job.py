@@ -91,7 +91,7 @@ class Scores:
 
 class Losses(Protocol):
     def __call__(self, model: nn.Module, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        """The loss of each learned position in nats, float32, and the row of the batch it belongs to: both (positions,)."""
+        """The loss of each learned position (nats, float32) and the row of the batch it is in: both (positions,)."""
         ...
 
 
@@ -118,7 +118,8 @@ class Objective(Method):
         """Why this model can't be trained so, or None."""
         if facts.kind in self.architectures:
             return None
-        return f"{self.title} needs a {' or '.join(sorted(self.architectures))} model; {facts.id} is of the kind {facts.kind}."
+        kinds = " or ".join(sorted(self.architectures))
+        return f"{self.title} needs a model of the kind {kinds}; {facts.id} is of the kind {facts.kind}."
 
     @abstractmethod
     def encode(self, example: Example, tokens: Tokens, settings: Any, max_tokens: int) -> Encoded:
@@ -146,11 +147,11 @@ class Objective(Method):
 
     @abstractmethod
     def script(self, job: Job) -> str:
-        """Python source of `load()`, `encode(example)` and `losses(model, rows)` for the standalone script (see engine.script)."""
+        """Source of `load`, `encode`, `losses` and `positions` for the standalone script (see engine.script)."""
 
     @abstractmethod
     def row(self, job: Job, example: Example, encoded: Encoded) -> dict[str, Any]:
-        """What the trainer's data set holds for an example: "input_ids" and "labels" (-100 where nothing is learned)."""
+        """What the trainer's data set holds for an example: "input_ids" and "labels" (-100: nothing learned)."""
 
     @abstractmethod
     def batch(self, job: Job, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
@@ -172,10 +173,10 @@ class Objective(Method):
         """Further scores of the untouched model worth knowing, by name."""
         return {}
 
-    def save(self, job: Job, model: nn.Module, folder: Path) -> None:  # noqa: B027 - optional
+    def save(self, job: Job, model: nn.Module, folder: Path) -> None:
         """Write what belongs to the objective (a head, labels) beside the tuner's files."""
 
-    def restore(self, model: nn.Module, folder: Path) -> None:  # noqa: B027 - optional
+    def restore(self, model: nn.Module, folder: Path) -> None:
         """Read back what `save` wrote."""
 
 

@@ -20,7 +20,7 @@ SPLITS = ("train", "validation", "test")
 
 
 def open_job(folder: Path, report: Callable[[str], None], to_train: bool = True) -> Job:
-    """Everything a run needs before torch is loaded. Fetches the model if it isn't there; `report` says what takes time.
+    """All that a run needs before torch is loaded. Fetches the model if it isn't there; `report` says what takes time.
 
     Without `to_train` (to chat, to score) no rows are turned into tokens and memory is not checked.
     Raises UserError for a spec, data or a model that can't be used, and for a plan that does not fit the machine.
@@ -80,7 +80,7 @@ def require_pair(spec: RunSpec, facts: models.ModelFacts) -> None:
 
 
 def held_out(job: Job) -> tuple[str, list[Example]]:
-    """The rows that are scored, at most `evaluation.max_rows`, chosen by the seed: the test rows, else the validation rows."""
+    """The rows that are scored: test rows, else validation rows; at most `evaluation.max_rows`, chosen by the seed."""
     split = "test" if job.examples["test"] else "validation"
     rows = job.examples[split]
     if len(rows) > job.evaluation.max_rows:
@@ -96,9 +96,8 @@ def truncation(job: Job) -> str | None:
         return None
     lost = sum(not any(item.learned) for item in job.encoded["train"])
     extra = f" In {lost} of them nothing that is learned is left." if lost else ""
-    return (
-        f"{cut} of {len(job.encoded['train'])} rows are longer than {job.training.max_tokens} tokens and are cut at the end.{extra}"
-    )
+    rows, most = len(job.encoded["train"]), job.training.max_tokens
+    return f"{cut} of {rows} rows are longer than {most} tokens and are cut at the end.{extra}"
 
 
 def _spec(folder: Path) -> RunSpec:
@@ -124,9 +123,7 @@ def _encoded(spec: RunSpec, tokens: Tokens, rows: list[Example]) -> list[Encoded
 def _require_learned(encoded: list[Encoded], max_tokens: int) -> None:
     if not any(any(item.learned) for item in encoded):
         raise DataError(
-            f"All {len(encoded)} rows are cut before the part that is learned begins: their questions alone are longer than "
-            f"{max_tokens} tokens.",
+            f"All {len(encoded)} rows are cut before the part that is learned begins: their questions alone are longer "
+            f"than {max_tokens} tokens.",
             "Raise 'Longest row' (training.max_tokens).",
         )
-
-

@@ -14,7 +14,11 @@ def pooling(model_folder: Path) -> str:
         return "mean"
     if isinstance(config.get("pooling_mode"), str):
         return config["pooling_mode"]
-    for key, name in (("pooling_mode_cls_token", "cls"), ("pooling_mode_lasttoken", "last"), ("pooling_mode_max_tokens", "max")):
+    for key, name in (
+        ("pooling_mode_cls_token", "cls"),
+        ("pooling_mode_lasttoken", "last"),
+        ("pooling_mode_max_tokens", "max"),
+    ):
         if config.get(key):
             return name
     return "mean"

@@ -112,7 +112,7 @@ def main():
     if hasattr(model, "head"):
         from safetensors.torch import save_file
 
-        save_file({name: tensor.contiguous() for name, tensor in model.head.state_dict().items()}, "result/head.safetensors")
+        save_file({name: t.contiguous() for name, t in model.head.state_dict().items()}, "result/head.safetensors")
     tokenizer.save_pretrained("result")
 
 
@@ -153,9 +153,9 @@ def script(job: Job) -> str:
 def _quantization(weights: str) -> str:
     if weights not in ("8bit", "4bit"):
         return "{}"
-    how = (
-        "load_in_8bit=True"
-        if weights == "8bit"
-        else 'load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=COMPUTE'
-    )
-    return f'{{"quantization_config": __import__("transformers").BitsAndBytesConfig({how}), "device_map": {{"": DEVICE}}}}'
+    how = "load_in_8bit=True"
+    if weights == "4bit":
+        how = 'load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, '
+        how += "bnb_4bit_compute_dtype=COMPUTE"
+    config = f'__import__("transformers").BitsAndBytesConfig({how})'
+    return f'{{"quantization_config": {config}, "device_map": {{"": DEVICE}}}}'

@@ -86,7 +86,11 @@ class Data(Section):
 
 class Training(Section):
     epochs: float = setting(
-        3.0, "Passes", "How often the model sees each row (epochs). More learns more, then learns by heart.", gt=0, le=1000
+        3.0,
+        "Passes",
+        "How often the model sees each row (epochs). More learns more, then learns by heart.",
+        gt=0,
+        le=1000,
     )
     max_steps: int | None = setting(
         None, "Step limit", "Stop after this many updates, whatever the passes say.", advanced=True, ge=1
@@ -102,7 +106,11 @@ class Training(Section):
         8, "Batch size", "Rows per update. Larger is steadier and makes fewer updates.", ge=1, le=4096
     )
     max_tokens: int = setting(
-        1024, "Longest row", "In tokens. Longer rows are cut at the end, and counted before the start.", ge=8, le=1_000_000
+        1024,
+        "Longest row",
+        "In tokens. Longer rows are cut at the end, and counted before the start.",
+        ge=8,
+        le=1_000_000,
     )
     seed: int = setting(42, "Seed", "Equal seeds give equal runs.", advanced=True, ge=0, le=2**32 - 1)
     schedule: Literal["linear", "cosine", "constant"] = setting(
@@ -113,13 +121,23 @@ class Training(Section):
     )
     weight_decay: float = setting(0.0, "Weight decay", "Pulls weights towards zero.", advanced=True, ge=0, le=1)
     clip_norm: float = setting(
-        1.0, "Gradient clipping", "Longest gradient that is used as it is; 0 switches clipping off.", advanced=True, ge=0
+        1.0,
+        "Gradient clipping",
+        "Longest gradient that is used as it is; 0 switches clipping off.",
+        advanced=True,
+        ge=0,
     )
     packing: Literal["auto", "on", "off"] = setting(
-        "auto", "Packing", "Put several short rows into one sequence, without letting them see each other.", advanced=True
+        "auto",
+        "Packing",
+        "Put several short rows into one sequence, without letting them see each other.",
+        advanced=True,
     )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = setting(
-        "auto", "Precision", "Number format of the computation. 16 bits are faster where the processor has them.", advanced=True
+        "auto",
+        "Precision",
+        "Number format of the computation. 16 bits are faster where the processor has them.",
+        advanced=True,
     )
     checkpointing: Literal["auto", "on", "off"] = setting(
         "auto",
@@ -135,13 +153,22 @@ class Training(Section):
         ge=1,
     )
     save_minutes: float = setting(
-        2.0, "Minutes between checkpoints", "At most this much work is lost when the machine stops.", advanced=True, gt=0, le=60
+        2.0,
+        "Minutes between checkpoints",
+        "At most this much work is lost when the machine stops.",
+        advanced=True,
+        gt=0,
+        le=60,
     )
 
 
 class Evaluate(Section):
     every_steps: int | None = setting(
-        None, "Steps between checks", "How often held-out loss is measured. Empty means four times a run.", ge=1, advanced=True
+        None,
+        "Steps between checks",
+        "How often held-out loss is measured. Empty means four times a run.",
+        ge=1,
+        advanced=True,
     )
     early_stopping: int | None = setting(
         None,
@@ -150,7 +177,12 @@ class Evaluate(Section):
         ge=1,
     )
     max_rows: int = setting(
-        200, "Scored rows", "Most held-out rows that are answered and scored, before and after.", ge=1, le=100_000, advanced=True
+        200,
+        "Scored rows",
+        "Most held-out rows that are answered and scored, before and after.",
+        ge=1,
+        le=100_000,
+        advanced=True,
     )
     before: bool = setting(
         True, "Score before training", "Answer the held-out rows with the base model, too, to see the gain."

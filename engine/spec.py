@@ -59,7 +59,10 @@ class RunSpec:
             raise SettingError(problems)
         objective, objective_settings = chosen["objective"]
         tuner, tuner_settings = chosen["tuner"]
-        rest = {name: getattr(common, name) for name in ("name", "model", "data", "training", "evaluation", "output", "launch")}
+        rest = {
+            name: getattr(common, name)
+            for name in ("name", "model", "data", "training", "evaluation", "output", "launch")
+        }
         return cls(
             objective=objective,
             objective_settings=objective_settings,
@@ -151,6 +154,7 @@ def _migrated(values: dict[str, Any]) -> dict[str, Any]:
     version = values.get("version", VERSION)
     if version != VERSION:
         raise SettingError(
-            [f"This spec is of version {version!r}; this Tunesmith reads version {VERSION}."], "Install the newer Tunesmith."
+            [f"This spec is of version {version!r}; this Tunesmith reads version {VERSION}."],
+            "Install the newer Tunesmith.",
         )
     return values

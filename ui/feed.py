@@ -90,7 +90,9 @@ def _runs(request: Request) -> Response:
 
 def _run(request: Request) -> Response:
     run = own(request.path_params["run"])
-    return JSONResponse({"summary": view.summary(run), "result": result(run), "plan": read_json(run.folder / "plan.json")})
+    return JSONResponse(
+        {"summary": view.summary(run), "result": result(run), "plan": read_json(run.folder / "plan.json")}
+    )
 
 
 def _feed(request: Request) -> Response:
@@ -102,7 +104,9 @@ def _feed(request: Request) -> Response:
     state = {name: summary[name] for name in ("state", "phase", "phase_done", "phase_total", "eta_seconds", "seconds")}
     # The log's lines are counted on the page, so those left out of a long beginning are told.
     shown = thinned(events)
-    return JSONResponse({"offset": end, "left_out": len(events) - len(shown), "events": [compact(e) for e in shown], **state})
+    return JSONResponse(
+        {"offset": end, "left_out": len(events) - len(shown), "events": [compact(e) for e in shown], **state}
+    )
 
 
 def _act(action: Callable[[store.Run], object]) -> Callable[[Request], Response]:

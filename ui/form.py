@@ -22,7 +22,7 @@ class Form:
 
     def values(self, given: Sequence[Any]) -> dict[str, Any]:
         """What the inputs say, by name. An input left empty keeps its default; nothing is checked here."""
-        found = {}
+        found: dict[str, Any] = {}
         for setting, value in zip(self.settings, given, strict=True):
             if isinstance(value, str):
                 value = value.strip()

@@ -52,7 +52,9 @@ class Guard:
     def _refusal(self, request: Request) -> str | None:
         host = request.headers.get("host", "")
         if "*" not in self.hosts and _name(host) not in self.hosts:
-            return "This address is not one that this page answers to. Open it at 127.0.0.1, or allow the host (TUNESMITH_HOSTS)."
+            return (
+                "This page does not answer to that address. Open it at 127.0.0.1, or allow the host (TUNESMITH_HOSTS)."
+            )
         if request.method in ("GET", "HEAD", "OPTIONS"):
             return None
         origin = request.headers.get("origin")

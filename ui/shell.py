@@ -12,7 +12,10 @@ from ui import api
 from ui.screens import data, method, run, start
 from ui.security import OWNER, door
 
-INTRO = "<h1>Teach a model from your own rows</h1><p class='ts-quiet'>Its answers are scored on rows that it did not learn from, before and after.</p>"
+INTRO = (
+    "<h1>Teach a model from your own rows</h1>"
+    "<p class='ts-quiet'>Its answers are scored on rows that it did not learn from, before and after.</p>"
+)
 
 
 def build() -> gr.Blocks:
@@ -38,8 +41,8 @@ def _new() -> None:
         sample = gr.Button("Run the sample", variant="primary", min_width=180, scale=0)
         gr.HTML(
             min_width=300,
-            value="<p class='ts-quiet'>A small chat model learns to name what a bank's customers want: 480 rows, a few minutes on "
-            "a laptop. Or bring your own data:</p>"
+            value="<p class='ts-quiet'>A small chat model learns to name what a bank's customers want: 480 rows, a few "
+            "minutes on a laptop. Or bring your own data:</p>",
         )
     begun = gr.Textbox(visible=False)
     sample.click(door(_sample), None, [begun], api_visibility="private").success(None, [begun], None, js=start.GO)
@@ -54,9 +57,9 @@ def _new() -> None:
             last = start.build(rows, how)
     to_method.click(door(_has_data), rows.inputs, [steps], show_progress="hidden", api_visibility="private")
     look, inputs, outputs = last.look
-    to_start.click(lambda: gr.Walkthrough(selected=3), None, [steps], show_progress="hidden", api_visibility="private").then(
-        look, inputs, outputs, api_visibility="private"
-    )
+    to_start.click(
+        lambda: gr.Walkthrough(selected=3), None, [steps], show_progress="hidden", api_visibility="private"
+    ).then(look, inputs, outputs, api_visibility="private")
 
 
 def _has_data(*inputs: Any) -> Any:

@@ -50,6 +50,6 @@ def theme() -> gr.themes.Base:
 
 
 def head() -> str:
-    """Style and scripts of the page, inline. As Gradio's `css` the style would be rewritten to hold inside its container."""
+    """Style and scripts of the page, inline. As Gradio's `css` the style would be rewritten to its container."""
     style, script = ((STATIC / name).read_text(encoding="utf-8") for name in ("page.css", "live.js"))
     return f'<meta name="color-scheme" content="light dark"><style>{style}</style><script>{script}</script>'

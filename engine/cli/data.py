@@ -17,7 +17,13 @@ def add(commands: _SubParsersAction[Any]) -> None:
     check = commands.add_parser("check", help="look at a data file: format, rows, problems, findings")
     check.add_argument("data", metavar="DATA", help="a file, a Hub data set, or sample:NAME")
     check.add_argument("--objective", default=objectives.DEFAULT, help="what it is meant for (default: %(default)s)")
-    check.add_argument("--column", action="append", default=[], metavar="PART=COLUMN", help="which column plays which part, such as label=category")
+    check.add_argument(
+        "--column",
+        action="append",
+        default=[],
+        metavar="PART=COLUMN",
+        help="which column plays which part, such as label=category",
+    )
     check.add_argument("--format", default="auto", help="how the rows are laid out (default: found by looking)")
     check.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     check.set_defaults(call=_check)
@@ -28,7 +34,9 @@ def _check(options: Namespace) -> int:
     for item in options.column:
         part, equals, column = item.partition("=")
         if not equals:
-            raise UserError(f"--column {item} names no column.", "Write it as PART=COLUMN, such as --column label=category.")
+            raise UserError(
+                f"--column {item} names no column.", "Write it as PART=COLUMN, such as --column label=category."
+            )
         columns[part] = column
     entry = parse(Data, {"source": options.data, "columns": columns, "format": options.format}, "data")
     found = report.check(entry, objectives.get(options.objective).wants)

@@ -34,9 +34,16 @@ def record() -> dict[str, Any]:
 
 def _described(method: Method) -> dict[str, Any]:
     settings = [
-        {"name": s.name, "title": s.title, "help": s.help, "kind": s.kind, "default": s.default} for s in describe(method.Settings)
+        {"name": s.name, "title": s.title, "help": s.help, "kind": s.kind, "default": s.default}
+        for s in describe(method.Settings)
     ]
-    return {"name": method.name, "title": method.title, "help": method.help, "paper": method.paper, "settings": settings}
+    return {
+        "name": method.name,
+        "title": method.title,
+        "help": method.help,
+        "paper": method.paper,
+        "settings": settings,
+    }
 
 
 def _methods(options: Namespace) -> int:

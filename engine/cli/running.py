@@ -28,7 +28,9 @@ def add(commands: _SubParsersAction[Any]) -> None:
 
     train = commands.add_parser("train", help="train a spec to its end")
     train.add_argument("spec", type=Path, metavar="SPEC.yaml")
-    train.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting, such as tuner.rank=8")
+    train.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting, such as tuner.rank=8"
+    )
     train.add_argument("--explain", action="store_true", help="print what would be done and why, and stop")
     train.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     train.set_defaults(call=_train)
@@ -119,7 +121,7 @@ def _show(options: Namespace) -> int:
         return 0
     for name, value in record.items():
         if value is not None:
-            print(f"{name.replace('_', ' ')}: {json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else value}")
+            print(f"{name.replace('_', ' ')}: {value}")
     print(run.folder)
     return 0
 
@@ -221,7 +223,9 @@ def _lines(event: Any) -> list[str]:
     if isinstance(event, Sample):
         return [f"sample at step {event.step}: {event.prompt!r} -> {event.answer!r} (expected {event.expected!r})"]
     if isinstance(event, Checkpoint):
-        return [f"checkpoint at step {event.step}: {event.bytes / 1e6:.1f} MB" + (", the best so far" if event.best else "")]
+        return [
+            f"checkpoint at step {event.step}: {event.bytes / 1e6:.1f} MB" + (", the best so far" if event.best else "")
+        ]
     if isinstance(event, Notice):
         return [event.text]
     if isinstance(event, Failed):
@@ -244,5 +248,3 @@ def _print_result(run: store.Run, options: Namespace) -> None:
 def _say(text: str, options: Namespace) -> None:
     stream: TextIO = sys.stderr if options.json else sys.stdout
     print(text, file=stream, flush=True)
-
-

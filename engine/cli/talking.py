@@ -57,7 +57,9 @@ def _evaluate(options: Namespace) -> int:
     from engine.evaluate import evaluate
 
     run = store.get(options.run)
-    scores = evaluate(run.folder, data=options.data, base=options.base, say=lambda text: print(text, file=sys.stderr, flush=True))
+    scores = evaluate(
+        run.folder, data=options.data, base=options.base, say=lambda text: print(text, file=sys.stderr, flush=True)
+    )
     if options.json:
         print(json.dumps(scores, ensure_ascii=False))
     else:

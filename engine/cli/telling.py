@@ -16,13 +16,20 @@ def result_lines(run_id: str, done: Finished) -> list[str]:
     before, after = metrics.get("before"), metrics.get("after")
     lines = [
         f"run: {run_id}",
-        f"learned: {done.trainable_parameters:,} of {done.total_parameters:,} weights, in {done.seconds / 60:.1f} minutes, "
-        f"with at most {done.peak_memory_bytes / 1e9:.1f} GB of memory; the result takes {done.artifact_bytes / 1e6:.1f} MB",
+        f"learned: {done.trainable_parameters:,} of {done.total_parameters:,} weights",
+        f"training time: {done.seconds / 60:.1f} minutes",
+        f"most memory: {done.peak_memory_bytes / 1e9:.1f} GB; the result takes {done.artifact_bytes / 1e6:.1f} MB",
     ]
     if not after:
         return [*lines, "No rows were held out, so nothing was scored."]
-    lines.append(f"scored on {metrics['rows']} held-out rows ({metrics['split']}); 95 % intervals by bootstrap over rows")
-    for name, scores in (("before", before), *((f"before, {n}", s) for n, s in metrics["baselines"].items()), ("after", after)):
+    lines.append(
+        f"scored on {metrics['rows']} held-out rows ({metrics['split']}); 95 % intervals by bootstrap over rows"
+    )
+    for name, scores in (
+        ("before", before),
+        *((f"before, {n}", s) for n, s in metrics["baselines"].items()),
+        ("after", after),
+    ):
         if scores:
             lines.append(f"{name}: " + ", ".join(_scores(scores)))
     word = main.replace("_", " ")
@@ -36,7 +43,9 @@ def table(rows: list[dict[str, Any]]) -> str:
     """Runs as lines of aligned columns; `rows` are summaries."""
     cells = [COLUMNS, *(_cells(row) for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(COLUMNS))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells
+    )
 
 
 def _scores(scores: dict[str, float]) -> list[str]:
@@ -46,7 +55,9 @@ def _scores(scores: dict[str, float]) -> list[str]:
             continue
         word = name.replace("_", " ")
         if f"{name}_low" in scores:
-            found.append(f"{word} {100 * value:.1f} % ({100 * scores[f'{name}_low']:.1f} to {100 * scores[f'{name}_high']:.1f})")
+            found.append(
+                f"{word} {100 * value:.1f} % ({100 * scores[f'{name}_low']:.1f} to {100 * scores[f'{name}_high']:.1f})"
+            )
         else:
             found.append(f"{word} {value:.3f}")
     return found

@@ -61,9 +61,7 @@ def class_losses(model: nn.Module, inputs: dict[str, torch.Tensor]) -> tuple[tor
     return losses, torch.arange(len(losses), device=losses.device)
 
 
-def predictions(
-    job: Job, model: nn.Module, rows: list[Example], report: Report
-) -> tuple[list[str], list[float]]:
+def predictions(job: Job, model: nn.Module, rows: list[Example], report: Report) -> tuple[list[str], list[float]]:
     """The label that the model gives to each row, and the loss of the right one in nats.
 
     A row whose label the model never saw has the loss of the least likely class.
@@ -98,7 +96,9 @@ def restore_head(model: nn.Module, folder: Path) -> None:
     try:
         model.head.load_state_dict(load_file(folder / HEAD_FILE))
     except (OSError, RuntimeError) as error:
-        raise ModelError(f"The classification head in {folder.name} can't be read: {error}.", "Train the run again.") from None
+        raise ModelError(
+            f"The classification head in {folder.name} can't be read: {error}.", "Train the run again."
+        ) from None
 
 
 def _pooled(hidden: torch.Tensor, mask: torch.Tensor, how: str) -> torch.Tensor:

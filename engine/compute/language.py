@@ -37,7 +37,7 @@ def padded(rows: list[dict[str, Any]], pad_id: int) -> dict[str, torch.Tensor]:
 
 
 def joined(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-    """All rows in one sequence, (1, tokens). Positions start anew with each row, by which attention keeps them apart."""
+    """All rows in one sequence, (1, tokens). Positions start anew with each row: so attention keeps them apart."""
     ids = torch.cat([torch.tensor(row["input_ids"]) for row in rows])
     labels = torch.cat([torch.tensor([IGNORED, *row["labels"][1:]]) for row in rows])
     positions = torch.cat([torch.arange(len(row["input_ids"])) for row in rows])
@@ -78,7 +78,8 @@ def row_losses(job: Job, model: nn.Module, rows: list[Example]) -> RowLosses:
     losses = job.objective.losses(job)
     limit = job.training.max_tokens
     items = [
-        job.objective.row(job, row, job.objective.encode(row, job.tokens, job.objective_settings, limit)) for row in rows
+        job.objective.row(job, row, job.objective.encode(row, job.tokens, job.objective_settings, limit))
+        for row in rows
     ]
     order = sorted(range(len(items)), key=lambda index: len(items[index]["input_ids"]))
     device = next(model.parameters()).device
@@ -86,7 +87,9 @@ def row_losses(job: Job, model: nn.Module, rows: list[Example]) -> RowLosses:
     total, count = 0.0, 0
     for start in range(0, len(order), ROWS_AT_A_TIME):
         chosen = order[start : start + ROWS_AT_A_TIME]
-        inputs = {key: value.to(device) for key, value in padded([items[i] for i in chosen], job.tokens.pad_id or 0).items()}
+        inputs = {
+            key: value.to(device) for key, value in padded([items[i] for i in chosen], job.tokens.pad_id or 0).items()
+        }
         with torch.no_grad(), autocast(job.plan):
             found, places = losses(model, inputs)
         for place, index in enumerate(chosen):

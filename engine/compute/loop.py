@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -29,11 +29,19 @@ from engine.runs import checkpoints
 WEIGHTS_FILE = "trainable.safetensors"
 
 
-class Loop:
+if TYPE_CHECKING:
+    from transformers import Trainer as Base
+else:
+    Base = object
+
+
+class Loop(Base):
     """Mixin that goes before a transformers Trainer: `class Mixed(Loop, SFTTrainer)`."""
 
     # The loss is divided by the learned positions of the whole update, whatever the micro-batch.
     loss_is_scaled_for_ga = True
+    optimizer: Any
+    control: Any
 
     def __init__(self, *, job: Job, reporter: Reporter, **arguments: Any) -> None:
         self.job = job
@@ -47,8 +55,8 @@ class Loop:
         self.saved_at = time.monotonic()
         super().__init__(data_collator=self._collate, **arguments)
         self.model_accepts_loss_kwargs = True
-        self.remove_callback(PrinterCallback)  # type: ignore[attr-defined]
-        self.add_callback(_Watch(self))  # type: ignore[attr-defined]
+        self.remove_callback(PrinterCallback)
+        self.add_callback(_Watch(self))
 
     @property
     def checkpoints(self) -> Path:
@@ -72,7 +80,7 @@ class Loop:
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> torch.Tensor | None:
         if not batch_samples:
             return None
-        return sum(batch["labels"].ne(-100).sum() for batch in batch_samples).to(device)  # type: ignore[union-attr]
+        return torch.stack([batch["labels"].ne(-100).sum() for batch in batch_samples]).sum().to(device)
 
     # Loss
 
@@ -82,7 +90,8 @@ class Loop:
         self.tokens_seen += inputs.pop("tokens", 0)
         with autocast(self.job.plan):
             losses, _ = self.losses(model, inputs)
-        return losses.sum() / (num_items_in_batch if num_items_in_batch is not None else len(losses)).clamp(min=1)
+        learned = len(losses) if num_items_in_batch is None else num_items_in_batch.clamp(min=1)
+        return losses.sum() / learned
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         return 0  # walks over all parameters at each step, for a figure that nobody reads
@@ -92,13 +101,15 @@ class Loop:
             self.optimizer = torch.optim.AdamW(_groups(self.job, self.model), fused=_fused(self.model))
         return self.optimizer
 
-    def evaluate(self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval") -> dict[str, float]:
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
         """Held-out loss in nats per learned position; `eval_seconds` is what it took."""
         began = time.monotonic()
         self.model.eval()
         total, count = 0.0, 0
-        for inputs in self.get_eval_dataloader(eval_dataset):  # type: ignore[attr-defined]
-            inputs = self._prepare_inputs(inputs)  # type: ignore[attr-defined]
+        for inputs in self.get_eval_dataloader(eval_dataset):
+            inputs = self._prepare_inputs(inputs)
             inputs.pop("tokens", 0)
             with torch.no_grad(), autocast(self.job.plan):
                 losses, _ = self.losses(self.model, inputs)
@@ -106,12 +117,14 @@ class Loop:
         self.model.train()
         metrics = {f"{metric_key_prefix}_loss": total / max(count, 1)}
         self.log(dict(metrics))
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)  # type: ignore[attr-defined]
-        self.reporter.evaluation(self.state.global_step, {"loss": metrics["eval_loss"], "seconds": time.monotonic() - began})
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        self.reporter.evaluation(
+            self.state.global_step, {"loss": metrics["eval_loss"], "seconds": time.monotonic() - began}
+        )
         return metrics
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        super().log(logs, start_time)  # type: ignore[misc]
+        super().log(logs, start_time)
         if "eval_loss" not in logs and self.state.log_history:
             # Step losses are in events.jsonl; kept here too they would swell every checkpoint.
             self.state.log_history.pop()
@@ -127,8 +140,8 @@ class Loop:
         since = sum(1 for entry in self.state.log_history if entry["step"] > self.state.best_global_step)
         if patience is not None and since >= patience and not self.control.should_training_stop:
             self.reporter.notice(
-                f"Stopped early at step {self.state.global_step}: {since} checks in a row brought no held-out loss below "
-                f"{self.state.best_metric:.4f} (step {self.state.best_global_step})."
+                f"Stopped early at step {self.state.global_step}: {since} checks in a row brought no held-out loss "
+                f"below {self.state.best_metric:.4f} (step {self.state.best_global_step})."
             )
             self.control.should_training_stop = self.control.should_save = self.done = True
         return best
@@ -139,12 +152,12 @@ class Loop:
         step = self.state.global_step
         folder = self.checkpoints / f"step-{step}"
         folder.mkdir(parents=True, exist_ok=True)
-        # A resumed run may meet its own unfinished folder: without its manifest it is not a checkpoint while it is rewritten.
+        # A resumed run may meet its own unfinished folder: without a manifest it is no checkpoint meanwhile.
         (folder / checkpoints.MANIFEST).unlink(missing_ok=True)
         save_file(trainable_state(self.model), folder / WEIGHTS_FILE)
-        self._save_optimizer_and_scheduler(str(folder))  # type: ignore[attr-defined]
-        self._save_scaler(str(folder))  # type: ignore[attr-defined]
-        self._save_rng_state(str(folder))  # type: ignore[attr-defined]
+        self._save_optimizer_and_scheduler(str(folder))
+        self._save_scaler(str(folder))
+        self._save_rng_state(str(folder))
         self.state.save_to_json(str(folder / "trainer_state.json"))
         best = self.state.best_global_step == step
         self.done = self.done or step >= self.state.max_steps
@@ -216,14 +229,18 @@ class _Watch(TrainerCallback):
         if last or due:
             control.should_save = True
 
-    def on_log(self, args: Any, state: TrainerState, control: TrainerControl, logs: dict[str, Any] | None = None, **_: Any) -> None:
+    def on_log(
+        self, args: Any, state: TrainerState, control: TrainerControl, logs: dict[str, Any] | None = None, **_: Any
+    ) -> None:
         if not logs or "loss" not in logs:
             return
         loss, norm = float(logs["loss"]), logs.get("grad_norm")
-        if not math.isfinite(loss) or (norm is not None and not math.isfinite(norm) and self.loop.job.plan.compute != "float16"):
+        if not math.isfinite(loss) or (
+            norm is not None and not math.isfinite(norm) and self.loop.job.plan.compute != "float16"
+        ):
             raise UserError(
                 f"The loss stopped being a number at step {state.global_step}; the last good checkpoint is kept.",
-                f"Lower the learning rate (it is {self.loop.job.plan.learning_rate:g}), or look for odd rows in the data.",
+                f"Lower the learning rate (it is {self.loop.job.plan.learning_rate:g}), or look for odd rows.",
             )
         took = self.loop.seconds - self.loop.seconds_before
         self.loop.reporter.step(
@@ -268,7 +285,8 @@ def load_trainable(model: nn.Module, file: Path) -> None:
     if saved.keys() != wanted.keys():
         differing = sorted(saved.keys() ^ wanted.keys())
         raise UserError(
-            f"The checkpoint {file.parent.name} holds other weights than this run trains ({differing[0]}, {len(differing)} in all).",
+            f"The checkpoint {file.parent.name} holds other weights than this run trains "
+            f"({differing[0]}, {len(differing)} in all).",
             "Start a new run: the settings of this one were changed.",
         )
     with torch.no_grad():

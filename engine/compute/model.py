@@ -31,7 +31,8 @@ def load_backbone(job: Job, kind: Literal["causal", "features"]) -> nn.Module:
         )
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(
-            f"{job.facts.id} can't be loaded: {str(error).splitlines()[0]}", "Choose another model, or its safetensors version."
+            f"{job.facts.id} can't be loaded: {str(error).splitlines()[0]}",
+            "Choose another model, or its safetensors version.",
         ) from error
     if job.plan.weights not in ("8bit", "4bit"):
         model.to(job.plan.device)

@@ -15,4 +15,6 @@ def dtype(name: str) -> torch.dtype:
 
 def autocast(plan: Plan) -> AbstractContextManager[None]:
     """Products in the plan's 16-bit format; sums, norms and losses stay float32."""
-    return torch.autocast(plan.device, dtype=dtype(plan.compute) if plan.compute != "float32" else None, enabled=plan.compute != "float32")
+    return torch.autocast(
+        plan.device, dtype=dtype(plan.compute) if plan.compute != "float32" else None, enabled=plan.compute != "float32"
+    )

@@ -81,7 +81,7 @@ def folder_bytes(folder: Path) -> int:
 
 
 def _name_stops(folder: Path, job: Job) -> None:
-    """Every token that ends an answer, for programs that generate from the result: a base model knows no end of turn."""
+    """Every token that ends an answer, for programs that generate from the result: base models know no end of turn."""
     file = folder / "generation_config.json"
     config = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     config |= {"eos_token_id": sorted(job.tokens.stop_ids), "pad_token_id": job.tokens.pad_id}

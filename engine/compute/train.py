@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from engine.compute.model import apply_tuner, parameter_counts
 from engine.compute.report import Reporter, Stopped, peak_memory
 from engine.compute.result import folder_bytes, load_scores, save_result, save_scores
 from engine.events import Finished
-from engine.job import Job, Scores
+from engine.job import Job, Report, Scores
 from engine.jobs import held_out, truncation
 from engine.runs import checkpoints
 
@@ -109,7 +108,7 @@ def _arguments(job: Job) -> dict[str, Any]:
     }
 
 
-def _checkpointing_off(arguments_class: type) -> dict[str, Any]:
+def _checkpointing_off(arguments_class: Any) -> dict[str, Any]:
     """Arguments that keep the trainer's hands off gradient checkpointing, which `_fresh` decides.
 
     TRL switches it on by default; transformers renamed it in 5.19 and warns of the old name.
@@ -200,8 +199,11 @@ def _scored(job: Job, model: nn.Module, name: str, reporter: Reporter) -> Scores
     return scores
 
 
-def _phase(reporter: Reporter, name: str) -> Callable[[int, int], None]:
-    return lambda done, total: reporter.phase(name, done, total)
+def _phase(reporter: Reporter, name: str) -> Report:
+    def report(done: int, total: int) -> None:
+        reporter.phase(name, done, total)
+
+    return report
 
 
 def _announce(job: Job, reporter: Reporter) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import difflib
+import hashlib
 from pathlib import Path, PurePosixPath
 
 from engine import home

@@ -57,7 +57,7 @@ def verify(folder: Path) -> str | None:
 
 def newest_whole(parent: Path) -> tuple[Path | None, list[str]]:
     """The newest checkpoint that is whole, and what is wrong with the newer ones."""
-    skipped = []
+    skipped: list[str] = []
     for folder in reversed(_checkpoints(parent)):
         problem = verify(folder)
         if problem is None:

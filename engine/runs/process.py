@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +50,7 @@ def boot() -> str:
 
 
 def _stat(pid: int) -> tuple[float, str]:
-    if sys.platform == "linux":
+    if Path("/proc/self/stat").exists():
         try:
             text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
         except OSError:

@@ -60,7 +60,9 @@ def resume(run: Run) -> None:
 def advance() -> None:
     """Start queued runs, oldest first, while there is room."""
     with index() as rows:
-        while rows.execute("SELECT count(*) FROM runs WHERE state IN ('running', 'stopping')").fetchone()[0] < _at_once():
+        while (
+            rows.execute("SELECT count(*) FROM runs WHERE state IN ('running', 'stopping')").fetchone()[0] < _at_once()
+        ):
             found = rows.execute("SELECT id FROM runs WHERE state = 'queued' ORDER BY queued, id LIMIT 1").fetchone()
             if found is None:
                 return

@@ -76,7 +76,8 @@ def create(spec: RunSpec, prepared: Prepared, owner: str = "local") -> Run:
     free = shutil.disk_usage(parent).free
     if free < needed:
         raise MachineError(
-            f"The disk has {free / 1e6:,.0f} MB free; a run needs at least {needed / 1e6:,.0f} MB.", "Make room, or delete runs."
+            f"The disk has {free / 1e6:,.0f} MB free; a run needs at least {needed / 1e6:,.0f} MB.",
+            "Make room, or delete runs.",
         )
     now = time.time()
     run_id = time.strftime("%Y%m%d-%H%M%S-", time.gmtime(now)) + "".join(secrets.choice(_ALPHABET) for _ in range(8))
@@ -96,9 +97,14 @@ def create(spec: RunSpec, prepared: Prepared, owner: str = "local") -> Run:
         partial.replace(parent / run_id)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
-        raise MachineError(f"The run can't be written: {error.strerror or error}.", "Make room, or choose another home.") from None
+        raise MachineError(
+            f"The run can't be written: {error.strerror or error}.", "Make room, or choose another home."
+        ) from None
     with index() as rows:
-        rows.execute("INSERT OR REPLACE INTO runs (id, owner, name, created, state) VALUES (?, ?, ?, ?, 'created')", (run_id, owner, name, now))
+        rows.execute(
+            "INSERT OR REPLACE INTO runs (id, owner, name, created, state) VALUES (?, ?, ?, ?, 'created')",
+            (run_id, owner, name, now),
+        )
     return Run(run_id, parent / run_id, owner, name, now, "created")
 
 
@@ -116,7 +122,9 @@ def get(run_id: str, owner: str | None = None) -> Run:
 def listed(owner: str | None = None, search: str = "") -> list[Run]:
     """Runs, newest first: of one owner or of all, with `search` in their name or id."""
     with index() as rows:
-        found = rows.execute("SELECT id, owner, name, created, state FROM runs ORDER BY created DESC, id DESC").fetchall()
+        found = rows.execute(
+            "SELECT id, owner, name, created, state FROM runs ORDER BY created DESC, id DESC"
+        ).fetchall()
     every = [_run(row) for row in found]
     wanted = search.casefold().strip()
     return [
@@ -158,7 +166,9 @@ def index() -> Iterator[sqlite3.Connection]:
         rows = _opened(path)
     except sqlite3.DatabaseError as error:
         if isinstance(error, sqlite3.OperationalError):  # locked, no room: not damaged
-            raise MachineError(f"The list of runs can't be opened: {error}.", "Try again; look whether the disk is full.") from None
+            raise MachineError(
+                f"The list of runs can't be opened: {error}.", "Try again; look whether the disk is full."
+            ) from None
         path.replace(path.with_suffix(f".damaged-{int(time.time())}"))
         for side in ("-wal", "-shm"):
             Path(f"{path}{side}").unlink(missing_ok=True)

@@ -73,7 +73,12 @@ def _worked(folder: Path) -> int:
     command = json.loads(os.environ.get("TUNESMITH_WORKER", "null")) or [sys.executable, "-m", "engine.runs.worker"]
     with open(folder / "worker.log", "ab") as log:
         child = subprocess.Popen(
-            [*command, str(folder)], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=CHECKOUT, start_new_session=True
+            [*command, str(folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=CHECKOUT,
+            start_new_session=True,
         )
     try:
         write_json(folder / "worker.json", process.identity(child.pid))
@@ -104,8 +109,8 @@ def _halved(folder: Path) -> bool:
     _tell(
         folder,
         Notice(
-            f"Memory ran out with {micro} rows at a time. The run goes on in a new process with {micro // 2}, from the last "
-            "checkpoint. The batch size stays; the curve is not bit-equal to one without this.",
+            f"Memory ran out with {micro} rows at a time. The run goes on in a new process with {micro // 2}, from the "
+            "last checkpoint. The batch size stays; the curve is not bit-equal to one without this.",
             "warning",
         ),
     )
@@ -125,7 +130,12 @@ def _explain_failure(folder: Path, code: int) -> None:
     events, _ = read(folder / "events.jsonl")
     if not events or not isinstance(events[-1], Failed):
         last = _last_line(folder / "worker.log")
-        _tell(folder, Failed(f"The run broke (exit code {code}): {last}", "The whole story is in worker.log. Resume tries again."))
+        _tell(
+            folder,
+            Failed(
+                f"The run broke (exit code {code}): {last}", "The whole story is in worker.log. Resume tries again."
+            ),
+        )
 
 
 def _was_killed(code: int) -> bool:

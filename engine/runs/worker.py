@@ -1,7 +1,7 @@
 """Does one run: `python -m engine.runs.worker FOLDER`. Started by the supervisor, tells its story in events.
 
-Exit codes: 0 finished, 2 a problem the person can solve, 3 stopped on request, 4 out of memory, 5 disk full, 6 another worker
-is at it.
+Exit codes: 0 finished, 2 a problem the person can solve, 3 stopped on request, 4 out of memory, 5 disk full,
+6 another worker is at it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,12 @@ def main(folder: Path) -> int:
             writer.write(Failed("The disk is full.", "Make room, then resume: the last whole checkpoint is kept."))
         elif code == 1:
             name, _, text = f"{type(error).__name__}: {error}".partition("\n")[0].partition(": ")
-            writer.write(Failed(f"The run broke: {name}: {text[:300]}", "The whole story is in worker.log. Resume goes on from the last checkpoint."))
+            writer.write(
+                Failed(
+                    f"The run broke: {name}: {text[:300]}",
+                    "The whole story is in worker.log. Resume goes on from the last checkpoint.",
+                )
+            )
         return code
     finally:
         writer.close()
@@ -60,9 +65,11 @@ def main(folder: Path) -> int:
 def code_of(error: BaseException) -> int:
     """What kind of end an exception is, by the words that torch and the system use."""
     text = str(error)
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC or any(words in text for words in DISK_FULL_WORDS):
+    if (isinstance(error, OSError) and error.errno == errno.ENOSPC) or any(words in text for words in DISK_FULL_WORDS):
         return DISK_FULL
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(w in text.lower() for w in MEMORY_WORDS)):
+    if isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(w in text.lower() for w in MEMORY_WORDS)
+    ):
         return OUT_OF_MEMORY
     return 1
 

@@ -30,7 +30,11 @@ class Lora(Tuner):
 
     class Settings(Section):
         rank: int = setting(
-            16, "Rank", "Width of the additions. More learns more, and costs more memory and a larger file.", ge=1, le=1024
+            16,
+            "Rank",
+            "Width of the additions. More learns more, and costs more memory and a larger file.",
+            ge=1,
+            le=1024,
         )
         alpha: float | None = setting(
             None,
@@ -41,7 +45,12 @@ class Lora(Tuner):
             le=4096,
         )
         dropout: float = setting(
-            0.0, "Dropout", "Share of the additions' inputs left out at random, against learning by heart.", advanced=True, ge=0, lt=1
+            0.0,
+            "Dropout",
+            "Share of the additions' inputs left out at random, against learning by heart.",
+            advanced=True,
+            ge=0,
+            lt=1,
         )
         targets: Literal["all-linear", "attention"] = setting(
             "all-linear",
@@ -82,7 +91,9 @@ class Lora(Tuner):
     def script(self, settings: Any) -> str:
         targets = '"all-linear"'
         if settings.targets == "attention":
-            targets = f'sorted({{name.rsplit(".", 1)[-1] for name, _ in backbone.named_modules()}} & set({ATTENTION!r}))'
+            targets = (
+                f'sorted({{name.rsplit(".", 1)[-1] for name, _ in backbone.named_modules()}} & set({ATTENTION!r}))'
+            )
         return f"""
 def tune(backbone):
     from peft import LoraConfig, get_peft_model

@@ -9,7 +9,11 @@ from engine.events import KINDS, Evaluation, Notice, Progress, Writer, read
 
 
 def test_events_come_back_as_they_were_written(tmp_path: Path) -> None:
-    written = [Progress(1, 10, loss=2.5, seconds=0.5), Evaluation(1, {"loss": 2.0}), Notice("Häh? \u2028 done", "warning")]
+    written = [
+        Progress(1, 10, loss=2.5, seconds=0.5),
+        Evaluation(1, {"loss": 2.0}),
+        Notice("Häh? \u2028 done", "warning"),
+    ]
     with Writer(tmp_path / "events.jsonl") as writer:
         for event in written:
             writer.write(event)
@@ -40,7 +44,9 @@ def test_a_line_cut_off_by_a_crash_does_not_swallow_the_next_one(tmp_path: Path)
     assert [event.text for event in read(path)[0] if isinstance(event, Notice)] == ["after"]
 
 
-@pytest.mark.parametrize("line", ["null", "[]", "{}", '{"type":"unheard of"}', '{"type":"notice"}', "nonsense", '{"type":[]}'])
+@pytest.mark.parametrize(
+    "line", ["null", "[]", "{}", '{"type":"unheard of"}', '{"type":"notice"}', "nonsense", '{"type":[]}']
+)
 def test_a_line_that_is_no_event_is_passed_over(line: str, tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     path.write_text(f'{line}\n{{"type":"notice","text":"kept"}}\n', encoding="utf-8")

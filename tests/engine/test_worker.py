@@ -51,7 +51,9 @@ def whole_events(folder: Path) -> list[dict[str, Any]]:
     return [{"type": event.type, **asdict(event)} for event in read(folder / "events.jsonl")[0]]
 
 
-@pytest.mark.parametrize(("objective", "tuner", "model"), [("chat", "lora", "decoder"), ("classify", "full", "encoder")])
+@pytest.mark.parametrize(
+    ("objective", "tuner", "model"), [("chat", "lora", "decoder"), ("classify", "full", "encoder")]
+)
 def test_a_worker_killed_in_mid_run_goes_on_to_the_same_weights(
     objective: str, tuner: str, model: str, tmp_path: Path
 ) -> None:
@@ -109,7 +111,10 @@ def test_rows_that_are_cut_before_their_answers_are_refused(tmp_path: Path) -> N
         (OSError(errno.ENOSPC, "No space left on device"), worker.DISK_FULL),
         (RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0"), worker.DISK_FULL),
         (RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB"), worker.OUT_OF_MEMORY),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes"), worker.OUT_OF_MEMORY),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes"),
+            worker.OUT_OF_MEMORY,
+        ),
         (MemoryError(), worker.OUT_OF_MEMORY),
         (ValueError("out of memory"), 1),
     ],

@@ -11,9 +11,24 @@ from engine.data.example import Example, SplitName
 from engine.spec import RunSpec
 
 INTENTS = {
-    "card arrival": ["My new card has not arrived.", "When will the card come?", "Where is my card?", "No card yet, why?"],
-    "transfer fee": ["Why was I charged a fee?", "What does the transfer cost?", "A fee for my transfer?", "Too high a fee."],
-    "exchange rate": ["Which exchange rate do you use?", "Is the rate good?", "The rate was wrong.", "What rate for euros?"],
+    "card arrival": [
+        "My new card has not arrived.",
+        "When will the card come?",
+        "Where is my card?",
+        "No card yet, why?",
+    ],
+    "transfer fee": [
+        "Why was I charged a fee?",
+        "What does the transfer cost?",
+        "A fee for my transfer?",
+        "Too high a fee.",
+    ],
+    "exchange rate": [
+        "Which exchange rate do you use?",
+        "Is the rate good?",
+        "The rate was wrong.",
+        "What rate for euros?",
+    ],
 }
 
 
@@ -34,7 +49,14 @@ def examples(wants: str) -> list[Example]:
 
 def spec(model: Path, objective: str, tuner: str, **training: Any) -> RunSpec:
     """Four steps of two rows in float32 on one thread."""
-    settings = {"batch_size": 2, "max_steps": 4, "precision": "float32", "max_tokens": 64, "learning_rate": 1e-2, **training}
+    settings = {
+        "batch_size": 2,
+        "max_steps": 4,
+        "precision": "float32",
+        "max_tokens": 64,
+        "learning_rate": 1e-2,
+        **training,
+    }
     return RunSpec.parse(
         {
             "model": {"id": str(model)},

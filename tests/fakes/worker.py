@@ -46,7 +46,12 @@ def _obey(folder: Path, writer: Writer, order: str) -> int:
         for _ in range(3000):
             print("x" * 100, flush=False)
     if order in ("finish", "flood"):
-        metrics = {"main": "exact_match", "before": {"exact_match": 0.0}, "after": {"exact_match": 0.9}, "baselines": {}}
+        metrics = {
+            "main": "exact_match",
+            "before": {"exact_match": 0.0},
+            "after": {"exact_match": 0.9},
+            "baselines": {},
+        }
         writer.write(Finished(metrics, 1, 2, 3.0, 4, 5))
         return worker.FINISHED
     if order == "user-error":

@@ -50,7 +50,11 @@ def build() -> DataScreen:
     source = gr.State("")
     with gr.Tabs():
         with gr.Tab("File"):
-            file = gr.File(label="CSV, TSV, JSON, JSON Lines, Parquet, Excel or text; also zipped", height=170, elem_classes=["ts-drop"])
+            file = gr.File(
+                label="CSV, TSV, JSON, JSON Lines, Parquet, Excel or text; also zipped",
+                height=170,
+                elem_classes=["ts-drop"],
+            )
         with gr.Tab("Paste"):
             pasted = gr.Textbox(label="Rows", lines=6, placeholder="text,label\nWhere is my card?,card arrival")
             take_pasted = gr.Button("Use these rows")
@@ -87,7 +91,7 @@ def build() -> DataScreen:
 
 
 def entry(source: str, format: str, asked: Any, learned: Any, prompt: str, system: str, skip: bool) -> dict[str, Any]:
-    """The spec's data entry from the inputs. Raises DataError without a source, or with one that is not this owner's."""
+    """The spec's data entry from the inputs. Raises DataError without a source, or with somebody else's."""
     if not source:
         raise DataError("There is no data yet.", "Drop a file, paste rows, or name a data set in step 1.")
     require_source(source)
@@ -119,7 +123,9 @@ def _uploaded(path: str | None) -> str:
         raise DataError("No file arrived.", "Drop it again.")
     given = Path(path)
     if given.stat().st_size > MOST_BYTES:
-        raise DataError(f"The file has {given.stat().st_size / 1e6:,.0f} MB; the page takes 512 MB.", "Use the command line for it.")
+        raise DataError(
+            f"The file has {given.stat().st_size / 1e6:,.0f} MB; the page takes 512 MB.", "Use the command line for it."
+        )
     name = "".join(c if c.isalnum() or c in "-_." else "-" for c in given.name)[-80:]
     place = home.files(OWNER) / f"{uuid.uuid4().hex[:12]}-{name}"
     shutil.move(given, place)  # an upload can be read by whoever has its address; the owner's folder can't

@@ -93,10 +93,15 @@ def build() -> MethodScreen:
                 with gr.Row(visible=groups[kind][number].visible) as more:
                     forms[f"{kind} {method.name}"].append(form.build(method.Settings, form.advanced(method.Settings)))
                 groups[kind].append(more)
-        for place, section in (("training", Training), ("evaluation", Evaluate), ("split", Split), ("launch", Launch), ("model", Model)):
-            wanted = [setting for setting in form.advanced(section)]
+        for place, section in (
+            ("training", Training),
+            ("evaluation", Evaluate),
+            ("split", Split),
+            ("launch", Launch),
+            ("model", Model),
+        ):
             with gr.Row():
-                forms.setdefault(place, []).append(form.build(section, wanted))
+                forms.setdefault(place, []).append(form.build(section, form.advanced(section)))
     outputs = [refusal, objective, tuner, *groups["objective"], *groups["tuner"]]
     for choice in (objective, tuner):
         choice.change(_shown, [objective, tuner], outputs, show_progress="hidden", api_visibility="private")

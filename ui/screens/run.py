@@ -26,10 +26,17 @@ def build(run: gr.State) -> None:
         clear = gr.Button("Start over", size="sm")
         last = gr.State("")
         for trigger in (question.submit,):
-            asked = trigger(door(_asked), [question, base, tuned], [question, base, tuned, last], api_visibility="private")
+            asked = trigger(
+                door(_asked), [question, base, tuned], [question, base, tuned, last], api_visibility="private"
+            )
             for which, box in ((True, base), (False, tuned)):
                 asked.success(
-                    door(_answerer(which)), [run, box], [box], concurrency_limit=4, show_progress="minimal", api_visibility="private"
+                    door(_answerer(which)),
+                    [run, box],
+                    [box],
+                    concurrency_limit=4,
+                    show_progress="minimal",
+                    api_visibility="private",
                 )
         clear.click(lambda: ([], []), None, [base, tuned], api_visibility="private")
 

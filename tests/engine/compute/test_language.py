@@ -15,7 +15,9 @@ def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """A job and its untouched model."""
     from engine.jobs import open_job
 
-    make = {"decoder": models.tiny_decoder, "biased": models.tiny_biased_decoder, "gpt2": models.tiny_gpt2}[request.param]
+    make = {"decoder": models.tiny_decoder, "biased": models.tiny_biased_decoder, "gpt2": models.tiny_gpt2}[
+        request.param
+    ]
     place = tmp_path_factory.mktemp(request.param)
     spec = runs.spec(make(place / "model"), "chat", "lora")
     job = open_job(runs.folder(place / "run", spec), lambda text: None)
@@ -63,7 +65,9 @@ def test_the_short_way_to_the_loss_equals_the_models_own(opened: Any) -> None:
     batch = padded(rows(job), job.tokens.pad_id)
     with torch.no_grad():
         short, _ = NextTokenLosses()(model, batch)
-        mask = (torch.arange(batch["input_ids"].shape[1]) < torch.tensor([[len(r["input_ids"])] for r in rows(job)])).long()
+        mask = (
+            torch.arange(batch["input_ids"].shape[1]) < torch.tensor([[len(r["input_ids"])] for r in rows(job)])
+        ).long()
         own = model(input_ids=batch["input_ids"], attention_mask=mask, labels=batch["labels"]).loss
     assert short.mean().item() == pytest.approx(own.item(), rel=1e-5)
 
@@ -133,7 +137,7 @@ def test_the_loss_of_a_row_does_not_depend_on_its_neighbours(opened: Any) -> Non
 def test_a_result_is_made_of_safetensors_and_nothing_that_can_run(opened: Any, tmp_path: Path) -> None:
     from engine.compute.model import apply_tuner
 
-    job, model = opened
+    job, _ = opened
     tuned = apply_tuner(job, job.objective.load(job))
     job.tuner.save(tuned, tmp_path / "out")
     assert {file.suffix for file in (tmp_path / "out").iterdir()} <= {".safetensors", ".json", ".md"}

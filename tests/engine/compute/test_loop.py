@@ -50,7 +50,9 @@ def test_batches_of_like_length_pad_less_than_mixed_ones() -> None:
 
     def padding(order: list[int]) -> int:
         batches = [order[start : start + 8] for start in range(0, 200, 8)]
-        return sum(max(lengths[row] for row in batch) * len(batch) - sum(lengths[row] for row in batch) for batch in batches)
+        return sum(
+            max(lengths[row] for row in batch) * len(batch) - sum(lengths[row] for row in batch) for batch in batches
+        )
 
     assert padding(list(ByLength(lengths, batch=8, seed=0))) < padding(list(range(200))) / 3
 
@@ -80,7 +82,9 @@ def test_scores_of_single_rows_are_kept(tiny: Path, tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoint(tiny: Path, tmp_path: Path) -> None:
-    spec = runs.spec(tiny, "chat", "full", learning_rate=1.0, max_steps=40, clip_norm=0.0, schedule="constant", warmup=0.0)
+    spec = runs.spec(
+        tiny, "chat", "full", learning_rate=1.0, max_steps=40, clip_norm=0.0, schedule="constant", warmup=0.0
+    )
     folder = runs.folder(tmp_path / "run", spec)
     from engine.compute import language
 
@@ -96,8 +100,9 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoi
         patch.setattr(language.NextTokenLosses, "__call__", spoiled)
         with pytest.raises(UserError, match="stopped being a number at step"):
             run(folder)
-    from engine.runs import checkpoints
     from safetensors.torch import load_file
+
+    from engine.runs import checkpoints
 
     newest, _ = checkpoints.newest_whole(folder / "checkpoints")
     assert newest is not None
@@ -115,8 +120,9 @@ def test_early_stopping_ends_the_run_and_the_result_is_the_best_step(tiny: Path,
     best = min(losses, key=lambda step: losses[step])
     assert len(losses) == best + 2 < 40
     assert any(f"The result is step {best}" in event.get("text", "") for event in events)
-    from engine.compute.result import open_result
     from safetensors.torch import load_file
+
+    from engine.compute.result import open_result
 
     kept = load_file(folder / "checkpoints" / f"step-{best}" / "trainable.safetensors")
     _, model = open_result(folder)

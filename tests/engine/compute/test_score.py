@@ -31,7 +31,13 @@ def test_macro_f1_equals_scikit_learns() -> None:
 
 @pytest.mark.parametrize(
     ("answer", "expected", "overlap"),
-    [("card arrival", "card arrival", 1.0), ("Card arrival.", "card arrival", 1.0), ("card", "card arrival", 2 / 3), ("", "x", 0.0), ("", "", 1.0)],
+    [
+        ("card arrival", "card arrival", 1.0),
+        ("Card arrival.", "card arrival", 1.0),
+        ("card", "card arrival", 2 / 3),
+        ("", "x", 0.0),
+        ("", "", 1.0),
+    ],
 )
 def test_word_overlap_leaves_case_and_punctuation_aside(answer: str, expected: str, overlap: float) -> None:
     assert word_overlap(answer, expected) == pytest.approx(overlap)

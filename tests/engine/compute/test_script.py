@@ -14,7 +14,9 @@ from engine.runs.worker import main as work
 from tests.fakes import models, runs
 
 
-@pytest.mark.parametrize(("objective", "tuner", "model"), [("chat", "lora", "decoder"), ("classify", "full", "encoder")])
+@pytest.mark.parametrize(
+    ("objective", "tuner", "model"), [("chat", "lora", "decoder"), ("classify", "full", "encoder")]
+)
 def test_the_standalone_script_gives_the_same_losses(objective: str, tuner: str, model: str, tmp_path: Path) -> None:
     base = {"decoder": models.tiny_decoder, "encoder": models.tiny_encoder}[model](tmp_path / "base")
     folder = runs.folder(tmp_path / "run", runs.spec(base, objective, tuner))
@@ -28,4 +30,6 @@ def test_the_standalone_script_gives_the_same_losses(objective: str, tuner: str,
     theirs = [float(loss) for loss in re.findall(r"loss ([\d.]+)", done.stdout)]
     assert len(theirs) == 4
     assert [theirs[0], theirs[-1]] == pytest.approx([ours[0], ours[-1]], rel=1e-4)
-    assert "engine" not in re.findall(r"^\s*(?:import|from) (\w+)", (place / "train.py").read_text(encoding="utf-8"), re.M)
+    assert "engine" not in re.findall(
+        r"^\s*(?:import|from) (\w+)", (place / "train.py").read_text(encoding="utf-8"), re.M
+    )

@@ -23,7 +23,10 @@ configs:
 
 
 def _classes() -> bytes:
-    features = {"text": {"dtype": "string", "_type": "Value"}, "label": {"names": ["ham", "spam"], "_type": "ClassLabel"}}
+    features = {
+        "text": {"dtype": "string", "_type": "Value"},
+        "label": {"names": ["ham", "spam"], "_type": "ClassLabel"},
+    }
     made = pyarrow.table({"text": ["Hi", "Win"], "label": pyarrow.array([0, 1], pyarrow.int64())})
     made = made.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
     out = io.BytesIO()
@@ -63,7 +66,9 @@ class _Handler(BaseHTTPRequestHandler):
             inside = "/".join(parts[6:])
             self._json([_entry(path, data) for path, data in files.items() if path.startswith(inside)])
         elif parts[4:5] == ["paths-info"]:
-            self._json([_entry(path, data) for path, data in files.items() if path.encode() in body.replace(b"%2F", b"/")])
+            self._json(
+                [_entry(path, data) for path, data in files.items() if path.encode() in body.replace(b"%2F", b"/")]
+            )
         else:
             siblings = [{"rfilename": path, "size": len(data)} for path, data in files.items()]
             self._json({"id": name, "sha": COMMIT, "private": False, "tags": [], "siblings": siblings})

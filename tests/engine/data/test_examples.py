@@ -39,7 +39,9 @@ LABELLED = [{"text": f"Text {number}", "label": ("a", "b")[number % 2]} for numb
 
 
 def test_alpaca_puts_the_input_under_the_instruction() -> None:
-    found = built({"instruction": "Add.", "input": "1 + 1", "output": "2"}, {"instruction": "Greet.", "input": "", "output": "Hi"})
+    found = built(
+        {"instruction": "Add.", "input": "1 + 1", "output": "2"}, {"instruction": "Greet.", "input": "", "output": "Hi"}
+    )
     assert turns(found) == [("user", "Add.\n\n1 + 1"), ("assistant", "2")]
     assert turns(found, 1) == [("user", "Greet."), ("assistant", "Hi")]
 
@@ -52,8 +54,16 @@ def test_each_instance_of_an_instruction_is_an_example_of_its_row() -> None:
 
 
 def test_sharegpt_turns_get_usual_roles() -> None:
-    conversation = [{"from": "system", "value": "Be kind."}, {"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}]
-    assert turns(built({"conversations": conversation})) == [("system", "Be kind."), ("user", "Hi"), ("assistant", "Hello")]
+    conversation = [
+        {"from": "system", "value": "Be kind."},
+        {"from": "human", "value": "Hi"},
+        {"from": "gpt", "value": "Hello"},
+    ]
+    assert turns(built({"conversations": conversation})) == [
+        ("system", "Be kind."),
+        ("user", "Hi"),
+        ("assistant", "Hello"),
+    ]
 
 
 def test_sharegpt_tool_calls_are_learned_as_tagged_json() -> None:
@@ -79,13 +89,18 @@ def test_openai_tool_calls_are_learned_like_those_of_sharegpt() -> None:
 
 def test_texts_in_parts_are_joined_and_pictures_refused() -> None:
     text = {"type": "text", "text": "Hi"}
-    found = built(chat(("user", [text]), ("assistant", "Hello")), chat(("user", [text, {"type": "image_url"}]), ("assistant", "A cat.")))
+    found = built(
+        chat(("user", [text]), ("assistant", "Hello")),
+        chat(("user", [text, {"type": "image_url"}]), ("assistant", "A cat.")),
+    )
     assert turns(found)[0] == ("user", "Hi")
     assert told(found) == ["Row 2 (line 3): Turn 1 holds more than text (pictures or sound)."]
 
 
 def test_prompts_and_completions_may_be_turns() -> None:
-    found = built({"prompt": [{"role": "user", "content": "Hi"}], "completion": [{"role": "assistant", "content": "Hello"}]})
+    found = built(
+        {"prompt": [{"role": "user", "content": "Hi"}], "completion": [{"role": "assistant", "content": "Hello"}]}
+    )
     assert turns(found) == [("user", "Hi"), ("assistant", "Hello")]
 
 
@@ -166,7 +181,9 @@ def test_a_system_column_goes_before_the_given_one() -> None:
 
 
 def test_an_unknown_column_lists_the_columns() -> None:
-    with pytest.raises(DataError, match=r"data\.csv has no column 'lable'\. Did you mean 'label'\? Its columns are text, label"):
+    with pytest.raises(
+        DataError, match=r"data\.csv has no column 'lable'\. Did you mean 'label'\? Its columns are text, label"
+    ):
         built(*LABELLED, columns={"label": "lable"})
 
 
@@ -188,7 +205,10 @@ def test_ratings_beside_conversations_are_pointed_out() -> None:
 
 
 def test_texts_are_kept_exactly() -> None:
-    assert turns(built({"prompt": "  Hi\r\n", "completion": "\tHello "})) == [("user", "  Hi\r\n"), ("assistant", "\tHello ")]
+    assert turns(built({"prompt": "  Hi\r\n", "completion": "\tHello "})) == [
+        ("user", "  Hi\r\n"),
+        ("assistant", "\tHello "),
+    ]
 
 
 def test_numbers_are_used_as_they_are_written_and_said() -> None:
@@ -208,15 +228,21 @@ def test_lists_of_sentences_are_joined_and_the_first_of_several_answers_is_used(
 
 @pytest.mark.parametrize("value", [None, "", "  \n", [], float("nan")])
 def test_an_empty_answer_is_a_problem(value: Any) -> None:
-    assert told(built(PAIR, {"prompt": "Hi", "completion": value})) == ['Row 2 (line 3): The column "completion" is empty.']
+    assert told(built(PAIR, {"prompt": "Hi", "completion": value})) == [
+        'Row 2 (line 3): The column "completion" is empty.'
+    ]
 
 
 def test_an_object_is_no_text() -> None:
-    assert told(built(PAIR, {"prompt": {"a": 1}, "completion": "x"})) == ['Row 2 (line 3): The column "prompt" holds an object, not text.']
+    assert told(built(PAIR, {"prompt": {"a": 1}, "completion": "x"})) == [
+        'Row 2 (line 3): The column "prompt" holds an object, not text.'
+    ]
 
 
 def test_half_an_emoji_is_a_problem_because_it_cannot_be_saved() -> None:
-    assert told(built(PAIR, {"prompt": "Hi \ud83d", "completion": "x"})) == ["Row 2 (line 3): A text holds half a character (a broken emoji)."]
+    assert told(built(PAIR, {"prompt": "Hi \ud83d", "completion": "x"})) == [
+        "Row 2 (line 3): A text holds half a character (a broken emoji)."
+    ]
 
 
 def test_examples_survive_saving(tmp_path: Any) -> None:

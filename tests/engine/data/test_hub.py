@@ -116,13 +116,17 @@ def test_without_a_network_the_way_out_is_told() -> None:
         hub.read("ann/csv")
 
 
-@pytest.mark.parametrize("name", ["csv", "text", "/etc/passwd", "../a/b", "a/../b", "a/b/c", "./a", "a/b.git", "~/a", "a\\b"])
+@pytest.mark.parametrize(
+    "name", ["csv", "text", "/etc/passwd", "../a/b", "a/../b", "a/b/c", "./a", "a/b.git", "~/a", "a\\b"]
+)
 def test_what_is_no_owner_and_name_never_reaches_the_hub(name: str) -> None:
     with pytest.raises(DataError, match="is not the id of a Hub data set"):
         hub.read(name)
 
 
-def test_a_local_folder_is_never_read_in_place_of_a_hub_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_local_folder_is_never_read_in_place_of_a_hub_data_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "ann" / "csv").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError, match="A local folder ann/csv hides"):

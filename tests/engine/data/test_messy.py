@@ -43,7 +43,10 @@ def test_utf16_is_decoded_and_said() -> None:
 
 
 def test_classic_mac_newlines_give_two_rows() -> None:
-    assert read("mac_newlines.csv").rows == [{"a": "1", "b": "2", "c": "3"}, {"a": "Once upon\ra time", "b": "5", "c": "6"}]
+    assert read("mac_newlines.csv").rows == [
+        {"a": "1", "b": "2", "c": "3"},
+        {"a": "Once upon\ra time", "b": "5", "c": "6"},
+    ]
 
 
 def test_cp1252_with_semicolons_and_a_newline_in_the_header_is_read_and_said() -> None:
@@ -101,7 +104,9 @@ def test_a_real_workbook_is_read_with_its_sheet_rows() -> None:
 def test_chat_rows_without_a_user_are_refused_and_long_ones_reported() -> None:
     found = prepared("toy_chat_fine_tuning.jsonl")
     assert len(found.examples) == 4
-    assert [(problem.row, problem.problem) for problem in found.problems] == [(4, "The conversation has no turn of a user.")]
+    assert [(problem.row, problem.problem) for problem in found.problems] == [
+        (4, "The conversation has no turn of a user.")
+    ]
     assert [(finding.name, finding.rows) for finding in found.findings] == [("long rows", [5])]
 
 
@@ -147,7 +152,12 @@ def test_parquet_and_excel_give_the_rows_of_the_csv() -> None:
 def test_broken_preference_pairs_are_named_by_reason(tmp_path: Path) -> None:
     good = {"conversations": [{"from": "human", "value": "Hi"}], "chosen": {"from": "gpt", "value": "Hello"}}
     bad = {"from": "gpt", "value": "Go"}
-    rows = [{**good, "rejected": bad}, {**good, "rejected": good["chosen"]}, good, {**good, "chosen": {**bad, "value": ""}}]
+    rows = [
+        {**good, "rejected": bad},
+        {**good, "rejected": good["chosen"]},
+        good,
+        {**good, "chosen": {**bad, "value": ""}},
+    ]
     file = tmp_path / "pairs.json"
     file.write_text(json.dumps(rows))
     told = report.check(str(file))
@@ -169,7 +179,9 @@ def test_the_chosen_answers_of_pairs_can_be_learned_by_naming_the_column(tmp_pat
     file = tmp_path / "pairs.json"
     file.write_text(json.dumps([row]))
     entry = Data(
-        source=str(file), columns={"conversations": "conversations", "output": "chosen"}, split=Split(test=0, validation=0)
+        source=str(file),
+        columns={"conversations": "conversations", "output": "chosen"},
+        split=Split(test=0, validation=0),
     )
     assert prepare([entry], "messages", 1).examples[0].answer == "Hello"
 

@@ -117,7 +117,10 @@ def test_preparing_again_gives_the_same(tmp_path: Path) -> None:
 
 
 def test_a_hundred_thousand_rows_take_seconds(tmp_path: Path) -> None:
-    rows = [{"text": f"Where is my card number {number}, please?", "label": f"intent {number % 70}"} for number in range(100_000)]
+    rows = [
+        {"text": f"Where is my card number {number}, please?", "label": f"intent {number % 70}"}
+        for number in range(100_000)
+    ]
     source = written(tmp_path, "a.csv", rows)
     before = time.process_time()
     found = prepare([Data(source=source)], "messages", 42)

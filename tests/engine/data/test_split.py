@@ -41,7 +41,9 @@ def test_shares_are_met() -> None:
 
 
 def test_labels_of_unequal_size_are_held_out_in_proportion() -> None:
-    examples = [Example(number, text=f"Text {number}", label="rare" if number < 20 else "usual") for number in range(200)]
+    examples = [
+        Example(number, text=f"Text {number}", label="rare" if number < 20 else "usual") for number in range(200)
+    ]
     found = split(examples, Split(test=0.1, validation=0), 42)[0]
     assert Counter(example.label for example in found if example.split == "test") == {"usual": 18, "rare": 2}
 
@@ -58,7 +60,8 @@ def test_equal_prompts_never_sit_on_both_sides() -> None:
 def test_a_system_message_makes_no_other_prompt() -> None:
     plain = [chat(number, f"Question {number // 2}") for number in range(40)]
     examples = [
-        Example(item.row, messages=[{"role": "system", "content": f"System {item.row}"}, *item.messages]) for item in plain
+        Example(item.row, messages=[{"role": "system", "content": f"System {item.row}"}, *item.messages])
+        for item in plain
     ]
     found = sides(examples, test=0.25, validation=0)
     assert found[::2] == found[1::2]

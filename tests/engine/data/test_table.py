@@ -120,12 +120,18 @@ def test_empty_rows_are_left_out_and_said() -> None:
 
 
 def test_cells_beyond_the_header_that_are_empty_cost_no_row() -> None:
-    assert parsed("a.csv", "text,label\na,b,,\nc,d\n").rows == [{"text": "a", "label": "b"}, {"text": "c", "label": "d"}]
+    assert parsed("a.csv", "text,label\na,b,,\nc,d\n").rows == [
+        {"text": "a", "label": "b"},
+        {"text": "c", "label": "d"},
+    ]
 
 
 @pytest.mark.parametrize(
     "content",
-    ["ham\tSee you at the station\nspam\tWin a prize\nham\tOk then\nham\tYes\n", "What is the time now?\tIt is noon, as always.\n" * 2],
+    [
+        "ham\tSee you at the station\nspam\tWin a prize\nham\tOk then\nham\tYes\n",
+        "What is the time now?\tIt is noon, as always.\n" * 2,
+    ],
 )
 def test_a_table_without_a_header_loses_no_row(content: str) -> None:
     found = parsed("a.tsv", content)
@@ -171,7 +177,9 @@ def test_a_name_that_stands_twice_in_an_object_is_said() -> None:
 
 
 def test_parts_named_train_and_test_are_the_splits() -> None:
-    found = parsed("a.json", json.dumps({"train": [["Hi", "a"], ["Ho", "b"]], "val": [["He", "a"]], "oos": [["Hu", "c"]]}))
+    found = parsed(
+        "a.json", json.dumps({"train": [["Hi", "a"], ["Ho", "b"]], "val": [["He", "a"]], "oos": [["Hu", "c"]]})
+    )
     assert found.splits == ["train", "train", "validation"]
     assert found.places == ["item 1 of train", "item 2 of train", "item 1 of val"]
     assert "oos (1 rows)" in found.notices[0]
@@ -202,7 +210,10 @@ def test_an_item_of_another_kind_is_a_problem() -> None:
 
 
 def test_questions_about_texts_become_rows() -> None:
-    asked = [{"question": "Who?", "answers": [{"text": "Ann", "answer_start": 0}]}, {"question": "When?", "answers": []}]
+    asked = [
+        {"question": "Who?", "answers": [{"text": "Ann", "answer_start": 0}]},
+        {"question": "When?", "answers": []},
+    ]
     found = parsed("a.json", json.dumps({"data": [{"paragraphs": [{"context": "Ann sang.", "qas": asked}]}]}))
     assert found.rows[0] == {"context": "Ann sang.", "question": "Who?", "answer": "Ann"}
     assert found.rows[1]["answer"] is None
@@ -236,7 +247,10 @@ def test_a_broken_line_in_the_middle_is_a_problem_with_its_column() -> None:
 
 
 def test_a_parquet_of_the_hub_gives_class_names(tmp_path: Path) -> None:
-    features = {"label": {"names": ["ham", "spam"], "_type": "ClassLabel"}, "text": {"dtype": "string", "_type": "Value"}}
+    features = {
+        "label": {"names": ["ham", "spam"], "_type": "ClassLabel"},
+        "text": {"dtype": "string", "_type": "Value"},
+    }
     made = pyarrow.table({"text": ["a", "b", "c"], "label": [1, 0, -1]})
     made = made.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
     pyarrow.parquet.write_table(made, tmp_path / "a.parquet")
@@ -291,7 +305,9 @@ def test_a_gzipped_file_reads_like_the_file() -> None:
 
 
 def test_files_of_a_zip_with_equal_columns_are_one_table() -> None:
-    found = parsed("a.zip", zipped({"x.csv": "text,label\na,b\n", "y.csv": "text,label\nc,d\n", "README.md": "# Read\n"}))
+    found = parsed(
+        "a.zip", zipped({"x.csv": "text,label\na,b\n", "y.csv": "text,label\nc,d\n", "README.md": "# Read\n"})
+    )
     assert found.places == ["line 2 of x.csv", "line 2 of y.csv"]
     assert any("README.md" in notice for notice in found.notices)
 

@@ -210,7 +210,11 @@ def test_memory_that_runs_out_with_one_row_fails_with_what_to_do() -> None:
 
 @pytest.mark.parametrize(
     ("order", "problem"),
-    [("disk-full", "The disk is full."), ("user-error", "Row 17 has no answer."), ("crash", "something nobody thought of")],
+    [
+        ("disk-full", "The disk is full."),
+        ("user-error", "Row 17 has no answer."),
+        ("crash", "something nobody thought of"),
+    ],
 )
 def test_a_run_that_can_not_go_on_fails_once_and_says_why(order: str, problem: str) -> None:
     run = made(order)
