@@ -26,12 +26,13 @@ def build() -> gr.Blocks:
                 "<div class='ts-mark'>Tunesmith</div><a class='ts-new' href='?'>New run</a>"
                 "<nav id='ts-rail' aria-label='Runs'></nav>"
             )
-        with gr.Column(visible=False) as one:
+        # Which of the two shows is decided by the address before the first view, in live.js and page.css.
+        with gr.Column(elem_classes=["ts-one-run"]):
             run.build(run_id)
-        with gr.Column(visible=True) as new:
+        with gr.Column(elem_classes=["ts-new-run"]):
             _new()
         api.build()
-        page.load(_opened, None, [run_id, one, new], show_progress="hidden", api_visibility="private")
+        page.load(_opened, None, [run_id], show_progress="hidden", api_visibility="private")
     return page
 
 
@@ -78,6 +79,5 @@ def sample_run() -> store.Run:
     return known[0] if known else start.started(spec)
 
 
-def _opened(request: gr.Request) -> tuple[str, Any, Any]:
-    wanted = str(dict(request.query_params).get("run", "")) if request else ""
-    return wanted, gr.update(visible=bool(wanted)), gr.update(visible=not wanted)
+def _opened(request: gr.Request) -> str:
+    return str(dict(request.query_params).get("run", "")) if request else ""

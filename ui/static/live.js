@@ -6,6 +6,8 @@
   const PHASES = { prepare: "Reading the data", load: "Loading the model", "score baseline": "Scoring a baseline", "score before": "Scoring the model before training", train: "Training", "score after": "Scoring the result" };
   const runId = new URLSearchParams(location.search).get("run");
 
+  document.documentElement.classList.toggle("ts-has-run", Boolean(runId));
+
   const el = (tag, attributes = {}, ...children) => {
     const node = document.createElementNS(["svg", "path", "line", "circle", "text", "g"].includes(tag) ? "http://www.w3.org/2000/svg" : "http://www.w3.org/1999/xhtml", tag);
     for (const [name, value] of Object.entries(attributes)) if (value !== null && value !== undefined) node.setAttribute(name, value);
@@ -197,6 +199,6 @@
     return [el("h2", {}, head.charAt(0).toUpperCase() + head.slice(1)), el("p", { class: "ts-quiet" }, `On ${m.rows} held-out rows (${m.split}) that it did not learn from. In parentheses the 95 % interval, by bootstrap over rows. Loss is in nats; lower is better.`), el("div", { class: "ts-scroll", tabindex: "0", role: "region", "aria-label": "Scores" }, table), facts, rows("Worst rows", result.worst), rows("Best rows", result.best)];
   }
 
-  const begin = () => { closeRail(); rail(); if (runId) { document.body.classList.add("ts-has-run"); watch(); } };
+  const begin = () => { closeRail(); rail(); if (runId) watch(); };
   document.readyState === "loading" ? document.addEventListener("DOMContentLoaded", begin) : begin();
 })();

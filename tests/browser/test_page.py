@@ -1,0 +1,144 @@
+"""The page as a person uses it, in Chromium, with a real worker and a tiny model."""
+
+from __future__ import annotations
+
+import json
+import re
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import PHONE, OpenPage
+from tests.browser.server import PageServer
+from tests.fakes import models
+
+SLOW = 120_000
+"""Milliseconds: a worker loads torch, on two busy cores."""
+INTENTS = {"card arrival": "Where is my card number {}?", "exchange rate": "Which rate do you use for {} euros?"}
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    path = tmp_path / "my rows.csv"
+    lines = [f"{text.format(number)},{label}" for number in range(40) for label, text in INTENTS.items()]
+    path.write_text("message,intent\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    return models.tiny_decoder(tmp_path / "tiny")
+
+
+def begin(page: Page, rows: Path, tiny: Path, passes: int) -> str:
+    """From a dropped file to a started run, with the clicks of a person; the run's id."""
+    page.locator("input[type=file]").first.set_input_files(rows)
+    expect(page.get_by_text("80 rows: texts with labels")).to_be_visible()
+    page.get_by_role("button", name="Next: model and method").click()
+    model = page.get_by_label("Base model")
+    model.fill(str(tiny))
+    model.press("Enter")
+    page.get_by_label("Passes").fill(str(passes))
+    page.get_by_label("Learning rate").fill("1e-3")
+    page.get_by_role("button", name="Next: check and start").click()
+    expect(page.get_by_text(re.compile(r"64 rows, \d+ passes, [\d,]+ steps"))).to_be_visible(timeout=SLOW)
+    expect(page.locator("mark").first).to_be_visible()
+    page.get_by_role("button", name="Start training").click()
+    page.wait_for_url(re.compile(r"\?run="), timeout=SLOW)
+    return page.url.partition("?run=")[2]
+
+
+def status(server: PageServer, run: str) -> dict[str, Any]:
+    with urllib.request.urlopen(f"{server.url}/tunesmith/runs/{run}", timeout=10) as answer:
+        return dict(json.load(answer)["summary"])
+
+
+@pytest.mark.timeout(600)
+def test_from_a_dropped_file_to_a_talk_with_the_result(
+    browser_page: Page, page_server: PageServer, rows: Path, tiny: Path
+) -> None:
+    page = browser_page
+    run = begin(page, rows, tiny, passes=150)
+    expect(page.locator(".ts-curve svg")).to_be_visible(timeout=SLOW)
+    before = status(page_server, run)["step"]
+
+    page.reload()
+    expect(page.locator(".ts-curve svg")).to_be_visible(timeout=SLOW)
+    page_server.kill()
+    expect(page.get_by_text("The server does not answer. The run itself goes on")).to_be_visible()
+    page_server.start()
+    assert status(page_server, run)["step"] >= before
+
+    expect(page.locator(".ts-says")).to_have_text("Finished.", timeout=SLOW)
+    expect(page.get_by_role("heading", name=re.compile(r"Exact match went from \d+\.\d % to \d+\.\d %"))).to_be_visible()
+    expect(page.get_by_role("heading", name=re.compile("Worst rows|Best rows")).first).to_be_visible()
+    page.get_by_label("Message").fill("Where is my card?")
+    page.get_by_role("button", name="Ask").click()
+    for place in ("Before training", "After training"):
+        answered = page.get_by_role("log", name=re.compile("chatbot")).or_(page.locator(f"[aria-label*='{place}']"))
+        expect(answered.first).to_be_visible()
+    expect(page.locator(".bot.message").nth(1)).to_be_visible(timeout=SLOW)
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download the result").click()
+    assert download.value.suggested_filename == f"{run}.zip"
+
+
+@pytest.mark.timeout(600)
+def test_a_run_is_stopped_resumed_and_deleted_on_the_page(
+    browser_page: Page, page_server: PageServer, rows: Path, tiny: Path
+) -> None:
+    page = browser_page
+    run = begin(page, rows, tiny, passes=900)
+    expect(page.locator(".ts-curve svg")).to_be_visible(timeout=SLOW)
+    page.get_by_role("button", name="Stop", exact=True).click()
+    expect(page.get_by_text("Stopped, with everything up to the last checkpoint kept.")).to_be_visible(timeout=SLOW)
+    page.get_by_role("button", name="Resume").click()
+    expect(page.locator(".ts-log pre")).to_contain_text("Going on from the checkpoint of step", timeout=SLOW)
+    page.get_by_role("button", name="Stop", exact=True).click()
+    expect(page.get_by_role("button", name="Delete")).to_be_visible(timeout=SLOW)
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Delete").click()
+    expect(page.get_by_text("No runs yet.")).to_be_visible(timeout=SLOW)
+    assert not (page_server.home / "runs" / run).exists()
+
+
+def test_a_file_with_problems_says_which_rows_and_what_to_do(browser_page: Page, tmp_path: Path) -> None:
+    path = tmp_path / "broken.csv"
+    path.write_text("text,label\nhello,greeting\nbye\nhi,greeting\n", encoding="utf-8")
+    browser_page.locator("input[type=file]").first.set_input_files(path)
+    expect(browser_page.get_by_text("line 3")).to_be_visible()
+
+
+def test_a_markup_in_the_data_stays_text(browser_page: Page, tmp_path: Path) -> None:
+    path = tmp_path / "markup.csv"
+    rows = "\n".join(f"<img src=x onerror=document.title='hacked'> {number},yes" for number in range(20))
+    path.write_text(f"text,label\n{rows}\n", encoding="utf-8")
+    browser_page.locator("input[type=file]").first.set_input_files(path)
+    expect(browser_page.get_by_text("<img src=x onerror").first).to_be_visible()
+    assert browser_page.title() == "Tunesmith"
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_phone_shows_the_page_without_scrolling_sideways(open_page: OpenPage, dark: bool) -> None:
+    page = open_page(size=PHONE, dark=dark)
+    expect(page.get_by_role("button", name="Run the sample")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE[0]
+
+
+def test_a_newcomer_meets_at_most_twelve_inputs_in_each_step(browser_page: Page, rows: Path) -> None:
+    page = browser_page
+    visible = "[...document.querySelectorAll('input:not([type=radio]), textarea, fieldset')].filter(e => e.checkVisibility()).length"
+    assert page.evaluate(visible) <= 12
+    page.locator("input[type=file]").first.set_input_files(rows)
+    expect(page.get_by_text("80 rows: texts with labels")).to_be_visible()
+    page.get_by_role("button", name="Next: model and method").click()
+    expect(page.get_by_label("Base model")).to_be_visible()
+    assert page.evaluate(visible) <= 12
+
+
+def test_a_run_that_is_not_there_is_told_in_words(open_page: OpenPage) -> None:
+    page = open_page("/?run=20260101-000000-abcdefgh")
+    expect(page.get_by_role("heading", name=re.compile("There is no run"))).to_be_visible()
