@@ -73,7 +73,9 @@ def test_from_a_dropped_file_to_a_talk_with_the_result(
     assert status(page_server, run)["step"] >= before
 
     expect(page.locator(".ts-says")).to_have_text("Finished.", timeout=SLOW)
-    expect(page.get_by_role("heading", name=re.compile(r"Exact match went from \d+\.\d % to \d+\.\d %"))).to_be_visible()
+    expect(
+        page.get_by_role("heading", name=re.compile(r"Exact match went from \d+\.\d % to \d+\.\d %"))
+    ).to_be_visible()
     expect(page.get_by_role("heading", name=re.compile("Worst rows|Best rows")).first).to_be_visible()
     page.get_by_label("Message").fill("Where is my card?")
     page.get_by_role("button", name="Ask").click()

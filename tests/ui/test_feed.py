@@ -80,10 +80,19 @@ def test_a_result_names_the_rows_that_got_worst_and_best() -> None:
     (run.folder / "scores").mkdir()
     for name, answers in (("before", ["x", "x", "x"]), ("after", ["a", "b", "wrong"])):
         rows = [
-            {"row": i, "prompt": f"p{i}", "expected": "abc"[i], "answer": answers[i], "score": float(answers[i] == "abc"[i]), "loss": 0.5}
+            {
+                "row": i,
+                "prompt": f"p{i}",
+                "expected": "abc"[i],
+                "answer": answers[i],
+                "score": float(answers[i] == "abc"[i]),
+                "loss": 0.5,
+            }
             for i in range(3)
         ]
-        (run.folder / "scores" / f"{name}.json").write_text(json.dumps({"main": "exact_match", "metrics": {}, "rows": rows}))
+        (run.folder / "scores" / f"{name}.json").write_text(
+            json.dumps({"main": "exact_match", "metrics": {}, "rows": rows})
+        )
     with Writer(run.folder / "events.jsonl") as writer:
         writer.write(Finished({"main": "exact_match"}, 1, 2, 3.0, 4, 5))
     with store.index() as rows:

@@ -50,7 +50,12 @@ def test_a_foreign_host_name_is_refused(client: TestClient, host: str) -> None:
 
 @pytest.mark.parametrize(
     "headers",
-    [{"origin": "https://evil.example"}, {"origin": "null"}, {"origin": "http://127.0.0.1:9999"}, {"sec-fetch-site": "cross-site"}],
+    [
+        {"origin": "https://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://127.0.0.1:9999"},
+        {"sec-fetch-site": "cross-site"},
+    ],
 )
 def test_a_write_from_another_page_is_refused(client: TestClient, headers: dict[str, str]) -> None:
     assert client.post("/", headers=headers).status_code == 403
@@ -85,7 +90,9 @@ def test_actions_are_posts(client: TestClient) -> None:
     assert client.get(f"/tunesmith/runs/{made().id}/delete").status_code == 405
 
 
-@pytest.mark.parametrize("source", ["/etc/passwd", "../../etc/passwd", "~/.ssh/id_rsa", "file:///etc/passwd", "", "sample:../x"])
+@pytest.mark.parametrize(
+    "source", ["/etc/passwd", "../../etc/passwd", "~/.ssh/id_rsa", "file:///etc/passwd", "", "sample:../x"]
+)
 def test_only_the_owners_files_can_be_named_as_data(source: str) -> None:
     with pytest.raises(DataError):
         data.require_source(source)
