@@ -38,7 +38,7 @@ def open_job(folder: Path, report: Callable[[str], None], to_train: bool = True)
     encoded: dict[str, list[Encoded]] = {}
     if to_train:
         report("Turning text into tokens.")
-        encoded = {split: _encoded(spec, tokens, examples[split]) for split in SPLITS}
+        encoded = {split: _encoded(spec, tokens, examples[split], facts.context) for split in SPLITS}
         _require_learned(encoded["train"], spec.training.max_tokens)
         planned = _attempted(spec, folder)
     else:
@@ -58,7 +58,7 @@ def open_job(folder: Path, report: Callable[[str], None], to_train: bool = True)
         encoded=encoded,
         objective_settings=spec.objective_settings,
         tuner_settings=spec.tuner_settings,
-        training=spec.training,
+        training=spec.training.model_copy(update={"max_tokens": min(spec.training.max_tokens, facts.context or 10**9)}),
         evaluation=spec.evaluation,
         plan=plan,
         labels=sorted({example.label for example in every}) if spec.objective.wants == "labelled" else [],
@@ -89,15 +89,18 @@ def held_out(job: Job) -> tuple[str, list[Example]]:
     return split, rows
 
 
-def truncation(job: Job) -> str | None:
-    """One sentence on rows that are longer than allowed, or None."""
-    cut = sum(item.truncated for item in job.encoded["train"])
-    if not cut:
-        return None
-    lost = sum(not any(item.learned) for item in job.encoded["train"])
-    extra = f" In {lost} of them nothing that is learned is left." if lost else ""
-    rows, most = len(job.encoded["train"]), job.training.max_tokens
-    return f"{cut} of {rows} rows are longer than {most} tokens and are cut at the end.{extra}"
+def truncation(job: Job) -> list[str]:
+    """A sentence for the rows to learn from that are cut, and one for those that are scored."""
+    sentences = []
+    for split, use in (("train", "to learn from"), ("validation", "to watch progress"), ("test", "to score")):
+        rows = job.encoded[split]
+        cut = sum(item.truncated for item in rows)
+        if cut:
+            lost = sum(not any(item.learned) for item in rows)
+            extra = f" In {lost} of them nothing that is learned is left." if lost else ""
+            most = job.training.max_tokens
+            sentences.append(f"{cut} of {len(rows)} rows {use} are longer than {most} tokens: cut at the end.{extra}")
+    return sentences
 
 
 def _spec(folder: Path) -> RunSpec:
@@ -116,8 +119,12 @@ def _attempted(spec: RunSpec, folder: Path) -> RunSpec:
     return dataclasses.replace(spec, training=training)
 
 
-def _encoded(spec: RunSpec, tokens: Tokens, rows: list[Example]) -> list[Encoded]:
-    return [spec.objective.encode(row, tokens, spec.objective_settings, spec.training.max_tokens) for row in rows]
+def _encoded(spec: RunSpec, tokens: Tokens, rows: list[Example], context: int) -> list[Encoded]:
+    """Rows as tokens. Held-out ones are cut to what the model can read; training rows beyond it the planner refuses."""
+    longest = spec.training.max_tokens
+    if rows and rows[0].split != "train" and context:
+        longest = min(longest, context)
+    return [spec.objective.encode(row, tokens, spec.objective_settings, longest) for row in rows]
 
 
 def _require_learned(encoded: list[Encoded], max_tokens: int) -> None:

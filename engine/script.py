@@ -139,7 +139,7 @@ def script(job: Job) -> str:
         head_rate=plan.head_rate,
         decay=training.weight_decay,
         clip=training.clip_norm,
-        schedule=training.schedule,
+        schedule="constant_with_warmup" if training.schedule == "constant" else training.schedule,
         warmup=plan.warmup_steps,
         weights=f"torch.{plan.compute if plan.weights in ('8bit', '4bit') else plan.weights}",
         compute=f"torch.{plan.compute}",

@@ -13,7 +13,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from tests.browser.server import launch  # noqa: E402 - found by the line above
+from tests.browser.server import launch
 
 IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
 VARIANTS = {

@@ -45,7 +45,11 @@ def status(run_id: str) -> dict[str, Any]:
 def events(run_id: str, offset: int = 0) -> dict[str, Any]:
     """Events from a byte offset on: {"events": […], "offset": to go on from}."""
     found, end = own(run_id).events(max(0, int(offset)))
-    return {"events": [{"type": event.type, **asdict(event)} for event in found], "offset": end}
+    records = [{"type": event.type, **asdict(event)} for event in found]
+    for record in records:
+        # gradio_client takes whatever has a "path" for a file and asks the server for it, which refuses.
+        record.pop("path", None)
+    return {"events": records, "offset": end}
 
 
 def stop(run_id: str) -> dict[str, Any]:

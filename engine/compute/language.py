@@ -13,10 +13,10 @@ from transformers import DynamicCache, GenerationConfig
 from engine.compute.precision import autocast
 from engine.data.example import Example
 from engine.job import Job, Report
+from engine.memory import rows_at_once
 
 IGNORED = -100
 ROWS_AT_A_TIME = 16
-ANSWERS_AT_A_TIME = 32
 LEAST_SHARED = 8
 """Tokens; a shorter common beginning is not worth a cache."""
 
@@ -123,8 +123,9 @@ def answers(
     given = [""] * len(prompts)
     with torch.no_grad(), autocast(job.plan):
         start = _prefilled(model, prompts[0][:shared]) if shared else None
-        for done in range(0, len(order), ANSWERS_AT_A_TIME):
-            chosen = order[done : done + ANSWERS_AT_A_TIME]
+        at_once = rows_at_once(max(map(len, prompts)) + most_tokens)
+        for done in range(0, len(order), at_once):
+            chosen = order[done : done + at_once]
             ids, mask = _with_gap([prompts[index] for index in chosen], shared, pad)
             further = {}
             if start is not None:

@@ -36,6 +36,12 @@ def load_backbone(job: Job, kind: Literal["causal", "features"]) -> nn.Module:
         ) from error
     if job.plan.weights not in ("8bit", "4bit"):
         model.to(job.plan.device)
+    if kind == "causal":
+        # Generation hands over a slice of the hidden states that is not contiguous; a linear layer on the CPU then
+        # copies its weight, the largest of the model, once for each row.
+        head = model.get_output_embeddings()
+        if head is not None:
+            head.register_forward_pre_hook(lambda module, given: (given[0].contiguous(),))
     return model.requires_grad_(False).eval()
 
 

@@ -10,6 +10,7 @@ from datasets import Dataset
 from torch import nn
 from transformers import set_seed
 
+from engine.compute import allocator
 from engine.compute.loop import WEIGHTS_FILE, Loop, load_trainable
 from engine.compute.model import apply_tuner, parameter_counts
 from engine.compute.report import Reporter, Stopped, peak_memory
@@ -88,7 +89,8 @@ def _arguments(job: Job) -> dict[str, Any]:
         "gradient_accumulation_steps": plan.accumulation,
         "max_steps": plan.total_steps,
         "learning_rate": plan.learning_rate,
-        "lr_scheduler_type": training.schedule,
+        # transformers' "constant" leaves the warm-up out.
+        "lr_scheduler_type": "constant_with_warmup" if training.schedule == "constant" else training.schedule,
         "warmup_steps": plan.warmup_steps,
         "weight_decay": training.weight_decay,
         "max_grad_norm": training.clip_norm,
@@ -123,6 +125,8 @@ def _fresh(job: Job, reporter: Reporter) -> nn.Module:
     set_seed(job.training.seed)
     model = apply_tuner(job, job.objective.load(job))
     if job.plan.checkpointing:
+        if job.plan.device == "cpu":
+            allocator.give_back_freed_memory()
         backbone = job.objective.backbone(model)
         for name in ("activation_checkpointing_enable", "gradient_checkpointing_enable"):
             switch = getattr(backbone, name, None)
@@ -208,7 +212,7 @@ def _phase(reporter: Reporter, name: str) -> Report:
 
 def _announce(job: Job, reporter: Reporter) -> None:
     note = job.tokens.template_note if job.objective.wants == "messages" else None
-    for sentence in (note, truncation(job), *job.plan.reasons):
+    for sentence in (note, *truncation(job), *job.plan.reasons):
         if sentence:
             reporter.notice(sentence)
     _, rows = held_out(job)
