@@ -20,7 +20,6 @@ INTRO = (
 
 def build() -> gr.Blocks:
     with gr.Blocks(title="Tunesmith", fill_width=True, analytics_enabled=False) as page:
-        run_id = gr.State("")
         with gr.Sidebar(width=270):
             gr.HTML(
                 "<div class='ts-mark'>Tunesmith</div><a class='ts-new' href='?'>New run</a>"
@@ -28,11 +27,10 @@ def build() -> gr.Blocks:
             )
         # Which of the two shows is decided by the address before the first view, in live.js and page.css.
         with gr.Column(elem_classes=["ts-one-run"]):
-            run.build(run_id)
+            run.build()
         with gr.Column(elem_classes=["ts-new-run"]):
             _new()
         api.build()
-        page.load(_opened, None, [run_id], show_progress="hidden", api_visibility="private")
     return page
 
 
@@ -77,7 +75,3 @@ def sample_run() -> store.Run:
     spec = demo.spec()
     known = [found for found in store.listed(owner=OWNER) if found.name == spec.name and found.state != "failed"]
     return known[0] if known else start.started(spec)
-
-
-def _opened(request: gr.Request) -> str:
-    return str(dict(request.query_params).get("run", "")) if request else ""

@@ -11,11 +11,13 @@ from engine import chat
 from engine.errors import DataError
 from ui.security import door, own
 
+# The address knows the run even where the server was started anew; a session's state does not outlive it.
+RUN_OF_ADDRESS = "(_, history) => [new URLSearchParams(location.search).get('run') || '', history]"
 LONGEST = 8000
 """Characters of a message."""
 
 
-def build(run: gr.State) -> None:
+def build() -> None:
     gr.HTML("<div id='ts-run'><p class='ts-quiet'>Opening the run…</p></div>")
     with gr.Column(elem_classes=["ts-talk"]):
         gr.HTML("<h2>Talk to it</h2><p class='ts-quiet'>The same question to the model before and after training.</p>")
@@ -24,28 +26,28 @@ def build(run: gr.State) -> None:
             tuned = gr.Chatbot(label="After training", height=300, buttons=[])
         question = gr.Textbox(label="Message", max_length=LONGEST, lines=1, submit_btn="Ask")
         clear = gr.Button("Start over", size="sm")
-        last = gr.State("")
-        for trigger in (question.submit,):
-            asked = trigger(
-                door(_asked), [question, base, tuned], [question, base, tuned, last], api_visibility="private"
+        run = gr.Textbox(visible=False)
+        asked = question.submit(
+            door(_asked), [question, base, tuned], [question, base, tuned], api_visibility="private"
+        )
+        for which, box in ((True, base), (False, tuned)):
+            asked.success(
+                door(_answerer(which)),
+                [run, box],
+                [box],
+                js=RUN_OF_ADDRESS,
+                concurrency_limit=4,
+                show_progress="minimal",
+                api_visibility="private",
             )
-            for which, box in ((True, base), (False, tuned)):
-                asked.success(
-                    door(_answerer(which)),
-                    [run, box],
-                    [box],
-                    concurrency_limit=4,
-                    show_progress="minimal",
-                    api_visibility="private",
-                )
         clear.click(lambda: ([], []), None, [base, tuned], api_visibility="private")
 
 
-def _asked(question: str, base: list[Any], tuned: list[Any]) -> tuple[str, list[Any], list[Any], str]:
+def _asked(question: str, base: list[Any], tuned: list[Any]) -> tuple[str, list[Any], list[Any]]:
     if not (question or "").strip():
         raise DataError("The message is empty.", "Write something to ask.")
     turn = {"role": "user", "content": question[:LONGEST]}
-    return "", [*base, turn], [*tuned, turn], question
+    return "", [*base, turn], [*tuned, turn]
 
 
 def _answerer(base: bool) -> Any:
