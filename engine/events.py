@@ -6,9 +6,11 @@ alone until the next writer closes it, and skipped by readers.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar
@@ -105,18 +107,29 @@ KINDS: dict[str, type[Event]] = {
 }
 
 
+TAIL_BYTES = 65_536
+
+
 class Writer:
     """Appends events to a file, each as one write, so that readers see whole lines."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - closed by `close`
-        if self._file.tell() and not _ends_with_newline(path):
-            self._file.write(b"\n")
+        self._cut_off = bool(self._file.tell()) and not _ends_with_newline(path)
+        """Whether the file ends within a line, which the next one must not be glued to."""
 
     def write(self, event: Event) -> None:
+        """Raises OSError where the disk is full."""
         record = {"type": event.type, **asdict(event)}
-        self._file.write(json.dumps(_finite(record), ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+        line = json.dumps(_finite(record), ensure_ascii=False, separators=(",", ":"))
+        # A lone half of a surrogate pair, which JSON allows in a person's file, is no UTF-8.
+        data = b"\n" * self._cut_off + line.encode(errors="backslashreplace") + b"\n"
+        written = self._file.write(data)
+        if written != len(data):
+            self._cut_off = self._cut_off or bool(written)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._cut_off = False
 
     def __enter__(self) -> Writer:
         return self
@@ -134,11 +147,14 @@ def read(path: Path, offset: int = 0, limit_bytes: int | None = None) -> tuple[l
     """Whole events from byte `offset` on, and the offset to go on from.
 
     Lines that are not an event (cut off, or of a newer version) are skipped. A missing file has no events.
+    limit_bytes: read about so many, at least one line.
     """
     try:
         with open(path, "rb") as file:
             file.seek(offset)
             data = file.read() if limit_bytes is None else file.read(limit_bytes)
+            if limit_bytes is not None and b"\n" not in data:
+                data += file.readline()
     except FileNotFoundError:
         return [], offset
     end = data.rfind(b"\n") + 1
@@ -148,6 +164,20 @@ def read(path: Path, offset: int = 0, limit_bytes: int | None = None) -> tuple[l
         if event is not None:
             found.append(event)
     return found, offset + end
+
+
+def tail(path: Path, enough: Callable[[Sequence[Event]], object] = bool) -> list[Event]:
+    """The newest events, from the file's end back until there are `enough`, or all."""
+    try:
+        size = path.stat().st_size
+    except OSError:
+        return []
+    window = TAIL_BYTES
+    while True:
+        events, _ = read(path, max(0, size - window))
+        if window >= size or enough(events):
+            return events
+        window *= 8
 
 
 def _parsed(line: bytes) -> Event | None:
