@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from html import escape
+from itertools import groupby
 from typing import Any
 
 from engine.explain import Explanation
@@ -66,7 +67,10 @@ def preview(rows: Sequence[PreviewRow]) -> str:
         if row.problem:
             shown.append(f"<p><strong>Row {row.row}:</strong> {escape(row.problem)}</p>")
             continue
-        text = "".join(f"<mark>{escape(piece)}</mark>" if learned else escape(piece) for piece, learned in row.pieces)
+        text = ""
+        for learned, pieces in groupby(row.pieces, key=lambda piece: piece[1]):
+            together = escape("".join(piece for piece, _ in pieces))
+            text += f"<mark>{together}</mark>" if learned else together
         cut = ", cut at the end" if row.truncated else ""
         shown.append(f"<p class='ts-quiet'>Row {row.row}: {row.tokens} tokens, {row.learned} of them learned{cut}</p>")
         shown.append(f"<div class='ts-text'>{text}</div>")

@@ -1,0 +1,36 @@
+"""Markup of findings, plans and rows: nothing of a person's or a model's gets through as markup."""
+
+from __future__ import annotations
+
+from engine.data.example import Example
+from engine.preview import PreviewRow
+from ui import words
+
+EVIL = "<script>alert(1)</script>"
+
+
+def test_learned_tokens_are_marked_together() -> None:
+    row = PreviewRow(1, Example(1), pieces=[("ask ", False), ("ca", True), ("rd", True)], tokens=3, learned=2)
+    assert "ask <mark>card</mark>" in words.preview([row])
+
+
+def test_text_of_rows_stays_text() -> None:
+    row = PreviewRow(1, Example(1), pieces=[(EVIL, True)], tokens=1, learned=1)
+    broken = PreviewRow(2, Example(2), problem=EVIL)
+    assert EVIL not in words.preview([row, broken])
+
+
+def test_what_a_file_says_of_itself_stays_text() -> None:
+    report = {
+        "rows": 1,
+        "title": EVIL,
+        "why": EVIL,
+        "error": {"problem": EVIL, "fix": EVIL},
+        "splits": {"train": 1},
+        "examples": [{"messages": [{"role": EVIL, "content": EVIL}]}, {"text": EVIL, "label": EVIL}],
+        "problems": [{"problem": EVIL, "fix": EVIL, "count": 1, "places": [EVIL]}],
+        "findings": [{"title": EVIL, "count": 1, "help": EVIL}],
+        "notices": [EVIL],
+    }
+    assert EVIL not in words.found(report)
+    assert EVIL not in words.found({**report, "examples": report["examples"][1:]})
