@@ -36,6 +36,11 @@ def load_backbone(job: Job, kind: Literal["causal", "features"]) -> nn.Module:
         ) from error
     if job.plan.weights not in ("8bit", "4bit"):
         model.to(job.plan.device)
+    for module in model.modules():
+        # bitsandbytes repacks a 4-bit weight for the processor when it is first used without gradients (a sample, a
+        # score), and no gradient passes through the repacked form: training after that would learn wrongly, silently.
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
     if kind == "causal":
         # Generation hands over a slice of the hidden states that is not contiguous; a linear layer on the CPU then
         # copies its weight, the largest of the model, once for each row.

@@ -1,19 +1,18 @@
-"""Runs as folders, with an index in SQLite for states, owners and the queue.
+"""Runs as folders, listed in an index.
 
-The folder is the truth about what a run is and did; the index about what it is to do. An index that was lost
-or is damaged is made again from the folders.
+The folder is the truth about what a run is and did; the index about what it is to do.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import secrets
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,21 +20,18 @@ from engine import home
 from engine.data import example as examples_file
 from engine.data.prepare import Prepared
 from engine.errors import MachineError, RunError
-from engine.events import Event, Failed, Finished, read
-from engine.files import read_json, write_json
+from engine.events import Event, read, tail
+from engine.files import sync_folder, write_json
+from engine.runs.index import ID, folder, index, reading, relist
 from engine.spec import RunSpec
 
 STATES = ("created", "queued", "running", "stopping", "stopped", "finished", "failed")
 ACTIVE = ("queued", "running", "stopping")
-ID = re.compile(r"\d{8}-\d{6}-[a-z2-9]{8}")
 LEAST_FREE_BYTES = 200_000_000
-TAIL_BYTES = 65_536
+SECONDS_BEFORE_SWEEPING = 3600
 _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS runs (
-    id TEXT PRIMARY KEY, owner TEXT NOT NULL, name TEXT NOT NULL, created REAL NOT NULL, state TEXT NOT NULL,
-    queued REAL, deaths INTEGER NOT NULL DEFAULT 0, death_step INTEGER NOT NULL DEFAULT 0
-)"""
+_LEFTOVER = re.compile(rf"\.{ID.pattern}(\.deleted)?")
+_COLUMNS = "id, owner, name, created, state"
 
 
 @dataclass(frozen=True)
@@ -56,13 +52,9 @@ class Run:
         """Events from a byte offset on, and the offset to go on from."""
         return read(self.folder / "events.jsonl", offset, limit_bytes)
 
-    def last_events(self) -> list[Event]:
-        """The newest events, cheaply: those in the file's last part."""
-        try:
-            size = (self.folder / "events.jsonl").stat().st_size
-        except OSError:
-            return []
-        return read(self.folder / "events.jsonl", max(0, size - TAIL_BYTES))[0]
+    def last_events(self, enough: Callable[[Sequence[Event]], object] = bool) -> list[Event]:
+        """The newest events, cheaply: those in the file's last part, which is widened until there are `enough`."""
+        return tail(self.folder / "events.jsonl", enough)
 
 
 def create(spec: RunSpec, prepared: Prepared, owner: str = "local") -> Run:
@@ -71,7 +63,7 @@ def create(spec: RunSpec, prepared: Prepared, owner: str = "local") -> Run:
     Raises DataError for rows with problems that are to be refused, MachineError where the disk has no room.
     """
     prepared.require()
-    parent = _runs_folder()
+    parent = folder()
     needed = LEAST_FREE_BYTES + 4 * sum(len(str(example.as_dict())) for example in prepared.examples)
     free = shutil.disk_usage(parent).free
     if free < needed:
@@ -84,17 +76,10 @@ def create(spec: RunSpec, prepared: Prepared, owner: str = "local") -> Run:
     name = spec.name or f"{spec.objective.name}, {spec.tuner.name}"
     partial = parent / f".{run_id}"
     try:
-        partial.mkdir()
-        spec.save(partial / "spec.yaml")
-        examples_file.save(prepared.examples, partial / "examples.jsonl")
-        found = {
-            "notices": prepared.notices,
-            "findings": [asdict(finding) for finding in prepared.findings],
-            "problems": [asdict(problem) for problem in prepared.problems],
-        }
-        write_json(partial / "data.json", found)
+        _write(partial, spec, prepared)
         write_json(partial / "run.json", {"id": run_id, "owner": owner, "name": name, "created": now})
         partial.replace(parent / run_id)
+        sync_folder(parent)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise MachineError(
@@ -102,8 +87,7 @@ def create(spec: RunSpec, prepared: Prepared, owner: str = "local") -> Run:
         ) from None
     with index() as rows:
         rows.execute(
-            "INSERT OR REPLACE INTO runs (id, owner, name, created, state) VALUES (?, ?, ?, ?, 'created')",
-            (run_id, owner, name, now),
+            f"INSERT OR REPLACE INTO runs ({_COLUMNS}) VALUES (?, ?, ?, ?, 'created')", (run_id, owner, name, now)
         )
     return Run(run_id, parent / run_id, owner, name, now, "created")
 
@@ -111,20 +95,18 @@ def create(spec: RunSpec, prepared: Prepared, owner: str = "local") -> Run:
 def get(run_id: str, owner: str | None = None) -> Run:
     """A run by its id. Raises RunError where there is none, or where it is somebody else's (which looks the same)."""
     if ID.fullmatch(run_id):
-        with index() as rows:
-            found = rows.execute("SELECT id, owner, name, created, state FROM runs WHERE id = ?", (run_id,)).fetchone()
+        with reading() as rows:
+            found = rows.execute(f"SELECT {_COLUMNS} FROM runs WHERE id = ?", (run_id,)).fetchone()
         run = _run(found) if found else None
         if run and run.folder.is_dir() and owner in (None, run.owner):
             return run
-    raise RunError(f"There is no run {run_id[:64]!r}.", "List them with: python -m engine runs")
+    raise _no_run(run_id)
 
 
 def listed(owner: str | None = None, search: str = "") -> list[Run]:
     """Runs, newest first: of one owner or of all, with `search` in their name or id."""
-    with index() as rows:
-        found = rows.execute(
-            "SELECT id, owner, name, created, state FROM runs ORDER BY created DESC, id DESC"
-        ).fetchall()
+    with reading() as rows:
+        found = rows.execute(f"SELECT {_COLUMNS} FROM runs ORDER BY created DESC, id DESC").fetchall()
     every = [_run(row) for row in found]
     wanted = search.casefold().strip()
     return [
@@ -135,93 +117,87 @@ def listed(owner: str | None = None, search: str = "") -> list[Run]:
 
 
 def rename(run: Run, name: str) -> None:
-    record = read_json(run.folder / "run.json") or {"id": run.id, "owner": run.owner, "created": run.created}
-    write_json(run.folder / "run.json", {**record, "name": name})
     with index() as rows:
+        state_of(rows, run.id)
+        record = {"id": run.id, "owner": run.owner, "name": name, "created": run.created}
+        try:
+            write_json(run.folder / "run.json", record)
+        except OSError as error:
+            raise MachineError(f"The name can't be written: {error.strerror}.", "Make room, then try again.") from None
         rows.execute("UPDATE runs SET name = ? WHERE id = ?", (name, run.id))
 
 
 def delete(run: Run) -> None:
     """Remove a run and all its files. Raises RunError while it is queued or runs."""
+    grave = run.folder.with_name(f".{run.id}.deleted")
     with index() as rows:
         state = state_of(rows, run.id)
         if state in ACTIVE:
             raise RunError(f"Run {run.id} is {state}.", "Stop it first, then delete it.")
+        try:
+            run.folder.replace(grave)  # gone at once for everybody, even where removing it takes time
+        except FileNotFoundError:
+            pass  # removed by hand
+        except OSError as error:
+            raise MachineError(
+                f"Run {run.id} can't be deleted: {error.strerror}.", "Look who may write in its folder."
+            ) from None
         rows.execute("DELETE FROM runs WHERE id = ?", (run.id,))
-    grave = run.folder.with_name(f".{run.id}.deleted")
-    run.folder.replace(grave)  # gone at once for everybody, even where removing it takes time
     shutil.rmtree(grave, ignore_errors=True)
 
 
-def state_of(rows: sqlite3.Connection, run_id: str) -> str | None:
+def state_of(rows: sqlite3.Connection, run_id: str) -> str:
+    """Raises RunError where there is no such run."""
     found = rows.execute("SELECT state FROM runs WHERE id = ?", (run_id,)).fetchone()
-    return str(found[0]) if found else None
+    if found is None:
+        raise _no_run(run_id)
+    return str(found[0])
 
 
-@contextmanager
-def index() -> Iterator[sqlite3.Connection]:
-    """The index in one transaction that no other writer can come between."""
-    path = _runs_folder() / "index.sqlite"
+def tidy(rows: sqlite3.Connection) -> None:
+    """List folders that were put here by hand (what was at work in them isn't), and sweep up what a crash left."""
+    known = {row[0] for row in rows.execute("SELECT id FROM runs")}
+    for name in os.listdir(home.runs()):
+        if ID.fullmatch(name) and name not in known:
+            relist(rows, home.runs() / name, died="stopped")
+        elif _LEFTOVER.fullmatch(name) and _age(home.runs() / name) > SECONDS_BEFORE_SWEEPING:
+            shutil.rmtree(home.runs() / name, ignore_errors=True)
+
+
+def _write(partial: Path, spec: RunSpec, prepared: Prepared) -> None:
+    partial.mkdir(mode=0o700)
+    _from_anywhere(spec).save(partial / "spec.yaml")
+    examples_file.save(prepared.examples, partial / "examples.jsonl")
+    found = {
+        "notices": prepared.notices,
+        "findings": [asdict(finding) for finding in prepared.findings],
+        "problems": [asdict(problem) for problem in prepared.problems],
+    }
+    write_json(partial / "data.json", found)
+    for name in ("spec.yaml", "examples.jsonl"):
+        with open(partial / name, "rb+") as file:
+            os.fsync(file.fileno())
+
+
+def _from_anywhere(spec: RunSpec) -> RunSpec:
+    """The spec with the model's folder in full: the worker's working directory is another one."""
+    place = Path(spec.model.id).expanduser()
+    if not place.is_dir():
+        return spec
+    return dataclasses.replace(spec, model=spec.model.model_copy(update={"id": str(place.resolve())}))
+
+
+def _age(path: Path) -> float:
+    """Seconds since a folder was last changed; 0 for one that is gone."""
     try:
-        rows = _opened(path)
-    except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.OperationalError):  # locked, no room: not damaged
-            raise MachineError(
-                f"The list of runs can't be opened: {error}.", "Try again; look whether the disk is full."
-            ) from None
-        path.replace(path.with_suffix(f".damaged-{int(time.time())}"))
-        for side in ("-wal", "-shm"):
-            Path(f"{path}{side}").unlink(missing_ok=True)
-        rows = _opened(path)
-    try:
-        rows.execute("BEGIN IMMEDIATE")
-        yield rows
-        rows.execute("COMMIT")
-    except BaseException:
-        if rows.in_transaction:
-            rows.execute("ROLLBACK")
-        raise
-    finally:
-        rows.close()
-
-
-def _opened(path: Path) -> sqlite3.Connection:
-    rows = sqlite3.connect(path, timeout=5, isolation_level=None)
-    try:
-        rows.execute("PRAGMA journal_mode=WAL")
-        known = rows.execute("SELECT count(*) FROM sqlite_master WHERE name = 'runs'").fetchone()[0]
-        if not known:
-            rows.execute("BEGIN IMMEDIATE")
-            rows.execute(_SCHEMA)
-            for folder in sorted(path.parent.iterdir()):
-                _relist(rows, folder)
-            rows.execute("COMMIT")
-    except BaseException:
-        rows.close()
-        raise
-    return rows
-
-
-def _relist(rows: sqlite3.Connection, folder: Path) -> None:
-    """Take a folder into a new index. What it was about to do is not known, so it waits for the person."""
-    record = read_json(folder / "run.json") if ID.fullmatch(folder.name) else None
-    if record is None:
-        return
-    events, _ = read(folder / "events.jsonl")
-    last = next((event for event in reversed(events) if isinstance(event, (Finished, Failed))), None)
-    state = "finished" if isinstance(last, Finished) else "failed" if last else "running" if events else "created"
-    rows.execute(
-        "INSERT OR IGNORE INTO runs (id, owner, name, created, state) VALUES (?, ?, ?, ?, ?)",
-        (folder.name, record["owner"], record["name"], record["created"], state),
-    )
+        return time.time() - path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _run(row: tuple[str, str, str, float, str]) -> Run:
     return Run(row[0], home.runs() / row[0], *row[1:])
 
 
-def _runs_folder() -> Path:
-    folder = home.runs()
-    if os.name == "posix" and folder.stat().st_mode & 0o077:
-        folder.chmod(0o700)  # rows and results are their owner's affair
-    return folder
+def _no_run(run_id: str) -> RunError:
+    return RunError(f"There is no run {run_id[:64]!r}.", "List them with: python -m engine runs")

@@ -26,33 +26,47 @@ SECONDS_BETWEEN_LOOKS = 0.5
 
 def main(folder: Path) -> int:
     os.umask(0o077)
-    lock = FileLock(folder / ".supervisor.lock")
+    lock = FileLock(folder / process.SUPERVISOR_LOCK)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=SECONDS_FOR_ANOTHER_TO_LEAVE)
     except Timeout:
         return 0  # another one is at work
-    write_json(folder / "supervisor.json", process.identity(os.getpid()))
-    code, state = _supervised(folder)
-    write_json(
-        folder / "exit.json",
-        {"code": code, "signal": -code if code < 0 else None, "outcome": state, "time": time.time()},
-    )
-    queue.ended(folder.name, state)
+    with lock:
+        if not queue.is_wanted(folder.name):
+            return 0  # another one has done it
+        write_json(folder / "supervisor.json", process.identity(os.getpid()))
+        code, state = _supervised(folder)
+        end = {"code": code, "signal": -code if code < 0 else None, "outcome": state, "time": time.time()}
+        try:
+            write_json(folder / "exit.json", end)
+        except OSError as error:
+            print(f"exit.json can't be written: {error}", flush=True)
+        queue.ended(folder.name, state)
+    lock.release(force=True)
+    queue.advance()
     return 0
 
 
 def _supervised(folder: Path) -> tuple[int, str]:
     """Run workers until the run has an end; the last one's exit code and the run's state."""
     kills, killed_at = 0, checkpoints.newest_step(folder / "checkpoints")
-    _outlast_worker(folder)
+    if _outlasted_worker(folder):
+        end = verdict(folder)
+        if end is not None:
+            return 0 if end == "finished" else 1, end
     while True:
+        told, memory_kills = _size(folder / "events.jsonl"), process.memory_kills()
         code = _worked(folder)
+        if code == -signal.SIGKILL and process.memory_kills() > memory_kills:
+            code = worker.OUT_OF_MEMORY
+        if code not in (worker.FINISHED, worker.BUSY):
+            checkpoints.sweep(folder / "checkpoints")  # half of one may be what filled the disk
+        if code == worker.FINISHED:
+            return code, "finished"
+        if code == worker.STOPPED or ((folder / "stop").exists() and _goes_on(code)):
+            return code, "stopped"
         if code == worker.BUSY:
             time.sleep(SECONDS_BETWEEN_LOOKS)
-        elif code == worker.FINISHED:
-            return code, "finished"
-        elif (folder / "stop").exists() and (code == worker.STOPPED or _was_killed(code)):
-            return code, "stopped"
         elif code == worker.OUT_OF_MEMORY:
             if not _halved(folder):
                 return code, "failed"
@@ -62,9 +76,10 @@ def _supervised(folder: Path) -> tuple[int, str]:
             if kills > MOST_KILLS:
                 _tell(folder, _killed_too_often(code, kills))
                 return code, "failed"
-            _tell(folder, Notice(f"The worker was ended by {_named(code)}; it goes on from step {step}.", "warning"))
+            place = f"from the checkpoint of step {step}" if step else "from the start"
+            _tell(folder, Notice(f"The worker was ended by {_named(code)}; it goes on {place}.", "warning"))
         else:
-            _explain_failure(folder, code)
+            _explain_failure(folder, code, told)
             return code, "failed"
 
 

@@ -156,3 +156,20 @@ def test_gradient_checkpointing_changes_no_loss(tiny: Path, tmp_path: Path) -> N
         return next(e["loss"] for e in runs.events(folder) if e["type"] == "progress" and e.get("loss") is not None)
 
     assert first("on", "on") == pytest.approx(first("off", "off"), rel=1e-5)
+
+
+@pytest.mark.parametrize("bits", ["4bit", "8bit"])
+def test_a_base_of_few_bits_carries_a_lora_that_learns_and_reloads(bits: str, tmp_path: Path) -> None:
+    base = models.tiny_decoder(tmp_path / "base", width=64)  # 4-bit blocks are 64 wide
+    spec = runs.spec(base, "chat", "lora", learning_rate=5e-2, max_steps=12)
+    values = spec.as_dict()
+    values["model"]["load"] = bits
+    folder = runs.folder(tmp_path / "run", type(spec).parse(values))
+    assert run(folder)
+    done = runs.events(folder)[-1]["metrics"]
+    assert done["after"]["loss"] < done["before"]["loss"]
+    from engine.compute.result import open_result
+
+    job, model = open_result(folder)
+    again = job.objective.score(job, model, job.examples["test"], lambda done, total: None)
+    assert again.metrics["loss"] == pytest.approx(done["after"]["loss"], rel=1e-3)
