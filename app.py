@@ -36,6 +36,7 @@ def main() -> None:
         server_port=options.port,
         theme=theme.theme(),
         head=theme.head(),
+        favicon_path=theme.favicon(),
         show_error=False,
         run_history=False,
         footer_links=[],
@@ -45,7 +46,7 @@ def main() -> None:
         quiet=True,
         prevent_thread_lock=True,
         app_kwargs={
-            "middleware": [Middleware(security.Guard, hosts=security.hosts(options.host))],
+            "middleware": [Middleware(security.Guard, allowed=security.host_rule(options.host))],
             "routes": feed.routes(),
         },
     )

@@ -20,8 +20,13 @@ from ui.security import OWNER, door, own
 
 
 def build() -> None:
-    for call in (train, status, events, stop, resume, check, runs):
-        gr.api(door(call), api_name=call.__name__, concurrency_limit=8)
+    for call in (add, check, train, status, events, stop, resume, runs):
+        gr.api(door(call, markup=False), api_name=call.__name__, concurrency_limit=8)
+
+
+def add(rows: str) -> dict[str, Any]:
+    """Hand over rows as CSV, JSON, JSON Lines or text; {"source": what to call them in a spec}."""
+    return {"source": data.kept(str(rows))}
 
 
 def train(spec: dict[str, Any] | str) -> dict[str, Any]:
@@ -66,8 +71,9 @@ def resume(run_id: str) -> dict[str, Any]:
 
 def check(source: str, objective: str = objectives.DEFAULT) -> dict[str, Any]:
     """What a data set holds: format, rows, problems, findings."""
-    data.require_source(source)
-    return report.check(parse(Data, {"source": source}, "data"), objectives.get(objective).wants)
+    entry = parse(Data, {"source": source}, "data")
+    data.require_source(entry.source)
+    return report.check(entry, objectives.get(str(objective)).wants)
 
 
 def runs() -> list[dict[str, Any]]:

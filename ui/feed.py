@@ -1,4 +1,4 @@
-"""What the page's scripts ask for: the list of runs, one run's state and result, its events since last time."""
+"""What the page's scripts ask for: the list of runs, one run with its result, its events since last time, downloads."""
 
 from __future__ import annotations
 
@@ -7,60 +7,84 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
 
 from engine import export
 from engine.errors import RunError, UserError
-from engine.events import Event, Finished, Progress
+from engine.events import Evaluation, Event, Finished, Progress
 from engine.files import read_json
 from engine.runs import queue, store, view
 from ui.security import BROKEN, OWNER, own
+from ui.theme import STATIC
 
 log = logging.getLogger("tunesmith")
-MOST_POINTS = 400
-"""More points than a curve has pixels for are thinned out."""
-MOST_LINES = 300
-MOST_BYTES = 4_000_000
+E = TypeVar("E", bound=Event)
+
+AT_FIRST = (400, 300)
+"""Most steps and most other events of one answer when much is new: a curve has no more pixels, a log no more lines."""
+AT_ONCE = (8, 12)
+"""The same for an answer in passing, once a second: it stays below a kilobyte."""
+MUCH_BYTES = 50_000
+MOST_BYTES = 8_000_000
 ROWS_SHOWN = 5
 
 
-def routes() -> list[Route]:
+_RUN = "/tunesmith/runs/{run}"
+
+
+def routes() -> list[BaseRoute]:
+    actions: dict[str, Callable[[store.Run], object]] = {
+        "stop": queue.stop,
+        "end": lambda run: queue.stop(run, force=True),
+        "resume": queue.resume,
+        "delete": store.delete,
+    }
+    acts = [Route(f"{_RUN}/{name}", _guarded(_action(act)), methods=["POST"]) for name, act in actions.items()]
     return [
-        Route("/tunesmith/runs", _door(_runs)),
-        Route("/tunesmith/runs/{run}", _door(_run)),
-        Route("/tunesmith/runs/{run}/feed", _door(_feed)),
-        Route("/tunesmith/runs/{run}/stop", _door(_act(lambda run: queue.stop(run))), methods=["POST"]),
-        Route("/tunesmith/runs/{run}/end", _door(_act(lambda run: queue.stop(run, force=True))), methods=["POST"]),
-        Route("/tunesmith/runs/{run}/resume", _door(_act(queue.resume)), methods=["POST"]),
-        Route("/tunesmith/runs/{run}/delete", _door(_act(store.delete)), methods=["POST"]),
-        Route("/tunesmith/runs/{run}/download/{what}", _door(_download)),
+        Mount("/tunesmith/static", StaticFiles(directory=STATIC)),
+        Route("/tunesmith/runs", _guarded(_runs)),
+        Route(_RUN, _guarded(_run)),
+        Route(f"{_RUN}/feed", _guarded(_feed)),
+        Route(f"{_RUN}/download/{{what}}", _guarded(_download)),
+        *acts,
     ]
 
 
-def thinned(events: list[Event]) -> list[Event]:
-    """At most MOST_POINTS progress events and MOST_LINES others, the newest always among them."""
-    steps = [number for number, event in enumerate(events) if isinstance(event, Progress) and event.phase == "train"]
-    others = [number for number in range(len(events)) if number not in set(steps)]
-    stride = max(1, -(-len(steps) // MOST_POINTS))
-    kept = set(steps[::-1][::stride]) | set(others[-MOST_LINES:])
-    return [event for number, event in enumerate(events) if number in kept]
+def delta(run: store.Run, offset: int) -> dict[str, Any]:
+    """A run's state, and what it told since byte `offset`.
 
-
-def compact(event: Event) -> dict[str, Any]:
-    """An event without what the page doesn't show."""
-    record = {"type": event.type, **{name: value for name, value in asdict(event).items() if value is not None}}
-    record.pop("time", None)
-    if isinstance(event, Progress):
-        record = {name: round(value, 5) if isinstance(value, float) else value for name, value in record.items()}
-        record.pop("grad_norm", None)
-    if isinstance(event, Finished):
-        record.pop("metrics", None)  # the result is asked for by itself
+    steps: [step, loss] of training. now: the newest step with all its figures, where there is a new one. events:
+    everything else. left_out: how many lines of the log these are too few. left: seconds of training to come.
+    """
+    events, end = run.events(offset, MOST_BYTES)
+    most_steps, most_others = AT_FIRST if end - offset > MUCH_BYTES or not offset else AT_ONCE
+    trained = [event for event in events if isinstance(event, Progress) and event.phase == "train"]
+    steps = [event for event in _thinned(trained, most_steps) if event.loss is not None]
+    checks = [event for event in events if isinstance(event, Evaluation)]
+    others = [event for event in events if not isinstance(event, (Progress, Evaluation))]
+    shown = {id(event) for event in (*_thinned(checks, most_others), *others[-most_others:])}
+    summary = view.summary(run)
+    record = {
+        "offset": end,
+        "state": summary["state"],
+        "phase": summary["phase"],
+        "done": summary["phase_done"],
+        "total": summary["phase_total"],
+        "left": summary["eta_seconds"],
+        "left_out": len(checks) + len(others) - len(shown),
+        "steps": [[event.step, _short(event.loss)] for event in steps],
+        "events": [_told(event) for event in events if id(event) in shown],
+    }
+    if steps:
+        record["now"] = {name: _short(value) for name, value in _told(steps[-1]).items() if value is not None}
     return record
 
 
@@ -81,48 +105,49 @@ def result(run: store.Run) -> dict[str, Any] | None:
 
 
 def _runs(request: Request) -> Response:
-    rows = []
-    for run in store.listed(owner=OWNER):
-        found = view.summary(run)
-        rows.append({name: found[name] for name in ("id", "name", "state", "percent", "before", "after")})
-    return JSONResponse(rows)
+    return JSONResponse([_line(run) for run in store.listed(owner=OWNER)])
+
+
+def _line(run: store.Run) -> dict[str, Any]:
+    """One line of the rail."""
+    try:
+        changed = (run.folder / "events.jsonl").stat().st_mtime_ns
+    except OSError:
+        changed = 0
+    return _line_at(run, changed)
+
+
+@lru_cache(maxsize=1000)
+def _line_at(run: store.Run, changed: int) -> dict[str, Any]:
+    summary = view.summary(run)
+    return {name: summary[name] for name in ("id", "name", "state", "percent", "before", "after")}
 
 
 def _run(request: Request) -> Response:
     run = own(request.path_params["run"])
-    return JSONResponse(
-        {"summary": view.summary(run), "result": result(run), "plan": read_json(run.folder / "plan.json")}
-    )
+    return JSONResponse({"summary": view.summary(run), "result": result(run)})
 
 
 def _feed(request: Request) -> Response:
-    run = own(request.path_params["run"])
     given = request.query_params.get("offset", "0")
-    offset = int(given) if given.isdigit() and len(given) < 16 else 0
-    events, end = run.events(offset, MOST_BYTES)
-    summary = view.summary(run)
-    state = {name: summary[name] for name in ("state", "phase", "phase_done", "phase_total", "eta_seconds", "seconds")}
-    # The log's lines are counted on the page, so those left out of a long beginning are told.
-    shown = thinned(events)
-    return JSONResponse(
-        {"offset": end, "left_out": len(events) - len(shown), "events": [compact(e) for e in shown], **state}
-    )
+    offset = int(given) if given.isdecimal() and len(given) < 16 else 0
+    return JSONResponse(delta(own(request.path_params["run"]), offset))
 
 
-def _act(action: Callable[[store.Run], object]) -> Callable[[Request], Response]:
-    def act(request: Request) -> Response:
-        action(own(request.path_params["run"]))
+def _action(act: Callable[[store.Run], object]) -> Callable[[Request], Response]:
+    def answer(request: Request) -> Response:
+        act(own(request.path_params["run"]))
         return JSONResponse({"done": True})
 
-    return act
+    return answer
 
 
 def _download(request: Request) -> Response:
     run, what = own(request.path_params["run"]), request.path_params["what"]
-    if what not in ("zip", "script", "spec"):
-        raise RunError("There is no such download.", "Use the links on the page.")
     if what == "spec":
         return FileResponse(run.folder / "spec.yaml", filename=f"{run.id}.yaml", media_type="application/yaml")
+    if what not in ("zip", "script"):
+        raise RunError("There is no such download.", "Use the links on the page.")
     place = Path(tempfile.mkdtemp(prefix="tunesmith-"))
     try:
         if what == "zip":
@@ -137,16 +162,42 @@ def _download(request: Request) -> Response:
     return FileResponse(made, filename=made.name, media_type="application/zip", background=after)
 
 
-def _door(handler: Callable[[Request], Response]) -> Callable[[Request], Response]:
-    def guarded(request: Request) -> Response:
+def _guarded(handler: Callable[[Request], Response]) -> Callable[[Request], Response]:
+    """The handler with problems told as JSON: 404 for runs, 422 for other things a person can mend."""
+
+    def answer(request: Request) -> Response:
         try:
             return handler(request)
-        except RunError as error:
-            return JSONResponse({"problem": error.problem, "fix": error.fix}, 404)
         except UserError as error:
-            return JSONResponse({"problem": error.problem, "fix": error.fix}, 422)
+            status = 404 if isinstance(error, RunError) else 422
+            return JSONResponse({"problem": error.problem, "fix": error.fix}, status)
         except Exception:
             log.exception("A request broke: %s", request.url.path)
             return JSONResponse({"problem": BROKEN, "fix": ""}, 500)
 
-    return guarded
+    return answer
+
+
+def _thinned(events: list[E], most: int) -> list[E]:
+    """At most `most` of the events, evenly chosen, the newest among them."""
+    stride = max(1, -(-len(events) // most))
+    return events[::-1][::stride][::-1]
+
+
+_UNSHOWN = {
+    "finished": ("metrics",),  # the result is asked for by itself
+    "progress": ("type", "phase", "grad_norm", "learning_rate"),
+}
+
+
+def _told(event: Event) -> dict[str, Any]:
+    """An event without what the page doesn't show of it."""
+    record = {"type": event.type, **asdict(event)}
+    record["time"] = int(record["time"])
+    for name in _UNSHOWN.get(event.type, ()):
+        del record[name]
+    return record
+
+
+def _short(value: Any) -> Any:
+    return float(f"{value:.5g}") if isinstance(value, float) and abs(value) < 1e6 else value

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,35 +12,50 @@ import gradio as gr
 from engine.settings import Section, Setting, describe
 
 NUMBERS = ("integer", "number")
-SHOWN = ("integer", "number", "text", "switch", "choice")
+SHOWN = (*NUMBERS, "text", "switch", "choice", "choices")
+"""Kinds that have an input. Sections within sections and mappings have a place of their own on the page."""
+WIDTH = 200
+"""Least width of an input in pixels; narrower, and they stand below each other."""
 
 
 @dataclass(frozen=True)
 class Form:
+    """Inputs for some settings of a section, side by side with what they stand for."""
+
     section: type[Section]
     settings: list[Setting]
     inputs: list[Any] = field(repr=False)
 
     def values(self, given: Sequence[Any]) -> dict[str, Any]:
-        """What the inputs say, by name. An input left empty keeps its default; nothing is checked here."""
-        found: dict[str, Any] = {}
+        """What the inputs say that differs from the defaults, by name. Nothing is checked here.
+
+        An optional input left empty means the default; a required one, or a number, left empty is None, for the
+        spec to refuse with the label that the person sees.
+        """
+        found = {}
         for setting, value in zip(self.settings, given, strict=True):
-            if isinstance(value, str):
-                value = value.strip()
-            if value in (None, ""):
-                if setting.required or (not setting.optional and setting.kind in NUMBERS):
-                    found[setting.name] = None  # refused with its label when the spec is parsed
-                continue
-            found[setting.name] = _number(value) if setting.kind in NUMBERS else value
+            value = _read(setting, value)
+            if value is None and setting.optional and not setting.required:
+                value = setting.default
+            if value != setting.default or setting.required:
+                found[setting.name] = value
         return found
 
 
 def basic(section: type[Section]) -> list[Setting]:
+    """Settings that stand in sight."""
     return [setting for setting in describe(section) if setting.kind in SHOWN and not setting.advanced]
 
 
 def advanced(section: type[Section]) -> list[Setting]:
+    """Settings that stand under 'More settings'."""
     return [setting for setting in describe(section) if setting.kind in SHOWN and setting.advanced]
+
+
+def named(section: type[Section], names: Iterable[str]) -> list[Setting]:
+    """Settings by name, in that order."""
+    known = {setting.name: setting for setting in describe(section)}
+    return [known[name] for name in names]
 
 
 def build(section: type[Section], settings: list[Setting]) -> Form:
@@ -48,25 +64,47 @@ def build(section: type[Section], settings: list[Setting]) -> Form:
 
 
 def _input(setting: Setting) -> Any:
-    common: dict[str, Any] = {"label": setting.title, "info": setting.help, "interactive": True}
-    if setting.kind in NUMBERS and setting.optional:
-        # A number input shows 0 where nothing is chosen.
-        return gr.Textbox(value="", placeholder="automatic", lines=1, max_lines=1, min_width=220, **common)
-    if setting.kind in NUMBERS:
-        # Limits are left to the spec, which names the setting when it refuses.
-        whole = setting.kind == "integer"
-        return gr.Number(value=setting.default, step=1 if whole else None, min_width=220, **common)
+    common: dict[str, Any] = {
+        "label": setting.title,
+        "info": setting.help,
+        "interactive": True,
+        "min_width": WIDTH,
+    }
     if setting.kind == "switch":
-        return gr.Checkbox(value=bool(setting.default), min_width=220, **common)
+        return gr.Checkbox(value=bool(setting.default), **common)
     if setting.kind == "choice":
-        return gr.Dropdown(choices=list(setting.choices), value=setting.default, min_width=220, **common)
-    return gr.Textbox(value=setting.default or "", lines=1, min_width=220, **common)
+        return gr.Dropdown(choices=list(setting.choices), value=setting.default, **common)
+    if setting.kind == "choices":
+        return gr.CheckboxGroup(choices=list(setting.choices), value=list(setting.default or []), **common)
+    if setting.kind in NUMBERS and not setting.optional:
+        # Without limits: Gradio's refusal would not say which setting is meant. The spec's does.
+        return gr.Number(value=setting.default, step=1 if setting.kind == "integer" else None, **common)
+    # An optional number is text, since Gradio shows an empty number input as 0 and sends that 0, too.
+    return gr.Textbox(
+        value=_text(setting.default), placeholder=_when_empty(setting.help), lines=1, max_lines=3, **common
+    )
 
 
-def _number(value: Any) -> Any:
-    """A number where the text is one; else the text, for the spec to refuse. Whole numbers are ints."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return value
-    return int(number) if number.is_integer() else number
+def _read(setting: Setting, value: Any) -> Any:
+    """An input's value as the spec has it: no empty texts, numbers where the text is one."""
+    if isinstance(value, str):
+        value = value.strip() if setting.kind in NUMBERS else value
+        if not value.strip():
+            return None if setting.optional or setting.required or setting.kind in NUMBERS else ""
+    if setting.kind in NUMBERS and value is not None and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            return value
+        return int(number) if number.is_integer() else number
+    return value
+
+
+def _when_empty(help: str) -> str | None:
+    """What the help says that an empty input means."""
+    found = re.search(r"[Ee]mpty means ([^.]+)\.", help)
+    return found[1] if found else None
+
+
+def _text(default: Any) -> str:
+    return "" if default is None else str(default)

@@ -1,4 +1,4 @@
-"""The page as a whole: the rail with the runs, and one of two things beside it, a new run or a run."""
+"""The page as a whole: the rail with the runs, and beside it either a new run in three steps or one run."""
 
 from __future__ import annotations
 
@@ -7,71 +7,77 @@ from typing import Any
 import gradio as gr
 
 from engine import demo
+from engine.errors import DataError
 from engine.runs import store
-from ui import api
+from ui import api, words
 from ui.screens import data, method, run, start
 from ui.security import OWNER, door
+from ui.theme import STATIC
 
-INTRO = (
-    "<h1>Teach a model from your own rows</h1>"
-    "<p class='ts-quiet'>Its answers are scored on rows that it did not learn from, before and after.</p>"
+TITLE = "Tunesmith"
+_RAIL = (
+    "<header class='ts-side' id='ts-side'><a class='ts-mark' href='?'>{icon}{title}</a>"
+    "<button class='ts-button ts-toggle' type='button' aria-expanded='false' aria-controls='ts-drawer'>Runs</button>"
+    "<div class='ts-drawer' id='ts-drawer'><a class='ts-new' href='?'>New run</a>"
+    "<nav id='ts-rail' aria-label='Runs'></nav></div></header>"
 )
+"""On a phone the button shows and hides the drawer; see static/rail.js."""
 
 
 def build() -> gr.Blocks:
-    with gr.Blocks(title="Tunesmith", fill_width=True, analytics_enabled=False) as page:
-        with gr.Sidebar(width=270):
-            gr.HTML(
-                "<div class='ts-mark'>Tunesmith</div><a class='ts-new' href='?'>New run</a>"
-                "<nav id='ts-rail' aria-label='Runs'></nav>"
-            )
-        # Which of the two shows is decided by the address before the first view, in live.js and page.css.
-        with gr.Column(elem_classes=["ts-one-run"]):
+    with gr.Blocks(title=TITLE, fill_width=True, analytics_enabled=False, delete_cache=(3600, 3600)) as page:
+        words.html(_RAIL.format(icon=(STATIC / "icon.svg").read_text(encoding="utf-8"), title=TITLE))
+        # Which of the two shows is decided by the address, in the head and the style sheet.
+        with gr.Column(elem_classes=["ts-main", "ts-one-run"]):
             run.build()
-        with gr.Column(elem_classes=["ts-new-run"]):
+        with gr.Column(elem_classes=["ts-main", "ts-new-run"]):
             _new()
         api.build()
     return page
 
 
-def _new() -> None:
-    gr.HTML(INTRO)
-    with gr.Row():
-        sample = gr.Button("Run the sample", variant="primary", min_width=180, scale=0)
-        gr.HTML(
-            min_width=300,
-            value="<p class='ts-quiet'>A small chat model learns to name what a bank's customers want: 480 rows, a few "
-            "minutes on a laptop. Or bring your own data:</p>",
-        )
-    begun = gr.Textbox(visible=False)
-    sample.click(door(_sample), None, [begun], api_visibility="private").success(None, [begun], None, js=start.GO)
-    with gr.Walkthrough(selected=1) as steps:
-        with gr.Step("Data", id=1):
-            rows = data.build()
-            to_method = gr.Button("Next: model and method", variant="primary")
-        with gr.Step("Model and method", id=2):
-            how = method.build()
-            to_start = gr.Button("Next: check and start", variant="primary")
-        with gr.Step("Check and start", id=3):
-            last = start.build(rows, how)
-    to_method.click(door(_has_data), rows.inputs, [steps], show_progress="hidden", api_visibility="private")
-    look, inputs, outputs = last.look
-    to_start.click(
-        lambda: gr.Walkthrough(selected=3), None, [steps], show_progress="hidden", api_visibility="private"
-    ).then(look, inputs, outputs, api_visibility="private")
-
-
-def _has_data(*inputs: Any) -> Any:
-    data.entry(*inputs)
-    return gr.Walkthrough(selected=2)
-
-
-def _sample() -> str:
-    """Start the sample, or go to the one that is on its way or done."""
-    return sample_run().id
-
-
 def sample_run() -> store.Run:
+    """The sample run: the one that is on its way or done, else a new one."""
     spec = demo.spec()
     known = [found for found in store.listed(owner=OWNER) if found.name == spec.name and found.state != "failed"]
     return known[0] if known else start.started(spec)
+
+
+def _new() -> None:
+    with gr.Walkthrough(selected=1) as steps:
+        with gr.Step("Data", id=1):
+            rows = data.build(_sample)
+            with gr.Row(elem_classes=["ts-acts"]):
+                to_method = gr.Button("Next: model and method", variant="primary")
+        with gr.Step("Model and method", id=2):
+            how = method.build()
+            with gr.Row(elem_classes=["ts-acts"]):
+                to_start = gr.Button("Next: check the plan", variant="primary")
+        with gr.Step("Check and start", id=3):
+            last = start.build(rows, how)
+    quiet = {"show_progress": "hidden", "api_visibility": "private"}
+    to_method.click(door(_has_data), [rows.ready], [steps], **quiet)
+    to_start.click(lambda: gr.Walkthrough(selected=3), None, [steps], **quiet).then(
+        door(last.look), last.inputs, last.outputs, concurrency_limit=4, **quiet
+    )
+
+
+def _sample() -> gr.Row:
+    """The whole way in one click, for somebody who has no data at hand."""
+    with gr.Row(elem_classes=["ts-sample"]) as strip:
+        words.html(
+            "<h3>No data at hand?</h3><p class='ts-quiet'>SmolLM2-135M learns from 480 messages of a bank's customers "
+            "to name what they want. It takes a few minutes on a laptop, and needs no account and no GPU.</p>",
+            min_width=260,
+        )
+        click = gr.Button("Run the sample", elem_classes=["ts-narrow"], min_width=160)
+    begun = gr.Textbox(visible=False)
+    asked = click.click(door(lambda: sample_run().id), None, [begun], api_visibility="private", show_progress="hidden")
+    asked.success(None, [begun], None, js=start.GO)
+    return strip
+
+
+def _has_data(ready: str) -> Any:
+    if ready != data.READY:
+        raise DataError(ready) if ready else DataError("There is no data yet.", "Drop a file, or use the sample.")
+    return gr.Walkthrough(selected=2)

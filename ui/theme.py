@@ -1,4 +1,4 @@
-"""The look: one accent, quiet surfaces, the system's own fonts. Light and dark come from the same tokens."""
+"""The look: one accent, quiet surfaces, the system's own fonts. All colours come from TOKENS."""
 
 from __future__ import annotations
 
@@ -7,49 +7,140 @@ from pathlib import Path
 import gradio as gr
 
 STATIC = Path(__file__).parent / "static"
-_SANS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif"]
-_MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
+SANS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Noto Sans", "sans-serif"]
+MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace"]
+
+TOKENS = {
+    # name: (light, dark). Text stands at least 4.5 to 1 before its ground, edges of inputs 3 to 1.
+    "page": ("#fbfbfa", "#141517"),
+    "rail": ("#f3f3f1", "#191b1d"),
+    "surface": ("#ffffff", "#1c1e20"),
+    "ink": ("#1b1d1f", "#e9e9e6"),
+    "quiet": ("#5a5f63", "#a5a9ad"),
+    "line": ("#e0e1df", "#303437"),
+    "edge": ("#8d9297", "#6d7277"),
+    "accent": ("#0f766e", "#2dd4bf"),
+    "fill": ("#0f766e", "#0f766e"),
+    "fill-hover": ("#115e59", "#115e59"),
+    "on-fill": ("#ffffff", "#ffffff"),
+    "wash": ("#e3f1ee", "#14322f"),
+    "second": ("#b45309", "#f0a648"),
+    "bad": ("#b42318", "#f98a80"),
+    "bad-wash": ("#fdeeec", "#361b19"),
+    "learned": ("#bfe9e1", "#0d4d46"),
+}
+
+# Gradio's variable: our token.
+_PARTS = {
+    "body_background_fill": "page",
+    "body_text_color": "ink",
+    "body_text_color_subdued": "quiet",
+    "background_fill_primary": "page",
+    "background_fill_secondary": "rail",
+    "border_color_primary": "line",
+    "border_color_accent": "accent",
+    "color_accent_soft": "wash",
+    "link_text_color": "accent",
+    "link_text_color_hover": "accent",
+    "link_text_color_active": "accent",
+    "link_text_color_visited": "accent",
+    "block_info_text_color": "quiet",
+    "block_label_text_color": "ink",
+    "block_label_background_fill": "page",
+    "block_title_text_color": "ink",
+    "accordion_text_color": "ink",
+    "input_background_fill": "surface",
+    "input_background_fill_focus": "surface",
+    "input_border_color": "edge",
+    "input_border_color_focus": "accent",
+    "input_border_color_hover": "ink",
+    "input_placeholder_color": "quiet",
+    "checkbox_background_color": "surface",
+    "checkbox_background_color_focus": "surface",
+    "checkbox_background_color_hover": "surface",
+    "checkbox_background_color_selected": "fill",
+    "checkbox_border_color": "edge",
+    "checkbox_border_color_focus": "accent",
+    "checkbox_border_color_hover": "ink",
+    "checkbox_border_color_selected": "fill",
+    "checkbox_label_text_color": "ink",
+    "error_background_fill": "bad-wash",
+    "error_border_color": "bad",
+    "error_text_color": "bad",
+    "error_icon_color": "bad",
+    "loader_color": "accent",
+    "button_primary_background_fill": "fill",
+    "button_primary_background_fill_hover": "fill-hover",
+    "button_primary_border_color": "fill",
+    "button_primary_border_color_hover": "fill-hover",
+    "button_primary_text_color": "on-fill",
+    "button_primary_text_color_hover": "on-fill",
+    "button_secondary_background_fill": "surface",
+    "button_secondary_background_fill_hover": "surface",
+    "button_secondary_border_color": "edge",
+    "button_secondary_border_color_hover": "accent",
+    "button_secondary_text_color": "ink",
+    "button_secondary_text_color_hover": "ink",
+}
 
 
 def theme() -> gr.themes.Base:
     """Gradio's components in the page's colours; nothing is loaded from outside."""
+    values = {part: TOKENS[token][0] for part, token in _PARTS.items()}
+    values |= {f"{part}_dark": TOKENS[token][1] for part, token in _PARTS.items()}
+    plain = {"block_background_fill": "transparent", "panel_background_fill": "transparent"}
+    plain |= {f"{part}_dark": value for part, value in plain.items()}
     return gr.themes.Base(
         primary_hue=gr.themes.colors.teal,
         neutral_hue=gr.themes.colors.zinc,
-        font=_SANS,
-        font_mono=_MONO,
+        spacing_size=gr.themes.sizes.spacing_md,
         radius_size=gr.themes.sizes.radius_md,
+        font=SANS,
+        font_mono=MONO,
     ).set(
-        body_background_fill="#fbfbfa",
-        body_background_fill_dark="#151617",
-        body_text_color="#1d1f21",
-        body_text_color_dark="#e7e7e4",
-        body_text_color_subdued="#5c6064",
-        body_text_color_subdued_dark="#a5a8ab",
-        block_background_fill="transparent",
-        block_background_fill_dark="transparent",
+        **values,
+        **plain,
+        color_accent="var(--ts-accent)",  # the one colour that Gradio has no dark variant of
         block_border_width="0px",
+        block_label_border_width="0px",
         block_shadow="none",
-        block_label_text_color="#1d1f21",
-        block_label_text_color_dark="#e7e7e4",
-        block_title_text_color="#1d1f21",
-        block_title_text_color_dark="#e7e7e4",
-        block_info_text_color="#5c6064",
-        block_info_text_color_dark="#a5a8ab",
-        input_background_fill="#ffffff",
-        input_background_fill_dark="#1d1f20",
-        input_border_color="#c9cbcc",
-        input_border_color_dark="#46494c",
-        button_primary_background_fill="#0f766e",
-        button_primary_background_fill_dark="#0f766e",
-        button_primary_background_fill_hover="#115e59",
-        button_primary_background_fill_hover_dark="#115e59",
-        button_primary_text_color="#ffffff",
-        button_primary_text_color_dark="#ffffff",
+        block_padding="0px",
+        block_title_text_weight="550",
+        block_title_text_size="*text_md",
+        block_info_text_size="*text_sm",
+        button_border_width="1px",
+        button_large_text_size="*text_md",
+        button_large_text_weight="550",
+        form_gap_width="0px",
+        input_border_width="1px",
+        input_radius="8px",
+        layout_gap="1.25rem",
+        checkbox_border_width="1px",
     )
 
 
+def tokens() -> str:
+    """TOKENS as CSS variables."""
+    blocks = []
+    for selector, column in ((":root", 0), (".dark", 1)):
+        values = " ".join(f"--ts-{name}: {pair[column]};" for name, pair in TOKENS.items())
+        blocks.append(f"{selector} {{ {values} }}")
+    return "\n".join(blocks)
+
+
 def head() -> str:
-    """Style and scripts of the page, inline. As Gradio's `css` the style would be rewritten to its container."""
-    style, script = ((STATIC / name).read_text(encoding="utf-8") for name in ("page.css", "live.js"))
-    return f'<meta name="color-scheme" content="light dark"><style>{style}</style><script>{script}</script>'
+    """What the page's head holds besides Gradio's own. A style sheet given to Gradio would be rewritten by it.
+
+    Whether the page shows a run or begins a new one is decided by its address, before anything is drawn.
+    """
+    return (
+        f'<meta name="color-scheme" content="light dark"><style>{tokens()}</style>'
+        "<script>document.documentElement.classList.toggle("
+        "'ts-has-run', new URLSearchParams(location.search).has('run'))</script>"
+        '<link rel="stylesheet" href="tunesmith/static/page.css">'
+        '<script type="module" src="tunesmith/static/page.js"></script>'
+    )
+
+
+def favicon() -> str:
+    return str(STATIC / "icon.svg")

@@ -20,7 +20,10 @@ _NAME = re.compile(r"step-(\d+)")
 
 
 def commit(folder: Path, facts: dict[str, Any]) -> None:
-    """Declare a folder whole: all its files are brought to the disk, then the manifest is written."""
+    """Declare a folder whole: all its files are brought to the disk, then the manifest is written.
+
+    Checkpoints of later steps don't count from then on: the run was taken up before them, since they were damaged.
+    """
     files = {}
     for file in _files(folder):
         with open(file, "rb+") as opened:
@@ -30,6 +33,9 @@ def commit(folder: Path, facts: dict[str, Any]) -> None:
     sync_folder(folder)
     write_json(folder / MANIFEST, {"facts": facts, "files": files})
     sync_folder(folder.parent)
+    for other in _checkpoints(folder.parent):
+        if _step(other) > _step(folder):
+            (other / MANIFEST).unlink(missing_ok=True)
 
 
 def facts(folder: Path) -> dict[str, Any]:
@@ -40,18 +46,25 @@ def facts(folder: Path) -> dict[str, Any]:
 
 def verify(folder: Path) -> str | None:
     """What is wrong with a checkpoint, or None where it is whole."""
-    manifest = read_json(folder / MANIFEST)
-    if manifest is None or not isinstance(manifest.get("files"), dict):
+    if not (folder / MANIFEST).exists():
         return f"{folder.name} was not finished (no manifest)."
-    for name, known in manifest["files"].items():
+    manifest = read_json(folder / MANIFEST) or {}
+    try:
+        known = {str(name): (int(file["bytes"]), str(file["sha256"])) for name, file in manifest["files"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return f"{MANIFEST} in {folder.name} is damaged."
+    for name, (size, digest) in known.items():
         file = folder / name
-        if not file.is_file():
+        try:
+            if file.stat().st_size != size:
+                return f"{name} in {folder.name} has {file.stat().st_size:,} bytes, not {size:,}."
+            with open(file, "rb") as opened:
+                if hashlib.file_digest(opened, "sha256").hexdigest() != digest:
+                    return f"{name} in {folder.name} was changed or damaged."
+        except FileNotFoundError:
             return f"{folder.name} lacks {name}."
-        if file.stat().st_size != known["bytes"]:
-            return f"{name} in {folder.name} has {file.stat().st_size:,} bytes, not {known['bytes']:,}."
-        with open(file, "rb") as opened:
-            if hashlib.file_digest(opened, "sha256").hexdigest() != known["sha256"]:
-                return f"{name} in {folder.name} was changed or damaged."
+        except OSError as error:
+            return f"{name} in {folder.name} can't be read: {error.strerror}."
     return None
 
 
@@ -68,18 +81,31 @@ def newest_whole(parent: Path) -> tuple[Path | None, list[str]]:
 
 def newest_step(parent: Path) -> int:
     """The step of the newest committed checkpoint, unverified; 0 where there is none."""
-    steps = [_step(folder) for folder in _checkpoints(parent) if (folder / MANIFEST).exists()]
-    return max(steps, default=0)
+    return max((_step(folder) for folder in _committed(parent)), default=0)
+
+
+def count(parent: Path) -> int:
+    """How many committed checkpoints there are."""
+    return len(_committed(parent))
 
 
 def rotate(parent: Path, keep: int, best: str | None) -> None:
     """Remove all but the newest `keep` committed checkpoints and the one named `best`, and what was never finished."""
-    committed = [folder for folder in _checkpoints(parent) if (folder / MANIFEST).exists()]
-    wanted = {folder.name for folder in committed[-keep:]} | {best}
+    wanted = {folder.name for folder in _committed(parent)[-keep:]} | {best}
     for folder in _checkpoints(parent):
         if folder.name not in wanted:
             (folder / MANIFEST).unlink(missing_ok=True)  # first, so that a half-removed folder is no checkpoint
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep(parent: Path) -> None:
+    """Remove what was never finished, to make room. Not while a worker may be saving."""
+    for folder in set(_checkpoints(parent)) - set(_committed(parent)):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _committed(parent: Path) -> list[Path]:
+    return [folder for folder in _checkpoints(parent) if (folder / MANIFEST).exists()]
 
 
 def _checkpoints(parent: Path) -> list[Path]:

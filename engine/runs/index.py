@@ -83,9 +83,9 @@ def folder() -> Path:
 
 def verdict(run: Path) -> str | None:
     """How a run ended (one of ENDS), from what its processes left; None for one that is yet to end, or died."""
-    outcome = (read_json(run / "exit.json") or {}).get("outcome")
-    if outcome in ENDS:
-        return str(outcome)
+    outcome = _outcome(run)
+    if outcome is not None:
+        return outcome
     events = tail(run / "events.jsonl")
     if any(isinstance(event, Finished) for event in events):
         return "finished"
@@ -100,10 +100,10 @@ def relist(rows: sqlite3.Connection, run: Path, died: str) -> None:
         return
     record = read_json(run / "run.json") or {}
     queued = _queued(run)
-    if process.supervised(run) or process.worked_on(run):
-        state = "stopping" if (run / "stop").exists() else "running"
-    elif queued is not None:
+    if queued is not None:
         state = "queued"
+    elif _outcome(run) is None and (process.supervised(run) or process.worked_on(run)):
+        state = "stopping" if (run / "stop").exists() else "running"
     else:
         state = verdict(run) or (died if (run / "events.jsonl").exists() else "created")
     owner, name = str(record.get("owner", "local")), str(record.get("name", run.name))
@@ -176,6 +176,12 @@ def _fill(rows: sqlite3.Connection, parent: Path) -> None:
         if ID.fullmatch(run.name):
             relist(rows, run, died="running")
     rows.execute("COMMIT")
+
+
+def _outcome(run: Path) -> str | None:
+    """What a supervisor wrote as its last word."""
+    outcome = (read_json(run / "exit.json") or {}).get("outcome")
+    return str(outcome) if outcome in ENDS else None
 
 
 def _queued(run: Path) -> float | None:

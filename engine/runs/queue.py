@@ -28,45 +28,42 @@ _PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EAGAIN, errno.ENOMEM, errno.EMFILE
 
 
 def start(run: Run) -> None:
-    """Put a run in the queue; it starts at once where there is room."""
-    with index() as rows, _written(run):
-        state = state_of(rows, run.id)
-        if state in ACTIVE:
-            raise RunError(f"Run {run.id} is {state} already.", "Wait for it, or stop it.")
-        _enqueue(rows, run)
-    advance()
+    """Put a run in the queue; it starts at once where there is room.
 
-
-def stop(run: Run, force: bool = False) -> None:
-    """Stop a run at its next step, with a whole checkpoint. `force` ends it at once, with what was last saved."""
-    with index() as rows, _written(run):
-        state = state_of(rows, run.id)
-        if state == "queued":
-            (run.folder / "queued").unlink(missing_ok=True)
-            _set(rows, run.id, "stopped")
-            return
-        if state not in ("running", "stopping"):
-            raise RunError(f"Run {run.id} is {state}, not running.", "Only queued and running runs can be stopped.")
-        (run.folder / "stop").touch()
-        _set(rows, run.id, "stopping")
-    if force:
-        process.end(read_json(run.folder / "worker.json"), force=True)
-    reconcile()
-
-
-def resume(run: Run) -> None:
-    """Go on from the newest whole checkpoint, or from the start where there is none."""
+    One that was stopped or broke goes on from its newest whole checkpoint, or from the start where it has none.
+    """
     with index() as rows, _written(run):
         state = state_of(rows, run.id)
         if state in ACTIVE:
             raise RunError(f"Run {run.id} is {state} already.", "Wait for it, or stop it.")
         if state == "finished":
             raise RunError(f"Run {run.id} has finished.", "Start a new run to train on.")
+        (run.folder / "stop").unlink(missing_ok=True)
         if (run.folder / "events.jsonl").exists():
             # A failure that stands last would be taken for this attempt's, should it die before its first word.
             _tell(run.folder, Notice("Resumed."))
-        _enqueue(rows, run)
+        (run.folder / "queued").touch()  # says so should the index be lost
+        rows.execute("UPDATE runs SET state = 'queued', queued = ?, deaths = 0 WHERE id = ?", (time.time(), run.id))
     advance()
+
+
+resume = start
+
+
+def stop(run: Run, force: bool = False) -> None:
+    """Stop a run at its next step, with a whole checkpoint. `force` ends it at once, with what was last saved."""
+    with index() as rows, _written(run):
+        state = state_of(rows, run.id)
+        if state not in ACTIVE:
+            raise RunError(f"Run {run.id} is {state}, not running.", "Only queued and running runs can be stopped.")
+        (run.folder / "stop").touch()
+        if state == "queued":
+            (run.folder / "queued").unlink(missing_ok=True)
+            return _set(rows, run.id, "stopped")
+        _set(rows, run.id, "stopping")
+    if force:
+        process.end(read_json(run.folder / "worker.json"), force=True)
+    reconcile()
 
 
 def advance() -> None:
@@ -156,7 +153,7 @@ def _given_up(deaths: int) -> Failed:
 
 
 def _with_folder(rows: sqlite3.Connection, query: str) -> Iterator[tuple[str, Path]]:
-    """Ids and folders that a query finds. Runs whose folder was removed by hand are forgotten: they would wait forever."""
+    """Ids and folders that a query finds. Runs without one were removed by hand; they are forgotten."""
     for (run_id,) in rows.execute(query).fetchall():
         folder = home.runs() / run_id
         if folder.is_dir():
@@ -168,12 +165,6 @@ def _with_folder(rows: sqlite3.Connection, query: str) -> Iterator[tuple[str, Pa
 def _at_work(rows: sqlite3.Connection) -> list[tuple[str, Path]]:
     devices = dict(rows.execute("SELECT id, device FROM runs WHERE state IN ('running', 'stopping')").fetchall())
     return [(devices[run_id], folder) for run_id, folder in _with_folder(rows, _AT_WORK)]
-
-
-def _enqueue(rows: sqlite3.Connection, run: Run) -> None:
-    (run.folder / "stop").unlink(missing_ok=True)
-    (run.folder / "queued").touch()  # says so should the index be lost
-    rows.execute("UPDATE runs SET state = 'queued', queued = ?, deaths = 0 WHERE id = ?", (time.time(), run.id))
 
 
 def _set(rows: sqlite3.Connection, run_id: str, state: str) -> None:

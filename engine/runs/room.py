@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -48,10 +49,10 @@ def require_disk(run: Path, trained_weights: int, keep: int) -> None:
     each = trained_weights * BYTES_PER_TRAINED_WEIGHT
     more = max(1, keep + 2 - checkpoints.count(place))
     needed = more * each + trained_weights * 4 + LEAST_FREE_BYTES
-    free = machine.inspect().disk_free
+    free = shutil.disk_usage(run).free
     if free < needed:
         raise MachineError(
-            f"The disk has {free / 1e9:,.1f} GB free; this run's checkpoints and result need up to {needed / 1e9:,.1f} GB.",
+            f"The disk has {free / 1e9:,.1f} GB free; this run's checkpoints and result need {needed / 1e9:,.1f} GB.",
             "Make room, keep fewer checkpoints (output.keep_checkpoints), or train fewer weights (tuner lora).",
         )
 

@@ -15,19 +15,22 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine import home
 from engine.data import example as examples_file
-from engine.data.prepare import Prepared
 from engine.errors import MachineError, RunError
 from engine.events import Event, read, tail
 from engine.files import sync_folder, write_json
 from engine.runs.index import ID, folder, index, reading, relist
-from engine.spec import RunSpec
+from engine.runs.room import LEAST_FREE_BYTES
+
+if TYPE_CHECKING:  # what they load, a supervisor has no use for
+    from engine.data.prepare import Prepared
+    from engine.spec import RunSpec
 
 STATES = ("created", "queued", "running", "stopping", "stopped", "finished", "failed")
 ACTIVE = ("queued", "running", "stopping")
-LEAST_FREE_BYTES = 200_000_000
 SECONDS_BEFORE_SWEEPING = 3600
 _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
 _LEFTOVER = re.compile(rf"\.{ID.pattern}(\.deleted)?")
@@ -46,6 +49,8 @@ class Run:
     """One of STATES."""
 
     def spec(self) -> RunSpec:
+        from engine.spec import RunSpec
+
         return RunSpec.load(self.folder / "spec.yaml")
 
     def events(self, offset: int = 0, limit_bytes: int | None = None) -> tuple[list[Event], int]:

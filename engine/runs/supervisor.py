@@ -19,55 +19,55 @@ from engine.events import Event, Failed, Notice, Writer, read
 from engine.files import read_json, write_json
 from engine.home import CHECKOUT
 from engine.runs import checkpoints, process, queue, worker
+from engine.runs.index import verdict
 
 MOST_KILLS = 3
+"""Times that a worker is started again after it was killed without having got to a newer checkpoint."""
 SECONDS_BETWEEN_LOOKS = 0.5
+SECONDS_FOR_ANOTHER_TO_LEAVE = 10.0
+KILL, TERMINATE = 9, 15
 
 
 def main(folder: Path) -> int:
     os.umask(0o077)
-    lock = FileLock(folder / process.SUPERVISOR_LOCK)
     try:
-        lock.acquire(timeout=SECONDS_FOR_ANOTHER_TO_LEAVE)
+        with FileLock(folder / process.SUPERVISOR_LOCK, timeout=SECONDS_FOR_ANOTHER_TO_LEAVE):
+            if not queue.is_wanted(folder.name):
+                return 0  # another one has done it
+            write_json(folder / "supervisor.json", process.identity(os.getpid()))
+            code, state = _supervised(folder)
+            _write(
+                folder / "exit.json",
+                {"code": code, "signal": -code if code and code < 0 else None, "outcome": state, "time": time.time()},
+            )
+            queue.ended(folder.name, state)
     except Timeout:
         return 0  # another one is at work
-    with lock:
-        if not queue.is_wanted(folder.name):
-            return 0  # another one has done it
-        write_json(folder / "supervisor.json", process.identity(os.getpid()))
-        code, state = _supervised(folder)
-        end = {"code": code, "signal": -code if code < 0 else None, "outcome": state, "time": time.time()}
-        try:
-            write_json(folder / "exit.json", end)
-        except OSError as error:
-            print(f"exit.json can't be written: {error}", flush=True)
-        queue.ended(folder.name, state)
-    lock.release(force=True)
     queue.advance()
     return 0
 
 
-def _supervised(folder: Path) -> tuple[int, str]:
-    """Run workers until the run has an end; the last one's exit code and the run's state."""
+def _supervised(folder: Path) -> tuple[int | None, str]:
+    """Run workers until the run has an end; the last one's exit code, where it is known, and the run's state."""
+    while process.worked_on(folder):  # its supervisor was killed; let it end before there is another
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    end = verdict(folder)
+    if end is not None:
+        return None, end
+    checkpoints.sweep(folder / "checkpoints")
     kills, killed_at = 0, checkpoints.newest_step(folder / "checkpoints")
-    if _outlasted_worker(folder):
-        end = verdict(folder)
-        if end is not None:
-            return 0 if end == "finished" else 1, end
     while True:
-        told, memory_kills = _size(folder / "events.jsonl"), process.memory_kills()
+        told = _size(folder / "events.jsonl")
         code = _worked(folder)
-        if code == -signal.SIGKILL and process.memory_kills() > memory_kills:
-            code = worker.OUT_OF_MEMORY
-        if code not in (worker.FINISHED, worker.BUSY):
-            checkpoints.sweep(folder / "checkpoints")  # half of one may be what filled the disk
         if code == worker.FINISHED:
             return code, "finished"
-        if code == worker.STOPPED or ((folder / "stop").exists() and _goes_on(code)):
+        if code == worker.STOPPED or (_tries_again(code) and (folder / "stop").exists()):
             return code, "stopped"
         if code == worker.BUSY:
             time.sleep(SECONDS_BETWEEN_LOOKS)
-        elif code == worker.OUT_OF_MEMORY:
+            continue
+        checkpoints.sweep(folder / "checkpoints")  # half of one may be what filled the disk
+        if code == worker.OUT_OF_MEMORY:
             if not _halved(folder):
                 return code, "failed"
         elif _was_killed(code):
@@ -76,7 +76,7 @@ def _supervised(folder: Path) -> tuple[int, str]:
             if kills > MOST_KILLS:
                 _tell(folder, _killed_too_often(code, kills))
                 return code, "failed"
-            place = f"from the checkpoint of step {step}" if step else "from the start"
+            place = f"from step {step}" if step else "from the start"
             _tell(folder, Notice(f"The worker was ended by {_named(code)}; it goes on {place}.", "warning"))
         else:
             _explain_failure(folder, code, told)
@@ -86,6 +86,7 @@ def _supervised(folder: Path) -> tuple[int, str]:
 def _worked(folder: Path) -> int:
     """Start a worker, wait for its end; its exit code, negative for a signal."""
     command = json.loads(os.environ.get("TUNESMITH_WORKER", "null")) or [sys.executable, "-m", "engine.runs.worker"]
+    memory_kills = process.memory_kills()
     with open(folder / "worker.log", "ab") as log:
         child = subprocess.Popen(
             [*command, str(folder)],
@@ -96,21 +97,23 @@ def _worked(folder: Path) -> int:
             start_new_session=True,
         )
     try:
-        write_json(folder / "worker.json", process.identity(child.pid))
+        known = process.identity(child.pid)
     except ProcessLookupError:
-        pass  # it has ended already
-    return child.wait()
-
-
-def _outlast_worker(folder: Path) -> None:
-    """A worker whose supervisor was killed works on: let it end before there is another."""
-    while process.alive(read_json(folder / "worker.json")):
-        time.sleep(SECONDS_BETWEEN_LOOKS)
+        known = {}  # it has ended already
+    _write(folder / "worker.json", known)
+    code = child.wait()
+    if code in (-KILL, 128 + KILL) and process.memory_kills() > memory_kills:
+        return worker.OUT_OF_MEMORY
+    return code
 
 
 def _halved(folder: Path) -> bool:
     """Set the next attempt to half the rows at a time; False where it can't be less."""
-    micro = int((read_json(folder / "plan.json") or {}).get("micro_batch", 1))
+    # The plan may be an earlier attempt's, where this one did not get as far as planning.
+    micro = min(
+        int((read_json(folder / name) or {}).get("micro_batch", default))
+        for name, default in (("plan.json", 1), ("attempt.json", sys.maxsize))
+    )
     if micro <= 1:
         _tell(
             folder,
@@ -120,7 +123,7 @@ def _halved(folder: Path) -> bool:
             ),
         )
         return False
-    write_json(folder / "attempt.json", {"micro_batch": micro // 2})
+    _write(folder / "attempt.json", {"micro_batch": micro // 2})
     _tell(
         folder,
         Notice(
@@ -140,21 +143,27 @@ def _killed_too_often(code: int, kills: int) -> Failed:
     )
 
 
-def _explain_failure(folder: Path, code: int) -> None:
-    """A failed run says why: the worker did, or we do."""
-    events, _ = read(folder / "events.jsonl")
-    if not events or not isinstance(events[-1], Failed):
-        last = _last_line(folder / "worker.log")
-        _tell(
-            folder,
-            Failed(
-                f"The run broke (exit code {code}): {last}", "The whole story is in worker.log. Resume tries again."
-            ),
-        )
+def _explain_failure(folder: Path, code: int, told: int) -> None:
+    """A failed run says why: the worker did, in events after byte `told`, or we do."""
+    events, _ = read(folder / "events.jsonl", told)
+    if any(isinstance(event, Failed) for event in events):
+        return
+    if code == worker.DISK_FULL:
+        _tell(folder, Failed("The disk is full.", "Make room, then resume: the last whole checkpoint is kept."))
+        return
+    last = _last_line(folder / "worker.log")
+    _tell(
+        folder,
+        Failed(f"The run broke (exit code {code}): {last}", "The whole story is in worker.log. Resume tries again."),
+    )
+
+
+def _tries_again(code: int) -> bool:
+    return code in (worker.BUSY, worker.OUT_OF_MEMORY) or _was_killed(code)
 
 
 def _was_killed(code: int) -> bool:
-    return code < 0 or code in (128 + signal.SIGKILL, 128 + signal.SIGTERM)
+    return code < 0 or code in (128 + KILL, 128 + TERMINATE)
 
 
 def _named(code: int) -> str:
@@ -166,16 +175,35 @@ def _named(code: int) -> str:
 
 def _last_line(path: Path) -> str:
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace")[-4000:].strip().splitlines()
+        with open(path, "rb") as file:
+            file.seek(max(0, path.stat().st_size - 4000))
+            lines = file.read().decode("utf-8", errors="replace").strip().splitlines()
     except OSError:
         lines = []
     return lines[-1][:300] if lines else "it left no message"
 
 
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
 def _tell(folder: Path, event: Event) -> None:
-    writer = Writer(folder / "events.jsonl")
-    writer.write(event)
-    writer.close()
+    try:
+        with Writer(folder / "events.jsonl") as writer:
+            writer.write(event)
+    except OSError as error:
+        print(f"events.jsonl can't be written ({error}): {event}", flush=True)
+
+
+def _write(path: Path, record: dict[str, object]) -> None:
+    """On a full disk the run's course matters more than its notes."""
+    try:
+        write_json(path, record)
+    except OSError as error:
+        print(f"{path.name} can't be written ({error}): {record}", flush=True)
 
 
 if __name__ == "__main__":

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
-from engine.events import Failed, Finished, Progress
+from engine.events import Event, Failed, Finished, Progress, tail
 from engine.runs.store import Run
 
 
 def summary(run: Run) -> dict[str, Any]:
     """Plain values: what a run is, how far it is, what it found. What isn't known is None.
 
-    seconds: training time so far. eta_seconds: left, from the pace so far. before, after: the main score, 0 to 1.
+    seconds: training time so far. eta_seconds: left, at the latest pace. before, after: the main score, 0 to 1.
     """
-    events = run.last_events()
+    path = run.folder / "events.jsonl"
+    try:
+        facts = path.stat()
+        told = _told(path, run.state, facts.st_size, facts.st_mtime_ns)
+    except OSError:
+        told = _course([], run.state)
+    return {"id": run.id, "name": run.name, "state": run.state, "created": run.created, **told}
+
+
+@lru_cache(maxsize=512)
+def _told(path: Path, state: str, size: int, changed: int) -> dict[str, Any]:
+    """What the events say. Pages ask each second for all runs, of which few have anything new to tell."""
+    return _course(tail(path, _trained), state)
+
+
+def _course(events: Sequence[Event], state: str) -> dict[str, Any]:
     steps = [event for event in events if isinstance(event, Progress)]
-    trained = [event for event in steps if event.phase == "train" and event.total_steps]
+    trained = _trained(events)
     newest = trained[-1] if trained else None
     record: dict[str, Any] = {
-        "id": run.id,
-        "name": run.name,
-        "state": run.state,
-        "created": run.created,
         "phase": steps[-1].phase if steps else None,
         "phase_done": steps[-1].step if steps else None,
         "phase_total": steps[-1].total_steps if steps else None,
@@ -29,7 +43,7 @@ def summary(run: Run) -> dict[str, Any]:
         "total_steps": newest.total_steps if newest else None,
         "percent": round(100 * newest.step / newest.total_steps, 1) if newest else None,
         "seconds": newest.seconds if newest else None,
-        "eta_seconds": _left(newest) if run.state == "running" else None,
+        "eta_seconds": _left(trained) if state == "running" else None,
         "tokens_per_second": newest.tokens_per_second if newest else None,
         "memory_bytes": newest.memory_bytes if newest else None,
         "loss": next((event.loss for event in reversed(trained) if event.loss is not None), None),
@@ -41,17 +55,29 @@ def summary(run: Run) -> dict[str, Any]:
         "fix": None,
     }
     last = next((event for event in reversed(events) if isinstance(event, (Finished, Failed))), None)
-    if isinstance(last, Finished) and run.state == "finished":
+    if isinstance(last, Finished) and state == "finished":
         record |= _found(last)
-    elif isinstance(last, Failed) and run.state == "failed":
+    elif isinstance(last, Failed) and state == "failed":
         record |= {"problem": last.problem, "fix": last.fix}
     return record
 
 
-def _left(newest: Progress | None) -> float | None:
-    if newest is None or not newest.step:
+def _trained(events: Sequence[Event]) -> list[Progress]:
+    return [e for e in events if isinstance(e, Progress) and e.phase == "train" and e.total_steps]
+
+
+def _left(trained: Sequence[Progress]) -> float | None:
+    """Seconds of training to come, at the pace of the latest steps, or of all where there are too few."""
+    if not trained or not trained[-1].step:
         return None
-    return round(newest.seconds / newest.step * (newest.total_steps - newest.step), 1)
+    newest = first = trained[-1]
+    for event in reversed(trained[:-1]):
+        if event.step >= first.step or event.seconds >= first.seconds:
+            break  # the run was taken up again here, from an earlier step
+        first = event
+    steps, seconds = newest.step - first.step, newest.seconds - first.seconds
+    pace = seconds / steps if steps else newest.seconds / newest.step
+    return round(pace * (newest.total_steps - newest.step), 1)
 
 
 def _found(done: Finished) -> dict[str, Any]:

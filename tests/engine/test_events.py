@@ -1,11 +1,14 @@
+"""Events: written whole, read from anywhere."""
+
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 import pytest
 
-from engine.events import KINDS, Evaluation, Notice, Progress, Writer, read
+from engine.events import KINDS, Evaluation, Notice, Progress, Writer, read, tail
 
 
 def test_events_come_back_as_they_were_written(tmp_path: Path) -> None:
@@ -74,3 +77,61 @@ def test_the_event_names_and_fields_that_others_read_do_not_change_by_accident()
         "finished": "metrics trainable_parameters total_parameters seconds peak_memory_bytes artifact_bytes time".split(),
         "failed": "problem fix time".split(),
     }
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits are POSIX")
+def test_a_line_cut_off_by_a_full_disk_is_told_and_does_not_swallow_the_next_one(tmp_path: Path) -> None:
+    import resource
+
+    path = tmp_path / "events.jsonl"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Writer(path) as writer:
+        writer.write(Notice("one"))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 10, before[1]))
+        try:
+            with pytest.raises(OSError):
+                writer.write(Notice("two"))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        writer.write(Notice("three"))
+    assert [event.text for event in read(path)[0] if isinstance(event, Notice)] == ["one", "three"]
+
+
+def test_half_a_character_from_a_persons_file_is_written_and_read(tmp_path: Path) -> None:
+    with Writer(tmp_path / "events.jsonl") as writer:
+        writer.write(Notice("odd \udc80"))
+    assert read(tmp_path / "events.jsonl")[0][0].text == "odd \udc80"  # type: ignore[attr-defined]
+
+
+def test_a_line_longer_than_the_limit_is_read_all_the_same(tmp_path: Path) -> None:
+    with Writer(tmp_path / "events.jsonl") as writer:
+        for text in ("long " * 100, "short", "last"):
+            writer.write(Notice(text))
+    offset, counts = 0, []
+    while (found := read(tmp_path / "events.jsonl", offset, limit_bytes=20))[0]:
+        offset = found[1]
+        counts.append(len(found[0]))
+    assert counts == [1, 1, 1]
+
+
+def test_the_tail_is_widened_until_it_holds_what_is_looked_for(tmp_path: Path) -> None:
+    with Writer(tmp_path / "events.jsonl") as writer:
+        writer.write(Progress(1, 2))
+        for number in range(3000):
+            writer.write(Notice(f"Line {number} of what a run may tell while it works."))
+    newest = tail(tmp_path / "events.jsonl")
+    assert 0 < len(newest) < 3000 and newest[-1].text.startswith("Line 2999")  # type: ignore[attr-defined]
+    assert len(tail(tmp_path / "events.jsonl", lambda events: isinstance(events[0], Progress))) == 3001
+
+
+def test_four_writers_at_once_cut_no_line(tmp_path: Path) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    def write(name: str) -> None:
+        with Writer(tmp_path / "events.jsonl") as writer:
+            for number in range(200):
+                writer.write(Notice(f"{name} {number} " + "x" * 500))
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(write, "abcd"))
+    assert len(read(tmp_path / "events.jsonl")[0]) == 800

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import time
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from tests.fakes import models, runs
 
 SECONDS_TO_TRAIN = 180
 ENDED = ("finished", "failed", "stopped")
-CALLS = {"/train", "/status", "/events", "/stop", "/resume", "/check", "/runs"}
+CALLS = {"/add", "/train", "/status", "/events", "/stop", "/resume", "/check", "/runs"}
 
 
 @pytest.fixture(scope="module")
@@ -50,11 +51,9 @@ def spec(home: Path, model: Path) -> dict[str, Any]:
     """Three steps on twelve rows in the owner's folder."""
     rows = home / "files" / "local" / "rows.csv"
     rows.parent.mkdir(parents=True, exist_ok=True)
-    lines = [f"{text},{label}" for label, texts in runs.INTENTS.items() for text in texts]
-    rows.write_text(
-        "text,label\n" + "\n".join(line.replace("?,", ",") for line in lines if line.count(",") == 1) + "\n",
-        encoding="utf-8",
-    )
+    found = [(text, label) for label, texts in runs.INTENTS.items() for text in texts]
+    with open(rows, "w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("text", "label"), *found])
     return {
         "name": "by a program",
         "model": {"id": str(model)},
@@ -114,6 +113,13 @@ def test_data_outside_the_owners_folder_is_refused(client: Client, tmp_path: Pat
         with pytest.raises(AppError) as caught:
             client.predict(source, "chat", api_name="/check")
         assert "password" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("source", "objective"), [(7, "chat"), (["x"], "chat"), ("sample:banking-intents", ["x"])])
+def test_values_of_the_wrong_kind_are_refused_in_words(client: Client, source: Any, objective: Any) -> None:
+    with pytest.raises(AppError) as caught:
+        client.predict(source, objective, api_name="/check")
+    assert "Something broke" not in str(caught.value)
 
 
 def test_a_sample_is_checked(client: Client) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
@@ -19,9 +20,9 @@ def client() -> TestClient:
     return TestClient(Starlette(routes=feed.routes()))
 
 
-def made() -> store.Run:
+def made(owner: str = "local") -> store.Run:
     spec = runs.spec(Path("/nowhere"), "chat", "lora")
-    return store.create(spec, Prepared(runs.examples("messages"), [], [], []))
+    return store.create(spec, Prepared(runs.examples("messages"), [], [], []), owner)
 
 
 def progress(step: int) -> Progress:
@@ -36,20 +37,21 @@ def test_a_second_look_brings_only_what_is_new() -> None:
         writer.write(progress(2))
         second = asked.get(f"/tunesmith/runs/{run.id}/feed?offset={first['offset']}").json()
         third = asked.get(f"/tunesmith/runs/{run.id}/feed?offset={second['offset']}").json()
-    assert [event["step"] for event in second["events"]] == [2]
-    assert third["events"] == []
+    assert [step for step, _ in second["steps"]] == [2]
+    assert third["steps"] == third["events"] == [] and "now" not in third
 
 
-def test_a_live_page_costs_less_than_two_kilobytes_a_second() -> None:
+def test_a_live_page_costs_less_than_a_kilobyte_a_second() -> None:
     run, asked = made(), client()
     with Writer(run.folder / "events.jsonl") as writer:
         for step in range(1, 10_001):
             writer.write(progress(step))
         offset = asked.get(f"/tunesmith/runs/{run.id}/feed").json()["offset"]
-        for step in (10_001, 10_002):  # a run writes at most two a second
+        for step in range(10_001, 10_101):
             writer.write(progress(step))
     answer = asked.get(f"/tunesmith/runs/{run.id}/feed?offset={offset}")
     assert len(answer.content) < 1000
+    assert answer.json()["now"]["step"] == 10_100
 
 
 def test_a_long_run_is_thinned_when_it_is_opened_and_keeps_its_ends() -> None:
@@ -58,46 +60,61 @@ def test_a_long_run_is_thinned_when_it_is_opened_and_keeps_its_ends() -> None:
         for step in range(1, 10_001):
             writer.write(progress(step))
             writer.write(Notice(f"line {step}"))
-        writer.write(Evaluation(10_000, {"loss": 1.0}))
-    answer = client().get(f"/tunesmith/runs/{run.id}/feed")
-    events = answer.json()["events"]
-    assert len(events) <= feed.MOST_POINTS + feed.MOST_LINES
-    assert events[-1]["type"] == "evaluation"
-    assert max(event["step"] for event in events if event["type"] == "progress") == 10_000
-    assert len(answer.content) < 150_000
+    found = feed.delta(run, 0)
+    steps, others = feed.AT_FIRST
+    assert len(found["steps"]) <= steps and len(found["events"]) == others
+    assert found["steps"][-1][0] == 10_000
+    assert found["left_out"] == 10_000 - others
+    assert len(json.dumps(found)) < 60_000
 
 
-def test_an_offset_that_is_none_begins_at_the_beginning() -> None:
+def test_checks_of_the_held_out_loss_are_kept_from_the_beginning_on() -> None:
+    run = made()
+    with Writer(run.folder / "events.jsonl") as writer:
+        for step in range(1, 1001):
+            writer.write(Notice(f"line {step}"))
+            if step % 250 == 0:
+                writer.write(Evaluation(step, {"loss": 1.0}))
+    kept = [event["step"] for event in feed.delta(run, 0)["events"] if event["type"] == "evaluation"]
+    assert kept == [250, 500, 750, 1000]
+
+
+def test_what_was_missed_for_long_is_brought_as_at_first() -> None:
+    run = made()
+    with Writer(run.folder / "events.jsonl") as writer:
+        writer.write(progress(1))
+        offset = feed.delta(run, 0)["offset"]
+        for step in range(2, 1001):
+            writer.write(progress(step))
+    assert len(feed.delta(run, offset)["steps"]) > feed.AT_ONCE[0]
+
+
+@pytest.mark.parametrize("offset", ["-1", "x", "9" * 40, "²"])
+def test_an_offset_that_is_none_begins_at_the_beginning(offset: str) -> None:
     run = made()
     with Writer(run.folder / "events.jsonl") as writer:
         writer.write(Notice("hello"))
-    for offset in ("-1", "x", "9" * 40):
-        assert len(client().get(f"/tunesmith/runs/{run.id}/feed?offset={offset}").json()["events"]) == 1
+    assert len(client().get(f"/tunesmith/runs/{run.id}/feed?offset={offset}").json()["events"]) == 1
+
+
+def finished(run: store.Run) -> store.Run:
+    (run.folder / "scores").mkdir()
+    for name, answers in (("before", "xxx"), ("after", ["a", "b", "wrong"])):
+        rows = [
+            {"row": i, "prompt": f"p{i}", "expected": "abc"[i], "answer": answers[i], "loss": 0.5}
+            | {"score": float(answers[i] == "abc"[i])}
+            for i in range(3)
+        ]
+        (run.folder / "scores" / f"{name}.json").write_text(json.dumps({"main": "exact_match", "rows": rows}))
+    with Writer(run.folder / "events.jsonl") as writer:
+        writer.write(Finished({"main": "exact_match", "after": {"exact_match": 0.7}}, 1, 2, 3.0, 4, 5))
+    with store.index() as rows:
+        rows.execute("UPDATE runs SET state = 'finished' WHERE id = ?", (run.id,))
+    return store.get(run.id)
 
 
 def test_a_result_names_the_rows_that_got_worst_and_best() -> None:
-    run = made()
-    (run.folder / "scores").mkdir()
-    for name, answers in (("before", ["x", "x", "x"]), ("after", ["a", "b", "wrong"])):
-        rows = [
-            {
-                "row": i,
-                "prompt": f"p{i}",
-                "expected": "abc"[i],
-                "answer": answers[i],
-                "score": float(answers[i] == "abc"[i]),
-                "loss": 0.5,
-            }
-            for i in range(3)
-        ]
-        (run.folder / "scores" / f"{name}.json").write_text(
-            json.dumps({"main": "exact_match", "metrics": {}, "rows": rows})
-        )
-    with Writer(run.folder / "events.jsonl") as writer:
-        writer.write(Finished({"main": "exact_match"}, 1, 2, 3.0, 4, 5))
-    with store.index() as rows:
-        rows.execute("UPDATE runs SET state = 'finished'")
-    found = feed.result(store.get(run.id))
+    found = feed.result(finished(made()))
     assert found is not None and found["talks"]
     assert [(row["row"], row["was"]) for row in found["worst"]] == [(2, "x")]
     assert {row["row"] for row in found["best"]} == {0, 1}
@@ -105,6 +122,22 @@ def test_a_result_names_the_rows_that_got_worst_and_best() -> None:
 
 def test_the_list_of_runs_is_the_owners() -> None:
     mine = made()
-    spec = runs.spec(Path("/nowhere"), "chat", "lora")
-    store.create(spec, Prepared(runs.examples("messages"), [], [], []), "somebody")
+    made("somebody")
     assert [run["id"] for run in client().get("/tunesmith/runs").json()] == [mine.id]
+
+
+def test_the_list_of_runs_tells_a_score_as_soon_as_there_is_one() -> None:
+    run, asked = made(), client()
+    assert asked.get("/tunesmith/runs").json()[0]["after"] is None
+    finished(run)
+    assert asked.get("/tunesmith/runs").json()[0]["after"] == 0.7
+
+
+def test_the_settings_of_a_run_are_given_as_yaml() -> None:
+    answer = client().get(f"/tunesmith/runs/{made().id}/download/spec")
+    assert answer.status_code == 200 and "version: 1" in answer.text
+
+
+def test_a_download_of_a_result_that_is_not_there_says_so() -> None:
+    answer = client().get(f"/tunesmith/runs/{made().id}/download/zip")
+    assert answer.status_code == 404 and "no result yet" in answer.json()["problem"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import gradio as gr
 import pytest
 
 from engine import objectives, tuners
@@ -31,6 +32,39 @@ def test_every_input_has_the_settings_label_and_help(section: type[Section]) -> 
     made = shown(section)
     for declared, component in zip(made.settings, made.inputs, strict=True):
         assert component.label == declared.title and component.info == declared.help
+
+
+@pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.__qualname__)
+def test_an_untouched_form_says_nothing(section: type[Section]) -> None:
+    made = shown(section)
+    assert made.values([component.value for component in made.inputs]) == {}
+
+
+def test_no_optional_setting_has_a_number_input() -> None:
+    # Gradio shows an empty one as 0, and sends the 0 as soon as it has been in sight.
+    for section in SECTIONS:
+        made = shown(section)
+        assert not any(
+            isinstance(component, gr.Number) and declared.optional
+            for declared, component in zip(made.settings, made.inputs, strict=True)
+        )
+
+
+def test_an_empty_input_shows_what_it_means() -> None:
+    made = form.build(Evaluate, form.named(Evaluate, ("early_stopping",)))
+    assert made.inputs[0].placeholder == "never"
+
+
+def test_a_whole_number_is_not_rounded() -> None:
+    made = form.build(Training, form.named(Training, ("batch_size",)))
+    with pytest.raises(SettingError, match="Batch size"):
+        parse(Training, made.values([3.7]), "training")
+
+
+def test_an_input_that_was_set_and_cleared_means_the_default_again() -> None:
+    made = form.build(Training, form.named(Training, ("max_steps",)))
+    assert made.values(["5"]) == {"max_steps": 5}
+    assert made.values([" "]) == {}
 
 
 def test_a_number_may_be_written_as_people_write_it() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from engine.data.example import Example
+from engine.errors import SettingError
 from engine.preview import PreviewRow
 from ui import words
 
@@ -11,18 +12,20 @@ EVIL = "<script>alert(1)</script>"
 
 def test_learned_tokens_are_marked_together() -> None:
     row = PreviewRow(1, Example(1), pieces=[("ask ", False), ("ca", True), ("rd", True)], tokens=3, learned=2)
-    assert "ask <mark>card</mark>" in words.preview([row])
+    assert "ask <mark>card</mark>" in words.preview([(row, {})])
 
 
 def test_text_of_rows_stays_text() -> None:
     row = PreviewRow(1, Example(1), pieces=[(EVIL, True)], tokens=1, learned=1)
     broken = PreviewRow(2, Example(2), problem=EVIL)
-    assert EVIL not in words.preview([row, broken])
+    assert EVIL not in words.preview([(row, {EVIL: EVIL}), (broken, {})])
 
 
 def test_what_a_file_says_of_itself_stays_text() -> None:
     report = {
         "rows": 1,
+        "source": EVIL,
+        "columns": [{"name": EVIL, "kind": EVIL, "distinct": 1, "example": EVIL}],
         "title": EVIL,
         "why": EVIL,
         "error": {"problem": EVIL, "fix": EVIL},
@@ -32,5 +35,10 @@ def test_what_a_file_says_of_itself_stays_text() -> None:
         "findings": [{"title": EVIL, "count": 1, "help": EVIL}],
         "notices": [EVIL],
     }
-    assert EVIL not in words.found(report)
-    assert EVIL not in words.found({**report, "examples": report["examples"][1:]})
+    assert EVIL not in words.found(report) + words.details(report)
+    assert EVIL not in words.details({**report, "examples": report["examples"][1:]})
+
+
+def test_a_failure_lists_every_refused_value_as_text() -> None:
+    told = words.failure(SettingError([f"Rank is {EVIL}.", "Passes is 0."], "Change them."))
+    assert EVIL not in told and "Passes is 0." in told and "Change them." in told

@@ -1,67 +1,87 @@
-"""One run: live while it works, its result, and a talk with base and result side by side."""
+"""One run: live while it works, its result, and a talk with base and result side by side.
+
+The scripts of `ui/static` draw what stands in `ts-run` and `ts-more`; only the talk goes through Gradio.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gradio as gr
 
 from engine import chat
 from engine.errors import DataError
+from ui import words
 from ui.security import door, own
 
-# The address knows the run even where the server was started anew; a session's state does not outlive it.
-RUN_OF_ADDRESS = "(_, history) => [new URLSearchParams(location.search).get('run') || '', history]"
+OF_ADDRESS = "(_, talk) => [new URLSearchParams(window.location.search).get('run') || '', talk]"
+"""The address names the run, also after the server was started anew, which a session does not outlive."""
 LONGEST = 8000
 """Characters of a message."""
 
 
 def build() -> None:
-    gr.HTML("<div id='ts-run'><p class='ts-quiet'>Opening the run…</p></div>")
+    words.html("<div id='ts-run'><p class='ts-quiet' role='status'>Opening the run…</p></div>")
     with gr.Column(elem_classes=["ts-talk"]):
-        gr.HTML("<h2>Talk to it</h2><p class='ts-quiet'>The same question to the model before and after training.</p>")
+        words.html("<h2>Talk to it</h2><p class='ts-quiet'>One message to the model before and after training.</p>")
         with gr.Row():
-            base = gr.Chatbot(label="Before training", height=300, buttons=[])
-            tuned = gr.Chatbot(label="After training", height=300, buttons=[])
-        question = gr.Textbox(label="Message", max_length=LONGEST, lines=1, submit_btn="Ask")
-        clear = gr.Button("Start over", size="sm")
-        run = gr.Textbox(visible=False)
-        asked = question.submit(
-            door(_asked), [question, base, tuned], [question, base, tuned], api_visibility="private"
-        )
-        for which, box in ((True, base), (False, tuned)):
-            asked.success(
-                door(_answerer(which)),
-                [run, box],
-                [box],
-                js=RUN_OF_ADDRESS,
-                concurrency_limit=4,
-                show_progress="minimal",
-                api_visibility="private",
+            boxes = [
+                gr.Chatbot(
+                    label=label,
+                    height=240,
+                    min_width=280,
+                    buttons=["copy"],
+                    elem_classes=["ts-chat"],
+                    placeholder=empty,
+                )
+                for label, empty in (
+                    ("Before training", "The base model answers here."),
+                    ("After training", "The trained model answers here."),
+                )
+            ]
+        with gr.Row(elem_classes=["ts-ask"]):
+            question = gr.Textbox(
+                label="Message",
+                max_length=LONGEST,
+                lines=1,
+                max_lines=6,
+                placeholder="Write what it was trained for",
+                scale=1,
+                min_width=240,
             )
-        clear.click(lambda: ([], []), None, [base, tuned], api_visibility="private")
+            ask = gr.Button("Ask", min_width=90, elem_classes=["ts-narrow"])
+            again = gr.Button("Start over", min_width=130, elem_classes=["ts-narrow"])
+    words.html("<div id='ts-more'></div>")
+    private = {"api_visibility": "private", "show_progress": "hidden"}
+    run = gr.Textbox(visible=False)
+    asked = gr.on([question.submit, ask.click], door(_asked), [question, *boxes], [question, *boxes], **private)
+    for base, box in zip((True, False), boxes, strict=True):
+        asked.success(door(_answerer(base)), [run, box], [box], js=OF_ADDRESS, concurrency_limit=4, **private)
+    again.click(lambda: ([], []), None, boxes, **private)
 
 
-def _asked(question: str, base: list[Any], tuned: list[Any]) -> tuple[str, list[Any], list[Any]]:
+def _asked(question: str, *talks: list[Any]) -> tuple[Any, ...]:
     if not (question or "").strip():
         raise DataError("The message is empty.", "Write something to ask.")
     turn = {"role": "user", "content": question[:LONGEST]}
-    return "", [*base, turn], [*tuned, turn]
+    return "", *([*talk, turn] for talk in talks)
 
 
-def _answerer(base: bool) -> Any:
-    def answer(run_id: str, history: list[Any]) -> Iterator[list[Any]]:
+def _answerer(base: bool) -> Callable[[str, list[Any]], Iterator[list[Any]]]:
+    """A handler by which the base or the trained model goes on with a talk."""
+
+    def answer(run_id: str, talk: list[Any]) -> Iterator[list[Any]]:
         run = own(run_id)
         system = run.spec().data[0].system
         messages = [{"role": "system", "content": system}] if system else []
-        messages += [{"role": turn["role"], "content": _text(turn["content"])} for turn in history]
+        messages += [{"role": turn["role"], "content": _text(turn["content"])} for turn in talk]
         said = ""
         for piece in chat.stream(run.folder, messages, base=base):
             said += piece
-            yield [*history, {"role": "assistant", "content": said}]
-        if not said:
-            yield [*history, {"role": "assistant", "content": "(nothing)"}]
+            yield [*talk, {"role": "assistant", "content": said}]
+        if not said.strip():
+            yield [*talk, {"role": "assistant", "content": "(It answered with nothing.)"}]
 
     return answer
 

@@ -1,65 +1,88 @@
-"""Step 3: what will happen, and the button."""
+"""Step 3: what will happen, what it costs, and the button."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import gradio as gr
 
 from engine import explain, models, preview
-from engine.data.prepare import prepare
+from engine.data import table
+from engine.data.prepare import Prepared, prepare
+from engine.data.rows import Table
+from engine.errors import UserError
 from engine.runs import queue, store
+from engine.sections import Model
 from engine.spec import RunSpec
 from ui import words
-from ui.screens import data, method
+from ui.screens.data import DataScreen
+from ui.screens.method import MethodScreen
 from ui.security import OWNER, door
 
 ROWS_SHOWN = 3
-GO = "(run) => { if (run) location.assign('?run=' + encodeURIComponent(run)); }"
+GO = "(run) => { if (run) window.location.assign('?run=' + encodeURIComponent(run)); }"
 
 
 @dataclass(frozen=True)
 class StartScreen:
+    rows: DataScreen
+    how: MethodScreen
+    name: gr.Textbox
     shown: gr.HTML
-    look: Any
-    """The handler that fills the screen, with its inputs and outputs, for the step before to call."""
+    start: gr.Button
+
+    @property
+    def inputs(self) -> list[Any]:
+        return [self.name, *self.rows.inputs, *self.how.inputs]
+
+    @property
+    def outputs(self) -> list[Any]:
+        return [self.shown, self.start]
+
+    def spec(self, given: Sequence[Any]) -> RunSpec:
+        """The run that the inputs describe. Raises SettingError or DataError."""
+        name, *rest = given
+        count = len(self.rows.inputs)
+        entry = self.rows.entry(rest[:count])
+        return RunSpec.parse({"name": (name or "").strip(), "data": [entry], **self.how.values(rest[count:])})
+
+    def look(self, *given: Any) -> Iterator[tuple[str, Any]]:
+        """What the run would do, bit by bit as it becomes known; the button when all is well."""
+        wait = gr.update(interactive=False)
+        try:
+            yield words.waiting("Looking at the rows…"), wait
+            wanted = self.spec(given)
+            tables = {entry.source: table.load(entry) for entry in wanted.data}
+            prepared = prepare(wanted.data, wanted.objective.wants, wanted.training.seed, tables=tables).require()
+            folder = yield from _fetched(wanted.model, wait)
+            yield words.waiting("Counting tokens and memory…"), wait
+            planned = words.plan(explain.explain(wanted, prepared))
+            yield planned + words.waiting("Preparing a preview of the rows…"), gr.update(interactive=True)
+            yield planned + _preview(folder, wanted, prepared, tables), gr.update(interactive=True)
+        except UserError as error:
+            yield words.failure(error), wait
 
 
-def build(rows: data.DataScreen, how: method.MethodScreen) -> StartScreen:
-    name = gr.Textbox(label="Name of the run", info="Empty: named after what it does.", max_length=80)
-    shown = gr.HTML("<p class='ts-quiet'>Looking at data, model and machine…</p>")
-    start = gr.Button("Start training", variant="primary", elem_id="ts-start")
+def build(rows: DataScreen, how: MethodScreen) -> StartScreen:
+    words.html(words.heading("Ready to start?", "This is what will happen. Nothing has been changed or started yet."))
+    shown = words.html()
+    name = gr.Textbox(label="Name of the run", info="Empty means that it is named after model and data.", max_length=80)
+    with gr.Row(elem_classes=["ts-acts"]):
+        start = gr.Button("Start training", variant="primary", interactive=False)
+    screen = StartScreen(rows, how, name, shown, start)
     run = gr.Textbox(visible=False)
-    inputs = [name, *rows.inputs, *how.inputs]
-    count = len(rows.inputs)
-
-    def spec_of(given: Sequence[Any]) -> RunSpec:
-        return spec(given[0], given[1 : 1 + count], given[1 + count :], how)
-
-    def look(*given: Any) -> str:
-        wanted = spec_of(given)
-        prepared = prepare(wanted.data, wanted.objective.wants, wanted.training.seed)
-        prepared.require()
-        explanation = explain.explain(wanted, prepared)
-        first = [example for example in prepared.examples if example.split == "train"][:ROWS_SHOWN]
-        previewed = preview.rows(models.ensure(wanted.model, lambda text: None), wanted, first)
-        return words.plan(explanation) + words.preview(previewed)
 
     def begin(*given: Any) -> str:
-        return started(spec_of(given)).id
+        return started(screen.spec(given)).id
 
-    begun = start.click(door(begin), inputs, [run], concurrency_limit=4, api_visibility="private")
+    begun = start.click(door(begin), screen.inputs, [run], concurrency_limit=4, api_visibility="private")
     begun.success(None, [run], None, js=GO)
-    return StartScreen(shown, (door(look), inputs, [shown]))
-
-
-def spec(name: str, rows: Sequence[Any], how: Sequence[Any], screen: method.MethodScreen) -> RunSpec:
-    """The run that the inputs describe. Raises SettingError or DataError."""
-    values = screen.values(how)
-    entry = {**data.entry(*rows), "split": values.pop("split")}
-    return RunSpec.parse({"name": (name or "").strip(), "data": [entry], **values})
+    return screen
 
 
 def started(wanted: RunSpec) -> store.Run:
@@ -67,3 +90,22 @@ def started(wanted: RunSpec) -> store.Run:
     run = store.create(wanted, prepare(wanted.data, wanted.objective.wants, wanted.training.seed), OWNER)
     queue.start(run)
     return run
+
+
+def _fetched(model: Model, wait: Any) -> Generator[tuple[str, Any], None, Path]:
+    """The folder of a model as the generator's value; on the way, what is being done to get it."""
+    told: SimpleQueue[str | None] = SimpleQueue()
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        work = pool.submit(models.ensure, model, told.put)
+        work.add_done_callback(lambda _: told.put(None))
+        while (text := told.get()) is not None:
+            yield words.waiting(text), wait
+    return work.result()
+
+
+def _preview(folder: Path, wanted: RunSpec, prepared: Prepared, tables: dict[str, Table]) -> str:
+    first = [example for example in prepared.examples if example.split == "train"][:ROWS_SHOWN]
+    read = tables[wanted.data[0].source]
+    raw = dict(zip(read.numbers, read.rows, strict=True))
+    seen = preview.rows(folder, wanted, first)
+    return words.preview([(row, raw[example.row]) for row, example in zip(seen, first, strict=True)])

@@ -56,11 +56,36 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(damage: str, tmp
 
 
 def test_the_newest_whole_checkpoint_is_the_one_of_the_highest_step(tmp_path: Path) -> None:
-    for step in (9, 100, 20):
+    for step in (9, 20, 100):
         checkpoint(tmp_path, step)
     found, skipped = checkpoints.newest_whole(tmp_path)
     assert found is not None and found.name == "step-100" and not skipped
     assert checkpoints.facts(found) == {"step": 100, "seconds": 1.5}
+
+
+def test_a_checkpoint_makes_those_of_later_steps_void_which_were_passed_over_as_damaged(tmp_path: Path) -> None:
+    for step in (10, 20):
+        checkpoint(tmp_path, step)
+    flip(tmp_path / "step-20" / "optimizer.pt")
+    checkpoint(tmp_path, 12)
+    checkpoints.rotate(tmp_path, keep=1, best=None)
+    assert [folder.name for folder in tmp_path.iterdir()] == ["step-12"]
+    assert checkpoints.newest_step(tmp_path) == 12
+
+
+@pytest.mark.parametrize("manifest", ["{}", "[]", '{"files": []}', '{"files": {"a": 1}}', '{"files": {"a": {}}}'])
+def test_a_manifest_that_is_none_makes_no_checkpoint(manifest: str, tmp_path: Path) -> None:
+    folder = checkpoint(tmp_path, 10)
+    (folder / "manifest.json").write_text(manifest, encoding="utf-8")
+    assert checkpoints.verify(folder) == "manifest.json in step-10 is damaged."
+
+
+def test_sweeping_removes_the_unfinished_alone(tmp_path: Path) -> None:
+    checkpoint(tmp_path, 10)
+    (tmp_path / "step-20").mkdir()
+    (tmp_path / "step-20" / "optimizer.pt").write_bytes(b"half")
+    checkpoints.sweep(tmp_path)
+    assert [folder.name for folder in tmp_path.iterdir()] == ["step-10"]
 
 
 def test_rotation_keeps_the_newest_and_the_best_and_clears_unfinished_ones(tmp_path: Path) -> None:

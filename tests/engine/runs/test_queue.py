@@ -1,85 +1,36 @@
-"""Runs, their queue and their supervisors, with real processes and a fake worker."""
+"""The queue and its supervisors, with real processes and a fake worker."""
 
 from __future__ import annotations
 
-import json
+import errno
 import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from engine import home
-from engine.data.prepare import Prepared
-from engine.errors import DataError, RunError
-from engine.files import read_json
+from engine.errors import MachineError, RunError, SettingError
+from engine.files import read_json, write_json
 from engine.home import CHECKOUT
 from engine.runs import process, queue, store
-from tests.fakes import runs
-
-SECONDS_AT_MOST = 40
-
-
-@pytest.fixture(autouse=True)
-def _fake_worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("TUNESMITH_WORKER", json.dumps([sys.executable, "-m", "tests.fakes.worker"]))
-    yield
-    for child in queue._children:
-        if child.poll() is None:
-            child.kill()
-        child.wait()
-    queue._children.clear()
-
-
-def made(*orders: str, owner: str = "local", name: str = "") -> store.Run:
-    spec = runs.spec(Path("/nowhere"), "chat", "lora")
-    run = store.create(spec, Prepared(runs.examples("messages"), [], [], []), owner)
-    (run.folder / "orders.json").write_text(json.dumps(orders), encoding="utf-8")
-    if name:
-        store.rename(run, name)
-    return run
-
-
-def until(what: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + SECONDS_AT_MOST
-    while time.monotonic() < deadline:
-        found = what()
-        if found:
-            return found
-        time.sleep(0.05)
-    raise AssertionError("it did not happen in time")
-
-
-def comes_to(run: store.Run, state: str) -> None:
-    seen = []
-
-    def reached() -> bool:
-        queue.reconcile()
-        seen.append(store.get(run.id).state)
-        return seen[-1] == state
-
-    try:
-        until(reached)
-    except AssertionError:
-        raise AssertionError(f"{run.id} went {list(dict.fromkeys(seen))}, not to {state}: {texts(run)}") from None
-
-
-def texts(run: store.Run) -> list[str]:
-    return [getattr(event, "text", None) or getattr(event, "problem", "") for event in run.events(0)[0]]
-
-
-def worker_of(run: store.Run) -> dict[str, Any]:
-    return until(lambda: (known := read_json(run.folder / "worker.json")) and process.alive(known) and known)
-
-
-def attempts(run: store.Run) -> int:
-    path = run.folder / "attempts"
-    return len(path.read_text(encoding="utf-8")) if path.exists() else 0
+from tests.fakes.living import (
+    SECONDS_AT_MOST,
+    at_work,
+    attempts,
+    comes_to,
+    has_checkpoint,
+    killed,
+    living,
+    made,
+    texts,
+    until,
+)
 
 
 def test_a_run_goes_from_the_queue_to_its_end() -> None:
@@ -87,18 +38,30 @@ def test_a_run_goes_from_the_queue_to_its_end() -> None:
     assert store.get(run.id).state == "created"
     queue.start(run)
     comes_to(run, "finished")
-    assert read_json(run.folder / "exit.json")["outcome"] == "finished"  # type: ignore[index]
+    exit = read_json(run.folder / "exit.json") or {}
+    assert (exit["code"], exit["signal"], exit["outcome"]) == (0, None, "finished") and exit["time"] > run.created
 
 
 def test_a_second_run_waits_until_the_first_has_ended() -> None:
     first, second = made("wait"), made("finish")
     queue.start(first)
     queue.start(second)
-    worker_of(first)
+    at_work(first)
     assert store.get(second.id).state == "queued"
     queue.stop(first)
     comes_to(second, "finished")
     assert store.get(first.id).state == "stopped"
+
+
+def test_waiting_runs_go_in_the_order_in_which_they_were_started() -> None:
+    first, second, third = made("wait"), made("finish"), made("finish")
+    for run in (first, third, second):
+        queue.start(run)
+    at_work(first)
+    (first.folder / "go").touch()
+    comes_to(second, "finished")
+    ends = [(read_json(run.folder / "exit.json") or {})["time"] for run in (first, third, second)]
+    assert ends == sorted(ends)
 
 
 def test_two_runs_go_at_once_where_that_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,23 +69,48 @@ def test_two_runs_go_at_once_where_that_is_allowed(monkeypatch: pytest.MonkeyPat
     first, second = made("wait"), made("wait")
     queue.start(first)
     queue.start(second)
-    assert [store.get(run.id).state for run in (first, second)] == ["running", "running"]
+    comes_to(second, "running")
+    assert store.get(first.id).state == "running"
     for run in (first, second):
-        worker_of(run)
+        at_work(run)
         queue.stop(run)
         comes_to(run, "stopped")
+
+
+def test_a_number_of_runs_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNESMITH_PARALLEL", "many")
+    with pytest.raises(SettingError, match="TUNESMITH_PARALLEL is 'many'"):
+        queue.start(made("finish"))
+
+
+def test_a_run_that_is_at_work_is_not_started_again() -> None:
+    run = made("wait")
+    queue.start(run)
+    with pytest.raises(RunError, match="is running already"):
+        queue.start(run)
+
+
+def test_a_finished_run_is_not_resumed() -> None:
+    run = made("finish")
+    queue.start(run)
+    comes_to(run, "finished")
+    with pytest.raises(RunError, match="has finished"):
+        queue.resume(run)
+
+
+# --- stop and resume
 
 
 def test_a_stopped_run_resumes_from_its_checkpoint() -> None:
     run = made("wait", "finish")
     queue.start(run)
-    worker_of(run)
+    at_work(run)
     queue.stop(run)
     comes_to(run, "stopped")
-    assert not queue._children or attempts(run) == 1
+    assert attempts(run) == 1
     queue.resume(run)
     comes_to(run, "finished")
-    assert attempts(run) == 2
+    assert attempts(run) == 2 and "Resumed." in texts(run)
 
 
 def test_a_queued_run_that_is_stopped_never_starts() -> None:
@@ -130,105 +118,142 @@ def test_a_queued_run_that_is_stopped_never_starts() -> None:
     queue.start(first)
     queue.start(second)
     queue.stop(second)
-    worker_of(first)
+    at_work(first)
     queue.stop(first)
     comes_to(first, "stopped")
     assert store.get(second.id).state == "stopped" and attempts(second) == 0
 
 
+def test_a_run_that_does_not_run_can_not_be_stopped() -> None:
+    with pytest.raises(RunError, match="is created, not running"):
+        queue.stop(made("finish"))
+
+
 def test_a_run_that_does_not_heed_the_stop_can_be_ended_by_force() -> None:
     run = made("wait")
     queue.start(run)
-    known = worker_of(run)
-    os.kill(known["pid"], signal.SIGSTOP)  # hangs
+    os.kill(at_work(run)["pid"], signal.SIGSTOP)  # hangs
     queue.stop(run)
     queue.stop(run, force=True)
     comes_to(run, "stopped")
+    assert attempts(run) == 1
+
+
+def test_a_run_that_is_resumed_while_its_old_supervisor_leaves_goes_on() -> None:
+    run = made("wait", "wait", "wait", "finish")
+    queue.start(run)
+    for number in range(1, 4):
+        until(lambda number=number: attempts(run) == number)  # type: ignore[misc]
+        queue.stop(run)
+        until(lambda: store.get(run.id).state == "stopped")  # without a look that would set things right
+        queue.resume(run)
+    until(lambda: store.get(run.id).state == "finished")
+    assert attempts(run) == 4 and not any("taken up" in text for text in texts(run))
+
+
+def test_a_stopped_run_stays_stopped_when_a_server_starts() -> None:
+    run = made("wait")
+    queue.start(run)
+    worker = at_work(run)
+    killed(living(run, "supervisor"))
+    (run.folder / "stop").touch()
+    until(lambda: not process.alive(worker))
+    comes_to(run, "stopped")
+    queue.reconcile()
+    assert store.get(run.id).state == "stopped" and attempts(run) == 1
+
+
+# --- kill -9
 
 
 def test_a_killed_worker_is_started_again_from_its_newest_checkpoint() -> None:
     run = made("wait-checkpoints", "finish")
     queue.start(run)
-    known = worker_of(run)
-    until(lambda: (run.folder / "checkpoints" / "step-3" / "manifest.json").exists())
-    os.kill(known["pid"], signal.SIGKILL)
+    worker = at_work(run)
+    has_checkpoint(run, 3)
+    killed(worker)
     comes_to(run, "finished")
     assert any("ended by SIGKILL; it goes on from step" in text for text in texts(run))
 
 
-def test_a_worker_whose_supervisor_was_killed_works_on_and_its_end_is_seen() -> None:
-    run = made("wait", "finish")
+def test_a_worker_whose_supervisor_was_killed_works_on_and_gets_a_new_one() -> None:
+    run, waiting = made("wait"), made("finish")
     queue.start(run)
-    known = worker_of(run)
-    os.kill(read_json(run.folder / "supervisor.json")["pid"], signal.SIGKILL)  # type: ignore[index]
+    queue.start(waiting)
+    worker, first = at_work(run), living(run, "supervisor")
+    killed(first)
     queue.reconcile()
-    assert store.get(run.id).state == "running" and process.alive(known)
-    (run.folder / "stop").touch()
-    comes_to(run, "stopped")
+    assert store.get(run.id).state == "running" and process.alive(worker)
+    assert living(run, "supervisor") != first
+    (run.folder / "go").touch()
+    until(lambda: store.get(run.id).state == "finished")  # nobody looks: the new supervisor saw it
+    until(lambda: store.get(waiting.id).state == "finished")
+    assert attempts(run) == 1
 
 
 def test_a_run_whose_supervisor_and_worker_were_killed_is_taken_up_again() -> None:
     run = made("wait-checkpoints", "finish")
     queue.start(run)
-    known = worker_of(run)
-    until(lambda: (run.folder / "checkpoints" / "step-2" / "manifest.json").exists())
-    os.kill(read_json(run.folder / "supervisor.json")["pid"], signal.SIGKILL)  # type: ignore[index]
-    os.kill(known["pid"], signal.SIGKILL)
+    worker = at_work(run)
+    has_checkpoint(run, 2)
+    killed(living(run, "supervisor"))
+    killed(worker)
     comes_to(run, "finished")
-    assert any("taken up again" in text for text in texts(run))
+    assert any("ended unexpectedly; the run is taken up again, from its checkpoint" in text for text in texts(run))
 
 
-def test_a_run_that_keeps_dying_without_progress_fails_with_a_reason() -> None:
-    run = made("kill")
+@pytest.mark.parametrize("victims", [("supervisor",), ("worker",), ("supervisor", "worker"), ("worker", "supervisor")])
+def test_kills_at_any_moment_end_in_a_finished_run(victims: tuple[str, ...]) -> None:
+    chance = random.Random(str(victims))
+    run = made(*["wait-checkpoints"] * 2, "finish")
+    queue.start(run)
+    for _ in range(2):
+        time.sleep(chance.uniform(0.0, 1.2))  # any moment is what is meant
+        for name in victims:
+            known = read_json(run.folder / f"{name}.json")
+            if process.alive(known):
+                process.end(known, force=True)
+        queue.reconcile()
+    while store.get(run.id).state in store.ACTIVE:
+        (run.folder / "go").touch()  # whichever attempt it is at
+        queue.reconcile()
+        time.sleep(0.05)
+    assert store.get(run.id).state == "finished", texts(run)
+
+
+def test_a_restart_of_the_machine_is_told() -> None:
+    run = made("wait", "finish")
+    queue.start(run)
+    worker, supervisor = at_work(run), living(run, "supervisor")
+    killed(supervisor)
+    killed(worker)
+    # After a restart the same pids and start ticks may well belong to others.
+    for name in ("supervisor", "worker"):
+        write_json(run.folder / f"{name}.json", {**process.identity(os.getpid()), "boot": "an earlier one"})
+    comes_to(run, "finished")
+    assert "The machine was restarted; the run is taken up again, from the start." in texts(run)
+
+
+def test_a_run_that_dies_before_its_first_word_is_not_given_its_last_failure() -> None:
+    run = made("user-error", "wait", "finish")
     queue.start(run)
     comes_to(run, "failed")
-    assert attempts(run) == 4
-    assert "most likely because the machine ran out of memory" in texts(run)[-1]
-
-
-def test_a_run_that_dies_but_gets_on_is_not_given_up() -> None:
-    run = made(*["checkpoint-kill"] * 6, "finish")
-    queue.start(run)
+    queue.resume(run)
+    for known in (living(run, "supervisor"), living(run, "worker")):
+        process.end(known, force=True)
     comes_to(run, "finished")
-    assert attempts(run) == 7
 
 
-def test_memory_that_runs_out_halves_the_rows_at_a_time_and_says_so() -> None:
-    run = made("oom", "oom", "finish")
+def test_a_run_whose_processes_keep_dying_fails_in_the_end() -> None:
+    run = made("wait")
     queue.start(run)
-    comes_to(run, "finished")
-    assert read_json(run.folder / "attempt.json") == {"micro_batch": 1}
-    assert any("with 4 rows at a time" in text and "with 2" in text for text in texts(run))
-
-
-def test_memory_that_runs_out_with_one_row_fails_with_what_to_do() -> None:
-    run = made("oom")
-    queue.start(run)
-    comes_to(run, "failed")
-    assert texts(run)[-1] == "Memory ran out with a single row at a time."
-
-
-@pytest.mark.parametrize(
-    ("order", "problem"),
-    [
-        ("disk-full", "The disk is full."),
-        ("user-error", "Row 17 has no answer."),
-        ("crash", "something nobody thought of"),
-    ],
-)
-def test_a_run_that_can_not_go_on_fails_once_and_says_why(order: str, problem: str) -> None:
-    run = made(order)
-    queue.start(run)
-    comes_to(run, "failed")
-    assert attempts(run) == 1
-    assert problem in texts(run)[-1]
-
-
-def test_a_worker_that_prints_a_lot_is_not_held_up() -> None:
-    run = made("flood")
-    queue.start(run)
-    comes_to(run, "finished")
-    assert (run.folder / "worker.log").stat().st_size > 300_000
+    for _ in range(queue.MOST_DEATHS + 1):
+        until(lambda: living(run, "supervisor") and living(run, "worker"))
+        killed(living(run, "supervisor"))
+        killed(living(run, "worker"))
+        queue.reconcile()
+    assert store.get(run.id).state == "failed"
+    assert texts(run)[-1] == "The run's processes ended 4 times without reaching a new checkpoint."
 
 
 RECONCILE = "from engine.runs import queue; queue.reconcile()"
@@ -237,11 +262,9 @@ RECONCILE = "from engine.runs import queue; queue.reconcile()"
 def test_two_servers_that_find_a_dead_run_start_it_once() -> None:
     run = made("wait-checkpoints", "wait")
     queue.start(run)
-    known = worker_of(run)
-    until(lambda: attempts(run) == 1)
-    os.kill(read_json(run.folder / "supervisor.json")["pid"], signal.SIGKILL)  # type: ignore[index]
-    os.kill(known["pid"], signal.SIGKILL)
-    until(lambda: not process.alive(known))
+    worker = at_work(run)
+    killed(living(run, "supervisor"))
+    killed(worker)
     servers = [subprocess.Popen([sys.executable, "-c", RECONCILE], cwd=CHECKOUT) for _ in range(2)]
     assert [server.wait(SECONDS_AT_MOST) for server in servers] == [0, 0]
     until(lambda: attempts(run) == 2)
@@ -250,23 +273,19 @@ def test_two_servers_that_find_a_dead_run_start_it_once() -> None:
     assert attempts(run) == 2
 
 
-def test_an_index_that_was_lost_is_made_again_from_the_folders() -> None:
-    run = made("finish", name="kept name")
+def test_a_supervisor_that_was_started_twice_does_the_work_once() -> None:
+    run = made("wait")
     queue.start(run)
+    at_work(run)
+    queue._launch(run.folder, "")
+    queue._launch(run.folder, "")
+    (run.folder / "go").touch()
     comes_to(run, "finished")
-    for file in home.runs().glob("index.sqlite*"):
-        file.unlink()
-    again = store.get(run.id)
-    assert (again.state, again.name, again.owner) == ("finished", "kept name", "local")
+    assert [child.wait(SECONDS_AT_MOST) for child in queue._children] == [0, 0, 0]
+    assert attempts(run) == 1 and store.get(run.id).state == "finished"
 
 
-def test_a_damaged_index_is_set_aside_and_made_again() -> None:
-    run = made("finish")
-    for file in home.runs().glob("index.sqlite*"):
-        file.unlink()
-    (home.runs() / "index.sqlite").write_bytes(b"this is no database " * 100)
-    assert store.get(run.id).state == "created"
-    assert list(home.runs().glob("*damaged*"))
+# --- what else goes wrong
 
 
 def test_a_damaged_exit_file_does_not_hide_what_the_events_say() -> None:
@@ -279,72 +298,51 @@ def test_a_damaged_exit_file_does_not_hide_what_the_events_say() -> None:
     comes_to(run, "finished")
 
 
-WRITES = """
-import sys
-from pathlib import Path
-from engine.data.prepare import Prepared
-from engine.runs import store
-from tests.fakes import runs
-for _ in range(25):
-    store.create(runs.spec(Path("/nowhere"), "chat", "lora"), Prepared(runs.examples("messages"), [], [], []))
-"""
+def test_a_running_run_whose_folder_was_removed_by_hand_does_not_hold_up_the_others() -> None:
+    first, second = made("wait"), made("finish")
+    queue.start(first)
+    worker = at_work(first)
+    queue.start(second)
+    killed(living(first, "supervisor"))
+    killed(worker)
+    shutil.rmtree(first.folder)
+    comes_to(second, "finished")
+    for call in (queue.start, queue.stop):
+        with pytest.raises(RunError, match="There is no run"):
+            call(first)
 
 
-def test_four_writers_at_once_lose_nothing() -> None:
-    writers = [subprocess.Popen([sys.executable, "-c", WRITES], cwd=CHECKOUT) for _ in range(4)]
-    assert [writer.wait(120) for writer in writers] == [0] * 4
-    assert len(store.listed()) == 100
+def test_a_run_that_can_not_be_started_fails_and_does_not_hold_up_the_others() -> None:
+    first, second = made("finish"), made("finish")
+    (first.folder / "supervisor.log").mkdir()
+    queue.start(first)
+    assert store.get(first.id).state == "failed"
+    assert texts(first) == ["The run can't be started: Is a directory."]
+    queue.start(second)
+    comes_to(second, "finished")
 
 
-def test_a_run_of_somebody_else_looks_like_none() -> None:
-    run = made("finish", owner="ada")
-    with pytest.raises(RunError, match="There is no run"):
-        store.get(run.id, owner="bob")
-    assert store.listed(owner="bob") == [] and len(store.listed(owner="ada")) == 1
-
-
-@pytest.mark.parametrize("run_id", ["../etc", "", "20261122-120000-abc", "20261122-120000-abcdefg!", "x" * 500])
-def test_an_id_that_is_none_is_refused(run_id: str) -> None:
-    with pytest.raises(RunError):
-        store.get(run_id)
-
-
-def test_a_running_run_is_not_deleted_and_a_stopped_one_is() -> None:
-    run = made("wait")
-    queue.start(run)
-    worker_of(run)
-    with pytest.raises(RunError, match="Stop it first"):
-        store.delete(store.get(run.id))
-    queue.stop(run)
-    comes_to(run, "stopped")
-    store.delete(store.get(run.id))
-    assert not run.folder.exists() and store.listed() == []
-
-
-def test_a_folder_removed_by_hand_leaves_the_list_readable() -> None:
-    import shutil
-
+def test_a_full_disk_lets_runs_wait_and_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     run = made("finish")
-    shutil.rmtree(run.folder)
-    assert store.listed() == []
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(queue, "_launch", full)
+        with pytest.raises(MachineError, match="No space left on device"):
+            queue.start(run)
+    assert store.get(run.id).state == "queued"
+    comes_to(run, "finished")
 
 
-def test_rows_with_problems_keep_a_run_from_being_made() -> None:
-    from engine.data.rows import RowProblem
-
-    problem = RowProblem(3, "line 4", "The answer is empty.", "Fill it in.")
-    spec = runs.spec(Path("/nowhere"), "chat", "lora")
-    with pytest.raises(DataError, match="The answer is empty"):
-        store.create(spec, Prepared([], [problem], [], [], [problem]))
-    assert store.listed() == []
-
-
-@pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX")
-def test_runs_can_be_read_by_their_owner_alone() -> None:
-    made("finish")
-    assert home.runs().stat().st_mode & 0o077 == 0
-
-
-def test_a_search_finds_runs_by_name() -> None:
-    made("finish", name="Bank intents"), made("finish", name="Poems")
-    assert [run.name for run in store.listed(search="bank")] == ["Bank intents"]
+@pytest.mark.skipif(os.name != "posix", reason="as the shell has it")
+def test_a_home_that_is_given_from_here_is_the_same_for_the_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TUNESMITH_HOME", "my runs, größer")
+    run = made("finish")
+    queue.start(run)
+    comes_to(run, "finished")
+    assert run.folder.is_relative_to(tmp_path / "my runs, größer") and attempts(run) == 1

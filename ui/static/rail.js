@@ -1,0 +1,56 @@
+/* The list of runs beside the page. */
+
+import { ask, el, found, put, share } from "./dom.js";
+
+const LOOK_MS = 4000;
+export const STATES = {
+  created: "not started",
+  queued: "waiting",
+  running: "running",
+  stopping: "stopping",
+  stopped: "stopped",
+  finished: "finished",
+  failed: "failed",
+};
+
+export async function rail(current) {
+  const place = await found("ts-rail");
+  const side = document.getElementById("ts-side"), toggle = side.querySelector(".ts-toggle");
+  toggle.addEventListener("click", () => toggle.setAttribute("aria-expanded", side.classList.toggle("ts-open")));
+  let shown = "", timer = 0;
+  const look = async () => {
+    clearTimeout(timer);
+    try {
+      const runs = await ask("runs");
+      const text = JSON.stringify(runs);
+      if (text !== shown) {
+        shown = text;
+        put(place, ...(runs.length ? runs.map((run) => item(run, current)) : [empty()]));
+      }
+    } catch {
+      // The server is away. The next look tells, and the run's own view says so.
+    }
+    timer = setTimeout(look, document.hidden ? 5 * LOOK_MS : LOOK_MS);
+  };
+  document.addEventListener("ts-run-changed", look);
+  await look();
+}
+
+function empty() {
+  return el("p", { class: "ts-rail-title" }, "No runs yet. The first one will stand here.");
+}
+
+function item(run, current) {
+  return el(
+    "a",
+    { class: `ts-rail-item ts-is-${run.state}`, href: `?run=${run.id}`, "aria-current": run.id === current ? "page" : null },
+    el("span", { class: "ts-dot", "aria-hidden": "true" }),
+    el("span", { class: "ts-rail-name" }, run.name),
+    el("span", { class: "ts-rail-state" }, [STATES[run.state] || run.state, outcome(run)].filter(Boolean).join(", ")),
+  );
+}
+
+function outcome(run) {
+  if (run.after !== null) return run.before !== null ? `${share(run.before)} → ${share(run.after)}` : share(run.after);
+  return run.state === "running" && run.percent !== null ? `${Math.round(run.percent)} %` : "";
+}

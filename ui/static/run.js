@@ -1,0 +1,209 @@
+/* One run: what it does at the moment, its curve and log by deltas, what can be done, its result. */
+
+import { curve } from "./curve.js";
+import { address, ask, count, el, found, loss, put, size, span } from "./dom.js";
+import { rows, verdict } from "./result.js";
+
+const POLL_MS = 1000, REST_MS = 5000, MOST_LINES = 300, MOST_POINTS = 2000;
+const ACTIVE = ["queued", "running", "stopping"];
+const RESTING = {
+  created: "Not started.",
+  queued: "Waiting for the run before it to end.",
+  stopped: "Stopped. Everything up to the last checkpoint is kept; resuming goes on from there.",
+  finished: "Finished.",
+  failed: "Failed. What it had reached at the last checkpoint is safe.",
+};
+const AWAY = "The server does not answer. The run itself goes on; this page looks again by itself.";
+const PHASES = {
+  prepare: "Reading the data",
+  load: "Loading the model",
+  "score before": "Scoring the model before training",
+  "score baseline": "Scoring a second baseline",
+  train: "Training",
+  "score after": "Scoring the result",
+};
+const PARTS = ["head", "failure", "result", "facts", "curve"];
+
+export async function run(id) {
+  const view = { id, offset: 0, train: [], held: [], last: null, sample: null, note: "", state: null, hidden: 0, away: false };
+  const [place, more] = await Promise.all([found("ts-run"), found("ts-more")]);
+  try {
+    const first = await ask(`runs/${id}`);
+    document.title = `${first.summary.name}, Tunesmith`;
+    build(view, place, more, first.summary.name);
+  } catch (error) {
+    const again = error.problem ? el("a", { href: "?" }, "Start a new run") : "Reload the page to try again.";
+    put(place, el("h1", {}, error.problem || "The server does not answer."), el("p", {}, error.fix || "", " ", again));
+    return;
+  }
+  const look = async () => {
+    try {
+      const news = await ask(`runs/${id}/feed?offset=${view.offset}`);
+      await take(view, news);
+      view.away = false;
+    } catch (error) {
+      view.away = true;
+      say(view, error.problem ? `${error.problem} ${error.fix}` : AWAY);
+    }
+    const rest = view.away || ACTIVE.includes(view.state) ? POLL_MS : REST_MS;
+    view.timer = setTimeout(look, document.hidden ? 5 * rest : rest);
+  };
+  view.again = () => {
+    clearTimeout(view.timer);
+    return look();
+  };
+  document.addEventListener("visibilitychange", () => document.hidden || view.again());
+  await look();
+}
+
+function build(view, place, more, name) {
+  for (const part of PARTS) view[`${part}Place`] = el("section", { class: "ts-stack" });
+  view.says = el("p", { class: "ts-lead", role: "status" });
+  view.fill = el("i");
+  view.bar = el("div", { class: "ts-bar", role: "progressbar", "aria-label": "Progress", "aria-valuemin": 0, "aria-valuemax": 100 }, view.fill);
+  view.headPlace.append(el("h1", { class: "ts-title" }, name), view.says, view.bar);
+  view.lines = el("pre", { tabindex: "0", "aria-label": "Log" });
+  view.rowsPlace = el("section", { class: "ts-stack" });
+  view.samplePlace = el("section", { class: "ts-stack" });
+  view.acts = el("div", { class: "ts-acts" });
+  put(place, ...PARTS.map((part) => view[`${part}Place`]), view.samplePlace);
+  view.logTitle = el("summary", {}, "Log");
+  view.rest = el("div", { class: "ts-rest" });
+  put(more, view.rowsPlace, el("details", { class: "ts-log" }, view.logTitle, view.lines), view.rest, view.acts);
+}
+
+async function take(view, news) {
+  view.offset = news.offset;
+  view.hidden += news.left_out;
+  if (view.hidden) view.logTitle.textContent = `Log (${count(view.hidden)} more lines are in events.jsonl)`;
+  for (const [step, value] of news.steps) {
+    // A resumed run makes some steps again; what was after them is no more.
+    if (view.train.length && view.train.at(-1).step >= step) view.train = view.train.filter((point) => point.step < step);
+    view.train.push({ step, loss: value });
+  }
+  if (view.train.length > MOST_POINTS) view.train = view.train.filter((_, i) => i % 2 === 0 || i === view.train.length - 1);
+  if (news.now) view.last = news.now;
+  news.events.forEach((event) => notice(view, event));
+  if (news.steps.length) line(view, news.now.time, `Step ${news.now.step} of ${news.now.total_steps}, loss ${loss(news.now.loss)}`);
+  progress(view, news);
+  if (news.steps.length || news.events.length || view.state === null) draw(view);
+  if (news.state !== view.state) {
+    settle(view, await ask(`runs/${view.id}`));
+    view.state = news.state;
+    document.dispatchEvent(new Event("ts-run-changed"));
+  }
+}
+
+function notice(view, event) {
+  const told = {
+    evaluation: () => `Held-out loss at step ${event.step}: ${loss(event.metrics.loss)}`,
+    sample: () => `Answer at step ${event.step}: ${event.answer}`,
+    checkpoint: () => `Checkpoint at step ${event.step}, ${size(event.bytes)}${event.best ? ", the best so far" : ""}`,
+    notice: () => event.text,
+    failed: () => `${event.problem} ${event.fix}`,
+    finished: () => `Finished after ${span(event.seconds)}`,
+  }[event.type];
+  if (!told) return;
+  line(view, event.time, told());
+  if (event.type === "notice") view.note = event.text;
+  if (event.type === "sample") view.sample = event;
+  if (event.type === "evaluation" && event.metrics.loss !== undefined) {
+    view.held = view.held.filter((point) => point.step < event.step);
+    view.held.push({ step: event.step, loss: event.metrics.loss });
+  }
+}
+
+function line(view, time, text) {
+  const below = view.lines.scrollTop + view.lines.clientHeight >= view.lines.scrollHeight - 8;
+  view.lines.append(el("time", {}, new Date(1000 * time).toLocaleTimeString("en-GB")), `${text}\n`);
+  while (view.lines.childNodes.length > 2 * MOST_LINES) {
+    view.lines.firstChild.remove();
+    view.lines.firstChild.remove();
+  }
+  if (below) view.lines.scrollTop = view.lines.scrollHeight;
+}
+
+function progress(view, news) {
+  const running = ["running", "stopping"].includes(news.state);
+  const portion = news.total ? news.done / news.total : 0;
+  view.bar.hidden = !running;
+  view.fill.style.transform = `scaleX(${portion})`;
+  view.bar.setAttribute("aria-valuenow", Math.round(100 * portion));
+  if (!running) return say(view, RESTING[news.state] || news.state);
+  const stopping = news.state === "stopping" ? "Stopping after this step. " : "";
+  const parts = [`${stopping}${PHASES[news.phase] || "Starting"}${news.total > 1 ? `, ${count(news.done)} of ${count(news.total)}` : ""}`];
+  if (news.phase === "train" && news.left !== null) parts.push(`About ${span(news.left)} of training left`);
+  if (["prepare", "load"].includes(news.phase) && view.note) parts.push(view.note.replace(/\.$/, ""));
+  say(view, `${parts.join(". ")}.`);
+}
+
+/* Only what changed is written, so that a screen reader doesn't say the same twice. */
+function say(view, text) {
+  if (view.says.textContent !== text) view.says.textContent = text;
+}
+
+function draw(view) {
+  const { last, held, train, sample } = view;
+  if (last) {
+    const facts = [
+      ["Step", `${count(last.step)} of ${count(last.total_steps)}`],
+      ["Passes", last.epoch.toFixed(2)],
+      ["Training loss", loss(last.loss)],
+      held.length ? ["Held-out loss", loss(held.at(-1).loss)] : null,
+      last.tokens_per_second ? ["Speed", `${count(Math.round(last.tokens_per_second))} tokens/s`] : null,
+      last.memory_bytes ? ["Memory, peak", size(last.memory_bytes)] : null,
+      ["Trained for", span(last.seconds)],
+    ].filter(Boolean);
+    put(view.factsPlace, el("dl", { class: "ts-facts" }, ...facts.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value)))));
+  }
+  if (train.length > 1) put(view.curvePlace, curve(train, held, last.total_steps, Math.max(280, view.curvePlace.parentElement.clientWidth)));
+  if (sample) {
+    const said = [["Asked", sample.prompt], ["Answers", sample.answer || "(nothing)"], ["Expected", sample.expected]];
+    const list = el("dl", { class: "ts-asked" }, ...said.flatMap(([name, text]) => [el("dt", {}, name), el("dd", {}, text)]));
+    put(view.samplePlace, el("h2", {}, `What it answers at step ${sample.step}`), list);
+  }
+}
+
+function settle(view, { summary, result }) {
+  const state = summary.state;
+  const button = (text, path, kind = "") => {
+    const node = el("button", { class: `ts-button ${kind}`, type: "button" }, text);
+    node.addEventListener("click", () => act(view, node, path));
+    return node;
+  };
+  const link = (text, what, kind = "") =>
+    el("a", { class: `ts-button ${kind}`, href: address(`runs/${view.id}/download/${what}`), download: "" }, text);
+  const done = state === "finished";
+  put(
+    view.rest,
+    link("Settings (YAML)", "spec"),
+    done ? link("Script of this run", "script") : null,
+    ACTIVE.includes(state) ? null : button("Delete this run", "delete", "ts-danger"),
+  );
+  put(
+    view.acts,
+    ["running", "queued"].includes(state) ? button("Stop", "stop") : null,
+    state === "stopping" ? button("End at once", "end") : null,
+    ["stopped", "failed", "created"].includes(state) ? button(state === "created" ? "Start" : "Resume", "resume", "ts-primary") : null,
+    done ? link("Download the result", "zip", "ts-primary") : null,
+  );
+  const { problem, fix } = summary;
+  put(view.failurePlace, problem ? el("div", { class: "ts-note ts-bad" }, el("p", {}, el("strong", {}, problem)), el("p", {}, fix)) : null);
+  put(view.resultPlace, ...(result ? verdict(result) : []));
+  put(view.rowsPlace, ...(result ? [...rows("Rows it answered worst", result.worst), ...rows("Rows it answered best", result.best)] : []));
+  view.samplePlace.hidden = view.factsPlace.hidden = Boolean(result);
+  document.body.classList.toggle("ts-can-talk", Boolean(result && result.talks));
+}
+
+async function act(view, node, path) {
+  if (path === "delete" && !window.confirm("Delete this run with its result and all its files?")) return;
+  node.disabled = true;
+  try {
+    await ask(`runs/${view.id}/${path}`, "POST");
+    if (path === "delete") return window.location.assign("?");
+    await view.again();
+  } catch (error) {
+    say(view, `${error.problem ?? "The server does not answer."} ${error.fix ?? "Try again."}`);
+  }
+  node.disabled = false;
+}
