@@ -241,6 +241,7 @@ def test_a_run_that_dies_before_its_first_word_is_not_given_its_last_failure() -
     queue.resume(run)
     for known in (living(run, "supervisor"), living(run, "worker")):
         process.end(known, force=True)
+    (run.folder / "go").touch()
     comes_to(run, "finished")
 
 
