@@ -14,6 +14,8 @@ from engine.settings import Section, Setting, describe
 NUMBERS = ("integer", "number")
 SHOWN = (*NUMBERS, "text", "switch", "choice", "choices")
 """Kinds that have an input. Sections within sections and mappings have a place of their own on the page."""
+SHORT = 24
+"""Letters that fit into an empty input."""
 WIDTH = 200
 """Least width of an input in pixels; narrower, and they stand below each other."""
 
@@ -44,12 +46,12 @@ class Form:
 
 def basic(section: type[Section]) -> list[Setting]:
     """Settings that stand in sight."""
-    return [setting for setting in describe(section) if setting.kind in SHOWN and not setting.advanced]
+    return [setting for setting in describe(section) if _shown(setting) and not setting.advanced]
 
 
 def advanced(section: type[Section]) -> list[Setting]:
     """Settings that stand under 'More settings'."""
-    return [setting for setting in describe(section) if setting.kind in SHOWN and setting.advanced]
+    return [setting for setting in describe(section) if _shown(setting) and setting.advanced]
 
 
 def named(section: type[Section], names: Iterable[str]) -> list[Setting]:
@@ -61,6 +63,10 @@ def named(section: type[Section], names: Iterable[str]) -> list[Setting]:
 def build(section: type[Section], settings: list[Setting]) -> Form:
     """Inputs for some of a section's settings, where the page stands."""
     return Form(section, settings, [_input(setting) for setting in settings])
+
+
+def _shown(setting: Setting) -> bool:
+    return setting.kind in SHOWN and not (setting.kind == "choice" and len(setting.choices) == 1)
 
 
 def _input(setting: Setting) -> Any:
@@ -80,9 +86,7 @@ def _input(setting: Setting) -> Any:
         # Without limits: Gradio's refusal would not say which setting is meant. The spec's does.
         return gr.Number(value=setting.default, step=1 if setting.kind == "integer" else None, **common)
     # An optional number is text, since Gradio shows an empty number input as 0 and sends that 0, too.
-    return gr.Textbox(
-        value=_text(setting.default), placeholder=_when_empty(setting.help), lines=1, max_lines=3, **common
-    )
+    return gr.Textbox(value=_text(setting.default), placeholder=_when_empty(setting), lines=1, max_lines=3, **common)
 
 
 def _read(setting: Setting, value: Any) -> Any:
@@ -100,10 +104,12 @@ def _read(setting: Setting, value: Any) -> Any:
     return value
 
 
-def _when_empty(help: str) -> str | None:
-    """What the help says that an empty input means."""
-    found = re.search(r"[Ee]mpty means ([^.]+)\.", help)
-    return found[1] if found else None
+def _when_empty(setting: Setting) -> str | None:
+    """What an empty input means, in the words of the help where they are short."""
+    found = re.search(r"[Ee]mpty means ([^.]+)\.", setting.help)
+    if found and len(found[1]) <= SHORT:
+        return found[1]
+    return "automatic" if found else "none" if setting.kind in NUMBERS else None
 
 
 def _text(default: Any) -> str:

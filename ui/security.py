@@ -107,8 +107,11 @@ def _headers() -> list[tuple[bytes, bytes]]:
 def own(run_id: Any) -> store.Run:
     """The owner's run. Raises RunError for one that is not theirs, which looks like one that is not there."""
     if not isinstance(run_id, str):
-        raise RunError("There is no such run.", "Choose one from the list.")
-    return store.get(run_id, owner=OWNER)
+        raise RunError("There is no such run.", "Choose one from the list of runs.")
+    try:
+        return store.get(run_id, owner=OWNER)
+    except RunError as error:
+        raise RunError(error.problem, "Choose one from the list of runs.") from None
 
 
 def told(error: UserError) -> str:

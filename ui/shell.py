@@ -66,7 +66,7 @@ def _sample() -> gr.Row:
     """The whole way in one click, for somebody who has no data at hand."""
     with gr.Row(elem_classes=["ts-sample"]) as strip:
         words.html(
-            "<h3>No data at hand?</h3><p class='ts-quiet'>SmolLM2-135M learns from 480 messages of a bank's customers "
+            "<h2>No data at hand?</h2><p class='ts-quiet'>SmolLM2-135M learns from 480 messages of a bank's customers "
             "to name what they want. It takes a few minutes on a laptop, and needs no account and no GPU.</p>",
             min_width=260,
         )

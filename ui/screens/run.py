@@ -27,18 +27,9 @@ def build() -> None:
         words.html("<h2>Talk to it</h2><p class='ts-quiet'>One message to the model before and after training.</p>")
         with gr.Row():
             boxes = [
-                gr.Chatbot(
-                    label=label,
-                    height=240,
-                    min_width=280,
-                    buttons=["copy"],
-                    elem_classes=["ts-chat"],
-                    placeholder=empty,
-                )
-                for label, empty in (
-                    ("Before training", "The base model answers here."),
-                    ("After training", "The trained model answers here."),
-                )
+                # Letter by letter: an answer is judged as it is, marks and tags included.
+                gr.Chatbot(label=label, height=220, min_width=280, render_markdown=False, elem_classes=["ts-chat"])
+                for label in ("Before training", "After training")
             ]
         with gr.Row(elem_classes=["ts-ask"]):
             question = gr.Textbox(

@@ -27,8 +27,8 @@ export function curve(train, held, total, width) {
     const anchor = step === 0 ? "start" : x(step) > width - 40 ? "end" : "middle";
     picture.append(el("text", { x: x(step), y: HEIGHT - 6, "text-anchor": anchor }, count(step)));
   }
-  picture.append(el("path", { d: path(thinned(train)), class: "ts-raw" }));
-  picture.append(el("path", { d: path(thinned(smoothed(train, total))), class: "ts-smooth" }));
+  picture.append(el("path", { d: path(thinned(train, total)), class: "ts-raw" }));
+  picture.append(el("path", { d: path(thinned(smoothed(train, total), total)), class: "ts-smooth" }));
   if (held.length > 1) picture.append(el("path", { d: path(held), class: "ts-held" }));
   held.forEach((p) => picture.append(el("circle", { cx: x(p.step), cy: y(p.loss), r: 3.5, class: "ts-held-dot" })));
   return el(
@@ -54,9 +54,14 @@ function ticks(top, most) {
   return found;
 }
 
-function thinned(points) {
-  const stride = Math.max(1, Math.ceil(points.length / MOST_POINTS));
-  return points.filter((_, i) => i % stride === 0 || i === points.length - 1);
+/* Points at least a pixel or two apart, the last among them. */
+function thinned(points, total) {
+  let next = 0;
+  return points.filter((point, i) => {
+    if (point.step < next && i !== points.length - 1) return false;
+    next = point.step + total / MOST_POINTS;
+    return true;
+  });
 }
 
 /* Mean of the past with weights that fade over a sixtieth of the run, however far apart the points stand. */
