@@ -26,7 +26,7 @@ def main() -> None:
     from starlette.middleware import Middleware
 
     from engine.runs import queue
-    from ui import feed, security, shell, theme
+    from ui import routes, security, shell, theme
 
     queue.reconcile()
     page = shell.build()
@@ -47,7 +47,7 @@ def main() -> None:
         prevent_thread_lock=True,
         app_kwargs={
             "middleware": [Middleware(security.Guard, allowed=security.host_rule(options.host))],
-            "routes": feed.routes(),
+            "routes": routes.routes(),
         },
     )
     shown = "127.0.0.1" if options.host in ("0.0.0.0", "::") else options.host

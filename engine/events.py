@@ -89,6 +89,7 @@ class Finished(Event):
     trainable_parameters: int
     total_parameters: int
     seconds: float
+    """Training time, held-out checks included, scoring before and after not."""
     peak_memory_bytes: int
     artifact_bytes: int
     time: float = field(default_factory=time.time)

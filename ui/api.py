@@ -15,8 +15,10 @@ from engine.runs import queue, store, view
 from engine.sections import Data
 from engine.settings import parse
 from engine.spec import RunSpec
+from ui import owner
+from ui.door import door
+from ui.owner import own
 from ui.screens import data, start
-from ui.security import OWNER, door, own
 
 
 def build() -> None:
@@ -78,4 +80,4 @@ def check(source: str, objective: str = objectives.DEFAULT) -> dict[str, Any]:
 
 def runs() -> list[dict[str, Any]]:
     """All runs, newest first."""
-    return [view.summary(run) for run in store.listed(owner=OWNER)]
+    return [view.summary(run) for run in store.listed(owner=owner.current())]

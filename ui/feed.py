@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -14,18 +13,17 @@ from typing import Any, TypeVar
 from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
-from starlette.routing import BaseRoute, Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.routing import BaseRoute, Route
 
 from engine import export
-from engine.errors import RunError, UserError
+from engine.errors import RunError
 from engine.events import Evaluation, Event, Finished, Progress
 from engine.files import read_json
 from engine.runs import queue, store, view
-from ui.security import BROKEN, OWNER, own
-from ui.theme import STATIC
+from ui import owner
+from ui.door import guarded
+from ui.owner import own
 
-log = logging.getLogger("tunesmith")
 E = TypeVar("E", bound=Event)
 
 AT_FIRST = (400, 300)
@@ -47,13 +45,12 @@ def routes() -> list[BaseRoute]:
         "resume": queue.resume,
         "delete": store.delete,
     }
-    acts = [Route(f"{_RUN}/{name}", _guarded(_action(act)), methods=["POST"]) for name, act in actions.items()]
+    acts = [Route(f"{_RUN}/{name}", guarded(_action(act)), methods=["POST"]) for name, act in actions.items()]
     return [
-        Mount("/tunesmith/static", StaticFiles(directory=STATIC)),
-        Route("/tunesmith/runs", _guarded(_runs)),
-        Route(_RUN, _guarded(_run)),
-        Route(f"{_RUN}/feed", _guarded(_feed)),
-        Route(f"{_RUN}/download/{{what}}", _guarded(_download)),
+        Route("/tunesmith/runs", guarded(_runs)),
+        Route(_RUN, guarded(_run)),
+        Route(f"{_RUN}/feed", guarded(_feed)),
+        Route(f"{_RUN}/download/{{what}}", guarded(_download)),
         *acts,
     ]
 
@@ -105,7 +102,7 @@ def result(run: store.Run) -> dict[str, Any] | None:
 
 
 def _runs(request: Request) -> Response:
-    return JSONResponse([_line(run) for run in store.listed(owner=OWNER)])
+    return JSONResponse([_line(run) for run in store.listed(owner=owner.current())])
 
 
 def _line(run: store.Run) -> dict[str, Any]:
@@ -160,22 +157,6 @@ def _download(request: Request) -> Response:
         raise
     after = BackgroundTask(shutil.rmtree, place, ignore_errors=True)
     return FileResponse(made, filename=made.name, media_type="application/zip", background=after)
-
-
-def _guarded(handler: Callable[[Request], Response]) -> Callable[[Request], Response]:
-    """The handler with problems told as JSON: 404 for runs, 422 for other things a person can mend."""
-
-    def answer(request: Request) -> Response:
-        try:
-            return handler(request)
-        except UserError as error:
-            status = 404 if isinstance(error, RunError) else 422
-            return JSONResponse({"problem": error.problem, "fix": error.fix}, status)
-        except Exception:
-            log.exception("A request broke: %s", request.url.path)
-            return JSONResponse({"problem": BROKEN, "fix": ""}, 500)
-
-    return answer
 
 
 def _thinned(events: list[E], most: int) -> list[E]:

@@ -1,36 +1,18 @@
-"""The door: every request and every handler passes through here before anything is done.
-
-Every Gradio handler is a public endpoint, whether a button for it is in sight or not. So each one is wrapped by
-`door`, takes runs from `own` and files from `ui.screens.data.require_source`.
-"""
+"""The gate: which hosts the page answers to, which pages may send it requests, and what its answers may load."""
 
 from __future__ import annotations
 
-import functools
-import inspect
 import ipaddress
-import logging
 import os
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from html import escape
-from typing import Any
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
-import gradio as gr
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from engine.errors import DataError, MachineError, ModelError, RunError, SettingError, UserError
-from engine.runs import store
-
-OWNER = "local"
-"""A page that is not shared has one owner."""
-BROKEN = "Something broke. The details are in the server's log."
 LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
-log = logging.getLogger("tunesmith")
 
 HostRule = Callable[[str], bool]
 
@@ -102,68 +84,6 @@ def _headers() -> list[tuple[bytes, bytes]]:
         (b"x-content-type-options", b"nosniff"),
         (b"referrer-policy", b"same-origin"),
     ]
-
-
-def own(run_id: Any) -> store.Run:
-    """The owner's run. Raises RunError for one that is not theirs, which looks like one that is not there."""
-    if not isinstance(run_id, str):
-        raise RunError("There is no such run.", "Choose one from the list of runs.")
-    try:
-        return store.get(run_id, owner=OWNER)
-    except RunError as error:
-        raise RunError(error.problem, "Choose one from the list of runs.") from None
-
-
-def told(error: UserError) -> str:
-    """A user error in words: the problem, then what to do."""
-    problems = "\n".join(error.problems) if isinstance(error, SettingError) else error.problem
-    return f"{problems}\n{error.fix}".strip()
-
-
-def door(handler: Callable[..., Any], markup: bool = True) -> Callable[..., Any]:
-    """Wrap a Gradio handler: user errors are shown in words, anything else stands only in the server's log.
-
-    markup: whether the words are shown by a page, which reads them as HTML, or go to a program.
-    """
-    if inspect.isgeneratorfunction(handler):
-
-        @functools.wraps(handler)
-        def streaming(*arguments: Any, **keywords: Any) -> Any:
-            with _telling(markup):
-                yield from handler(*arguments, **keywords)
-
-        return streaming
-
-    @functools.wraps(handler)
-    def plain(*arguments: Any, **keywords: Any) -> Any:
-        with _telling(markup):
-            return handler(*arguments, **keywords)
-
-    return plain
-
-
-_TITLES: dict[type[UserError], str] = {
-    SettingError: "Some settings can't be used",
-    DataError: "This data can't be used yet",
-    ModelError: "This model can't be used",
-    MachineError: "This machine can't do that",
-    RunError: "This run can't do that",
-}
-
-
-@contextmanager
-def _telling(markup: bool) -> Iterator[None]:
-    try:
-        yield
-    except UserError as error:
-        words = escape(told(error)).replace("\n", "<br>") if markup else told(error)
-        title = _TITLES.get(type(error), "That can't be done")
-        raise gr.Error(words, duration=None, title=title, print_exception=False) from None
-    except gr.Error:
-        raise
-    except Exception as error:
-        log.error("A handler broke.", exc_info=error)
-        raise gr.Error(BROKEN, duration=None, title="A fault of this program", print_exception=False) from None
 
 
 def _name(host: str) -> str:

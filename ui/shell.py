@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
@@ -9,9 +10,9 @@ import gradio as gr
 from engine import demo
 from engine.errors import DataError
 from engine.runs import store
-from ui import api, words
+from ui import api, owner, words
+from ui.door import door
 from ui.screens import data, method, run, start
-from ui.security import OWNER, door
 from ui.theme import STATIC
 
 TITLE = "Tunesmith"
@@ -27,11 +28,11 @@ _RAIL = (
 def build() -> gr.Blocks:
     with gr.Blocks(title=TITLE, fill_width=True, analytics_enabled=False, delete_cache=(3600, 3600)) as page:
         words.html(_RAIL.format(icon=(STATIC / "icon.svg").read_text(encoding="utf-8"), title=TITLE))
-        # Which of the two shows is decided by the address, in the head and the style sheet.
-        with gr.Column(elem_classes=["ts-main", "ts-one-run"]):
-            run.build()
-        with gr.Column(elem_classes=["ts-main", "ts-new-run"]):
-            _new()
+        # Which of them shows is decided by the address, in the head and the style sheet.
+        views: dict[str, Callable[[], object]] = {"new": _new, "run": run.build}
+        for name, build_view in views.items():
+            with gr.Column(elem_classes=["ts-main", f"ts-view-{name}"]):
+                build_view()
         api.build()
     return page
 
@@ -39,7 +40,8 @@ def build() -> gr.Blocks:
 def sample_run() -> store.Run:
     """The sample run: the one that is on its way or done, else a new one."""
     spec = demo.spec()
-    known = [found for found in store.listed(owner=OWNER) if found.name == spec.name and found.state != "failed"]
+    mine = store.listed(owner=owner.current())
+    known = [found for found in mine if found.name == spec.name and found.state != "failed"]
     return known[0] if known else start.started(spec)
 
 

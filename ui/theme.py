@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import gradio as gr
 
 STATIC = Path(__file__).parent / "static"
+VIEWS = ("run",)
+"""Words in the address that open a view; without one of them the page begins a new run (`ui.shell`)."""
 SANS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Noto Sans", "sans-serif"]
 MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace"]
 
@@ -128,18 +131,30 @@ def tokens() -> str:
     return "\n".join(blocks)
 
 
+def views() -> str:
+    """A rule that hides each view while the address asks for another."""
+    return "\n".join(
+        f"html:not([data-view={name}]) .ts-view-{name} {{ display: none !important; }}" for name in ("new", *VIEWS)
+    )
+
+
 def head() -> str:
     """What the page's head holds besides Gradio's own. A style sheet given to Gradio would be rewritten by it.
 
-    Whether the page shows a run or begins a new one is decided by its address, before anything is drawn.
+    Which view the page shows is decided by its address, before anything is drawn: `?run=ID`, `?runs`, … or a new run.
     """
+    sheets = "".join(f'<link rel="stylesheet" href="tunesmith/static/{sheet.name}">' for sheet in sheets_in_order())
     return (
-        f'<meta name="color-scheme" content="light dark"><style>{tokens()}</style>'
-        "<script>document.documentElement.classList.toggle("
-        "'ts-has-run', new URLSearchParams(location.search).has('run'))</script>"
-        '<link rel="stylesheet" href="tunesmith/static/page.css">'
-        '<script type="module" src="tunesmith/static/page.js"></script>'
+        f'<meta name="color-scheme" content="light dark"><style>{tokens()}{views()}</style>'
+        "<script>document.documentElement.dataset.view = "
+        f"{json.dumps(VIEWS)}.find((name) => new URLSearchParams(location.search).has(name)) || 'new'</script>"
+        f'{sheets}<script type="module" src="tunesmith/static/page.js"></script>'
     )
+
+
+def sheets_in_order() -> list[Path]:
+    """The style sheets: page.css, then those of single parts of the page."""
+    return sorted(STATIC.glob("*.css"), key=lambda sheet: (sheet.name != "page.css", sheet.name))
 
 
 def favicon() -> str:

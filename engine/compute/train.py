@@ -31,6 +31,7 @@ def run(job: Job, reporter: Reporter, keep_checkpoints: int) -> bool:
         trainer = build(job, model, reporter, keep_checkpoints)
         if not _trained(trainer, reporter):
             raise Stopped
+        seconds = trainer.seconds
         _take_best(trainer, reporter)
         folder = save_result(job, model)
         after = _scored(job, model, "after", reporter)
@@ -51,7 +52,7 @@ def run(job: Job, reporter: Reporter, keep_checkpoints: int) -> bool:
             },
             trainable_parameters=trainable,
             total_parameters=total,
-            seconds=round(trainer.seconds, 2),
+            seconds=round(seconds, 2),
             peak_memory_bytes=peak_memory(),
             artifact_bytes=folder_bytes(folder),
         )

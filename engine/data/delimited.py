@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from engine.data import columns
+from engine.data import columns, headers
 from engine.data.rows import RowProblem, Table, check_rows, column_names, counted, listed
 from engine.errors import DataError
 
@@ -90,37 +90,18 @@ def read(text: str, name: str, usual: str = ",") -> Table:
     notices += said
     if not records:
         raise DataError(f"{name} is empty.", "Give a file with at least one row.")
-    if headed([record.cells for record in records]):
+    sample = [record.cells for record in records[: headers.SAMPLE + 2]]
+    if headers.named(sample):
         header, body = records[0].cells, records[1:]
+        both = headers.joined(sample)
+        if both:
+            header, body = both, body[1:]
+            notices.append(headers.JOINED.format(name=name))
     else:
         width = Counter(len(record.cells) for record in records).most_common(1)[0][0]
         header, body = [f"column_{number}" for number in range(1, width + 1)], records
         notices.append(f"{name} has no header: its first row is data, and the columns are called {listed(header)}.")
     return _table(header, body, name, notices)
-
-
-def headed(records: list[list[str]]) -> bool:
-    """Whether the first record names the columns.
-
-    Usual names say so at once. Otherwise it is data if all of it are numbers or sentences, or if one of its cells
-    comes back below in the same column.
-    """
-    first = records[0]
-    if any(columns.known(cell) for cell in first):
-        return True
-    if any(not cell.strip() for cell in first):
-        return True
-    sample = records[1 : 1 + _SAMPLE_RECORDS]
-    if all(_number(cell) for cell in first):
-        return not all(_number(cell) for cells in sample[:20] for cell in cells)
-    words = [cell for cell in first if not _number(cell)]
-    if len(first) <= 3 and all(len(cell.split()) >= 4 or len(cell) > 80 for cell in words):
-        return False
-    for index, cell in enumerate(first):
-        below = [cells[index] for cells in sample if index < len(cells)]
-        if not _number(cell) and below.count(cell) >= max(2, len(below) // 50) and len(set(below)) > 1:
-            return False
-    return True
 
 
 def _table(given: list[str], body: list[Record], name: str, notices: list[str]) -> Table:
@@ -248,11 +229,3 @@ def _sampled(text: str, delimiter: str) -> list[Record]:
         if len(found) == _SAMPLE_RECORDS:
             break
     return found
-
-
-def _number(cell: str) -> bool:
-    try:
-        float(cell.replace(",", ".").replace("%", ""))
-    except ValueError:
-        return False
-    return True

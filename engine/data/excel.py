@@ -7,7 +7,7 @@ import warnings
 import zipfile
 from typing import Any
 
-from engine.data.delimited import headed
+from engine.data import headers
 from engine.data.rows import Table, check_rows, column_names, counted, listed
 from engine.errors import DataError
 
@@ -54,8 +54,12 @@ def _table(numbered: list[tuple[int, list[Any]]], name: str, notices: list[str])
     width = max(len(cells) for _, cells in numbered)
     padded = [(number, cells + [None] * (width - len(cells))) for number, cells in numbered]
     texts = [["" if cell is None else str(cell) for cell in cells] for _, cells in padded[:300]]
-    if headed(texts):
+    if headers.named(texts):
         header, body = padded[0][1], padded[1:]
+        both = headers.joined(texts)
+        if both:
+            header, body = list(both), body[1:]
+            notices.append(headers.JOINED.format(name=name))
     else:
         header, body = [f"column_{number}" for number in range(1, width + 1)], padded
         notices.append(f"{name} has no header: its first row is data, and the columns are called {listed(header)}.")

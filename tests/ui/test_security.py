@@ -20,7 +20,7 @@ from engine.data.prepare import Prepared
 from engine.errors import DataError, RunError, UserError
 from engine.runs import store
 from tests.fakes import runs
-from ui import feed, security
+from ui import door, feed, owner, security
 from ui.screens import data
 
 BASE = "http://127.0.0.1:7860"
@@ -160,12 +160,12 @@ def test_a_link_out_of_the_owners_folder_is_not_followed(tmp_path: Path) -> None
 @pytest.mark.parametrize("run_id", [None, 7, ["x"], "../x"])
 def test_what_is_no_run_id_is_refused(run_id: Any) -> None:
     with pytest.raises(RunError):
-        security.own(run_id)
+        owner.own(run_id)
 
 
 def shown(broken: Callable[[], None]) -> str:
     with pytest.raises(gr.Error) as caught:
-        security.door(broken)()
+        door.door(broken)()
     return str(caught.value.message)
 
 
@@ -188,7 +188,7 @@ def test_a_program_gets_a_user_error_as_it_is() -> None:
         raise UserError("a < b.", "Turn it round.")
 
     with pytest.raises(gr.Error) as caught:
-        security.door(broken, markup=False)()
+        door.door(broken, markup=False)()
     assert caught.value.message == "a < b.\nTurn it round."
 
 
@@ -196,4 +196,4 @@ def test_any_other_error_shows_nothing_of_itself() -> None:
     def broken() -> None:
         raise ValueError("token hf_secret in /home/ada")
 
-    assert shown(broken) == security.BROKEN
+    assert shown(broken) == door.BROKEN

@@ -18,9 +18,9 @@ from engine.data.rows import ACCEPTED, MAX_BYTES
 from engine.errors import DataError, UserError
 from engine.sections import Data, Split
 from engine.settings import parse
-from ui import form, words
+from ui import form, owner, words
+from ui.door import door
 from ui.form import Form
-from ui.security import OWNER, door
 
 READY = "ready"
 PARTS = {
@@ -167,7 +167,7 @@ def require_source(source: str) -> None:
     """Refuse files that are not the owner's: a page must not read whatever lies on its machine."""
     if source in table.samples() or (hub.is_id(source) and not Path(source).exists()):
         return
-    folder = home.files(OWNER).resolve()
+    folder = home.files(owner.current()).resolve()
     path = Path(source).resolve()
     if not (path.is_relative_to(folder) and path.is_file()):
         raise DataError("This data is not there any more.", "Drop the file again.")
@@ -187,7 +187,7 @@ def _uploaded(path: str | None) -> str:
         raise DataError("No file arrived.", "Drop it again.")
     given = Path(path)
     name = "".join(c if c.isalnum() or c in "-_." else "-" for c in given.name)[-80:]
-    place = home.files(OWNER) / f"{uuid.uuid4().hex[:12]}-{name}"
+    place = home.files(owner.current()) / f"{uuid.uuid4().hex[:12]}-{name}"
     shutil.move(given, place)  # an upload can be read by whoever has its address; the owner's folder can't
     return str(place)
 
@@ -195,7 +195,7 @@ def _uploaded(path: str | None) -> str:
 def kept(text: str) -> str:
     """Write pasted rows to a file of the owner; its path. Raises DataError for what holds no rows."""
     table.paste(text or "")  # refused here, before anything is written
-    return str(table.keep(text, home.files(OWNER)))
+    return str(table.keep(text, home.files(owner.current())))
 
 
 def _named(name: str) -> str:

@@ -13,8 +13,8 @@ from engine.job import Method, pair_refusal
 from engine.sections import Evaluate, Launch, Model, Output, Training
 from engine.settings import Section
 from ui import form, words
+from ui.door import door
 from ui.form import Form
-from ui.security import door
 
 COMMON: dict[str, type[Section]] = {
     "training": Training,

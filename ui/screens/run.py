@@ -13,7 +13,8 @@ import gradio as gr
 from engine import chat
 from engine.errors import DataError
 from ui import words
-from ui.security import door, own
+from ui.door import door
+from ui.owner import own
 
 OF_ADDRESS = "(_, talk) => [new URLSearchParams(window.location.search).get('run') || '', talk]"
 """The address names the run, also after the server was started anew, which a session does not outlive."""

@@ -19,10 +19,10 @@ from engine.errors import UserError
 from engine.runs import queue, store
 from engine.sections import Model
 from engine.spec import RunSpec
-from ui import words
+from ui import owner, words
+from ui.door import door
 from ui.screens.data import DataScreen
 from ui.screens.method import MethodScreen
-from ui.security import OWNER, door
 
 ROWS_SHOWN = 3
 GO = "(run) => { if (run) window.location.assign('?run=' + encodeURIComponent(run)); }"
@@ -87,7 +87,7 @@ def build(rows: DataScreen, how: MethodScreen) -> StartScreen:
 
 def started(wanted: RunSpec) -> store.Run:
     """Prepare, create and queue a run of this page's owner."""
-    run = store.create(wanted, prepare(wanted.data, wanted.objective.wants, wanted.training.seed), OWNER)
+    run = store.create(wanted, prepare(wanted.data, wanted.objective.wants, wanted.training.seed), owner.current())
     queue.start(run)
     return run
 

@@ -1,6 +1,10 @@
 import { rail } from "./rail.js";
 import { run } from "./run.js";
 
-const id = new URLSearchParams(window.location.search).get("run");
-rail(id);
-if (id) run(id);
+/* What is set going in each view; see VIEWS in ui/theme.py. */
+const VIEWS = { run };
+
+const asked = new URLSearchParams(window.location.search);
+const { view } = document.documentElement.dataset;
+rail(asked.get("run"));
+VIEWS[view]?.(asked.get(view));

@@ -72,6 +72,24 @@ def test_a_column_without_a_name_gets_one() -> None:
     assert "column_2" in found.notices[0]
 
 
+def test_a_surveys_second_row_of_headings_becomes_part_of_the_names() -> None:
+    found = read("survey_two_headers_head.csv")
+    assert len(found.columns) == 38
+    assert found.columns[0] == "RespondentID"
+    assert found.columns[9].startswith("Please rank the Star Wars films") and found.columns[9].endswith(
+        "least favorite film: Star Wars: Episode I The Phantom Menace"
+    )
+    assert found.columns[33] == "Gender"
+    assert (found.places[0], found.rows[0]["RespondentID"], len(found.rows)) == ("line 3", "3292879998", 28)
+    assert any("two rows of headings" in notice for notice in found.notices)
+
+
+def test_a_first_row_with_gaps_above_words_stays_the_only_heading(tmp_path: Path) -> None:
+    file = tmp_path / "gaps.csv"
+    file.write_text("text,label,,,\nhello,yes,a,b,c\nbye,no,d,e,f\nmorning,yes,g,h,i\n")
+    assert len(table.read(file).rows) == 3
+
+
 def test_one_sharegpt_object_is_one_row_and_its_empty_answer_is_named() -> None:
     told = report.check(str(MESSY / "sharegpt_empty_assistant_turn.json"))
     assert (told["rows"], told["format"]) == (1, "sharegpt")
