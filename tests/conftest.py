@@ -11,6 +11,7 @@ import ipaddress
 import os
 import shutil
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,6 +54,7 @@ def _session_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         patch.setenv("TUNESMITH_CACHE", str(place / "cache"))
         yield
     _end_processes(tmp_path_factory.getbasetemp())
+    _collect_supervisors()
 
 
 @pytest.fixture(autouse=True)
@@ -91,6 +93,13 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host.partition("%")[0]).is_loopback
     except ValueError:
         return False
+
+
+def _collect_supervisors() -> None:
+    """Wait for supervisors that tests started, so that none is left for Python to complain of at its end."""
+    queue = sys.modules.get("engine.runs.queue")
+    for child in getattr(queue, "_children", []):
+        child.wait(timeout=20)
 
 
 def _end_processes(home: Path) -> None:

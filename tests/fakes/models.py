@@ -34,14 +34,14 @@ _TEXT = [
 ]
 
 
-def tiny_decoder(folder: Path, width: int = 32) -> Path:
+def tiny_decoder(folder: Path, width: int = 32, inner: int | None = None) -> Path:
     """A Llama with two layers and no biases, tied embeddings. Its padding token is one of its own."""
     from transformers import LlamaConfig
 
     config = LlamaConfig(
         vocab_size=VOCABULARY,
         hidden_size=width,
-        intermediate_size=2 * width,
+        intermediate_size=inner or 2 * width,
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
