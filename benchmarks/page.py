@@ -2,19 +2,23 @@
 
 Start, several times from cold: seconds from the command to the first byte, and from there to the page that a person
 sees in Chromium; kilobytes on the wire. Watching: a page that follows a run which has told 10,000 lines and 2,000
-steps and tells one of each a second; kilobytes a second and the share of the browser's main thread.
+steps and tells one of each a second; kilobytes a second and the share of the browser's main thread. Crowd: how long
+an answer takes, and how large it is, while 20 sessions follow that run.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
 import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +39,8 @@ STEPS = 2_000
 MOST_KILOBYTES_A_SECOND = 2.0
 MOST_MAIN_THREAD = 0.10
 SETTLE_SECONDS = 8
+SESSIONS = 20
+SESSION_SECONDS = 10
 
 
 def main() -> int:
@@ -52,6 +58,7 @@ def main() -> int:
         with told_run() as run_id:
             server.start()
             found |= watch(server, browser, run_id, options.seconds)
+            found |= crowd(server, run_id)
         server.stop()
         browser.close()
     for name, value in found.items():
@@ -104,6 +111,33 @@ def watch(server: PageServer, browser: Browser, run_id: str, seconds: int) -> di
         "watching_main_thread_share": round((task_seconds(session) - before) / took, 4),
     }
     context.close()
+    return found
+
+
+def crowd(server: PageServer, run_id: str) -> dict[str, float]:
+    """SESSIONS sessions ask for the run's news once a second, as pages do."""
+    with ThreadPoolExecutor(SESSIONS) as pool:
+        every = [item for found in pool.map(lambda _: polled(server, run_id), range(SESSIONS)) for item in found]
+    return {
+        "crowd_median_ms": round(1000 * statistics.median(seconds for seconds, _ in every), 1),
+        "crowd_slowest_ms": round(1000 * max(seconds for seconds, _ in every), 1),
+        "crowd_median_bytes": statistics.median(size for _, size in every),
+    }
+
+
+def polled(server: PageServer, run_id: str) -> list[tuple[float, int]]:
+    """Seconds and bytes of each answer after the first, which brings what was told before."""
+    offset, found = 0, []
+    for asked in range(SESSION_SECONDS + 1):
+        began = time.monotonic()
+        address = f"{server.url}/tunesmith/runs/{run_id}/feed?offset={offset}"
+        with urllib.request.urlopen(address, timeout=30) as answer:
+            body = answer.read()
+        took = time.monotonic() - began
+        offset = json.loads(body)["offset"]
+        if asked:
+            found.append((took, len(body)))
+        time.sleep(max(0.0, 1.0 - took))
     return found
 
 
