@@ -189,6 +189,8 @@ class Tuner(Method):
     """Widths of the base weights that it can stand on."""
     trains_base: ClassVar[bool] = False
     """Whether the base weights themselves change (and so need float32 or master weights)."""
+    unmergeable: ClassVar[str] = ""
+    """Why its result can't become part of the base's own weights; empty where it can."""
 
     def refuses(self, facts: ModelFacts, settings: Any) -> str | None:
         return None
@@ -201,9 +203,15 @@ class Tuner(Method):
     def apply(self, backbone: nn.Module, settings: Any, seed: int) -> nn.Module:
         """The backbone with only this tuner's parameters trainable."""
 
+    def step_begins(self, backbone: nn.Module, settings: Any, step: int, total: int) -> None:
+        """Called before each update (`step` from 0), for tuners that change with time. Depends on `step` alone."""
+
     @abstractmethod
     def script(self, settings: Any) -> str:
-        """Python source of `tune(backbone)` for the standalone script (see engine.script)."""
+        """Python source of `tune(backbone)` for the standalone script (see engine.script).
+
+        A tuner that changes with time defines `step_begins(step)` there, too.
+        """
 
     @abstractmethod
     def save(self, backbone: nn.Module, folder: Path) -> None:

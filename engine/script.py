@@ -91,6 +91,8 @@ def main():
     while step < STEPS:
         for batch in order([len(row["ids"]) for row in data], epoch):
             torch.manual_seed((SEED * 1_000_003 + step) % 2**63)
+            if "step_begins" in globals():
+                step_begins(step)
             learned = max(1, sum(positions(data[index]) for index in batch))
             total = 0.0
             for start in range(0, len(batch), MICRO_BATCH):

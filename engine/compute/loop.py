@@ -215,7 +215,10 @@ class _Watch(TrainerCallback):
 
     def on_step_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         # Dropout depends on seed and step alone: equal after a resume, and in the standalone script.
-        torch.manual_seed(step_seed(self.loop.job.training.seed, state.global_step))
+        job: Job = self.loop.job
+        torch.manual_seed(step_seed(job.training.seed, state.global_step))
+        backbone = job.objective.backbone(self.loop.model)
+        job.tuner.step_begins(backbone, job.tuner_settings, state.global_step, state.max_steps)
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         now = time.monotonic()

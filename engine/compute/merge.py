@@ -12,8 +12,16 @@ from engine.errors import UserError
 
 
 def merge(run_folder: Path, to: Path) -> None:
-    """Write the run's model with its adapter added to the weights, loadable by transformers alone."""
+    """Write the run's model with its adapter added to the weights, loadable by transformers alone.
+
+    Raises UserError where the tuner's result can't be merged.
+    """
     job, model = open_result(run_folder, weights="float32")
+    if job.tuner.unmergeable:
+        raise UserError(
+            f"{job.tuner.title} can't be merged. {job.tuner.unmergeable}",
+            "Use the result as it is: the base model with the small file beside it.",
+        )
     backbone = job.objective.backbone(model)
     if hasattr(backbone, "merge_and_unload"):
         backbone = backbone.merge_and_unload()

@@ -227,5 +227,9 @@ def _announce(job: Job, reporter: Reporter) -> None:
 def _casts_off(trainer: Any) -> Any:
     """PEFT casts activations to the adapters' float32 and back at every layer; under autocast that only costs time."""
     from peft.helpers import disable_input_dtype_casting
+    from peft.tuners.tuners_utils import BaseTunerLayer
 
-    return disable_input_dtype_casting(trainer.model, active=trainer.job.plan.compute != "float32")
+    layers = [module for module in trainer.model.modules() if isinstance(module, BaseTunerLayer)]
+    # Not every kind of adapter casts, and PEFT's switch breaks on those that don't.
+    casts = all(hasattr(layer, "cast_input_dtype_enabled") for layer in layers)
+    return disable_input_dtype_casting(trainer.model, active=casts and trainer.job.plan.compute != "float32")

@@ -32,6 +32,10 @@ INTENTS = {
 }
 
 
+SMALL = {"fourierft": {"frequencies": 100}, "shira": {"rank": 2}, "vera": {"rank": 16}}
+"""Settings that tiny models have room for, where the defaults ask for more than their layers hold."""
+
+
 def examples(wants: str) -> list[Example]:
     """Twelve rows of three intents: eight to learn from, two to watch, two to score."""
     found = []
@@ -62,7 +66,7 @@ def spec(model: Path, objective: str, tuner: str, **training: Any) -> RunSpec:
             "model": {"id": str(model)},
             "data": [{"source": "made-by-the-test.jsonl"}],
             "objective": objective,
-            "tuner": tuner,
+            "tuner": {"name": tuner, **SMALL.get(tuner, {})},
             "training": settings,
             "evaluation": {"every_steps": 2},
             "launch": {"threads": 1},

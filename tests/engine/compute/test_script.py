@@ -15,7 +15,15 @@ from tests.fakes import models, runs
 
 
 @pytest.mark.parametrize(
-    ("objective", "tuner", "model"), [("chat", "lora", "decoder"), ("classify", "full", "encoder")]
+    ("objective", "tuner", "model"),
+    [
+        ("chat", "lora", "decoder"),
+        ("classify", "full", "encoder"),
+        ("chat", "ia3", "decoder"),
+        ("chat", "norms", "decoder"),
+        ("classify", "biases", "encoder"),
+        ("classify", "top-layers", "encoder"),
+    ],
 )
 def test_the_standalone_script_gives_the_same_losses(objective: str, tuner: str, model: str, tmp_path: Path) -> None:
     base = {"decoder": models.tiny_decoder, "encoder": models.tiny_encoder}[model](tmp_path / "base")

@@ -1,0 +1,134 @@
+"""Tuners that are an adapter of the PEFT library: from declared settings to its config, script, files and back."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from engine.job import Tuner
+from engine.models import ModelFacts
+
+if TYPE_CHECKING:
+    from torch import nn
+
+ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj", "query", "key", "value", "c_attn", "qkv_proj", "query_key_value")
+"""Names of the linear layers of attention, over the usual families."""
+WHERE = "Which layers get an addition: all linear ones, or those of attention only (smaller, learns less)."
+
+
+class PeftTuner(Tuner):
+    """Subclasses name PEFT's config class and give its arguments; `target_modules` follows from `targets`."""
+
+    config_class: ClassVar[str]
+    transposed: ClassVar[bool] = True
+    """Whether the method works on GPT-2's layers, which hold their weights as (inputs, outputs)."""
+
+    def arguments(self, settings: Any) -> dict[str, Any]:
+        """Arguments of the config class besides target modules and task type."""
+        raise NotImplementedError
+
+    def targets(self, settings: Any) -> str | tuple[str, ...]:
+        """ "all-linear", or last names of modules; those that a model has are taken."""
+        return "all-linear" if getattr(settings, "targets", "all-linear") == "all-linear" else ATTENTION
+
+    def count(self, outputs: int, inputs: int, settings: Any) -> int:
+        """Parameters that learn at one linear layer of this shape."""
+        raise NotImplementedError
+
+    def shared(self, shapes: list[tuple[int, int]], settings: Any) -> int:
+        """Parameters that learn for all layers together."""
+        return 0
+
+    def shapes(self, facts: ModelFacts, settings: Any) -> list[tuple[int, int]]:
+        """(outputs, inputs) of the linear layers that get an addition."""
+        targets = self.targets(settings)
+        return [shape for name, shape in facts.linears.items() if targets == "all-linear" or _leaf(name, targets)]
+
+    def trainable_parameters(self, facts: ModelFacts, settings: Any) -> int:
+        shapes = self.shapes(facts, settings)
+        return sum(self.count(*shape, settings) for shape in shapes) + self.shared(shapes, settings)
+
+    def refuses(self, facts: ModelFacts, settings: Any) -> str | None:
+        if not self.transposed and facts.config.get("model_type") in ("gpt2", "openai-gpt"):
+            return f"{self.title} does not work on layers as {facts.id} has them (GPT-2's Conv1D); choose LoRA."
+        if self.shapes(facts, settings):
+            return None
+        return f"{facts.id} has no layers of the names that {self.title} changes; choose LoRA on all linear layers."
+
+    def apply(self, backbone: nn.Module, settings: Any, seed: int) -> nn.Module:
+        import peft
+        import torch
+
+        with _quiet():
+            config = getattr(peft, self.config_class)(
+                **self.arguments(settings),
+                **self._orientation(backbone),
+                target_modules=self._modules(backbone, settings),
+                task_type=peft.TaskType.CAUSAL_LM if backbone.can_generate() else peft.TaskType.FEATURE_EXTRACTION,
+            )
+            torch.manual_seed(seed)
+            return peft.get_peft_model(backbone, config)
+
+    def script(self, settings: Any) -> str:
+        targets = self.targets(settings)
+        chosen = repr(targets)
+        if isinstance(targets, tuple):
+            chosen = f'sorted({{n.rsplit(".", 1)[-1] for n, _ in backbone.named_modules()}} & set({targets!r}))'
+        lines = "".join(f"        {name}={value!r},\n" for name, value in self.arguments(settings).items())
+        return f"""
+def tune(backbone):
+    from peft import {self.config_class}, get_peft_model
+
+    config = {self.config_class}(
+{lines}        target_modules={chosen},
+        task_type="CAUSAL_LM" if backbone.can_generate() else "FEATURE_EXTRACTION",
+    )
+    torch.manual_seed(SEED)
+    return get_peft_model(backbone, config)
+"""
+
+    def save(self, backbone: nn.Module, folder: Path) -> None:
+        backbone.save_pretrained(folder)
+
+    def restore(self, backbone: nn.Module, folder: Path) -> nn.Module:
+        from peft import PeftModel
+
+        with _quiet():
+            return PeftModel.from_pretrained(backbone, folder)
+
+    def _modules(self, backbone: nn.Module, settings: Any) -> str | list[str]:
+        targets = self.targets(settings)
+        if isinstance(targets, str):
+            return targets
+        return sorted({name.rsplit(".", 1)[-1] for name, _ in backbone.named_modules()} & set(targets))
+
+    def _orientation(self, backbone: nn.Module) -> dict[str, Any]:
+        """GPT-2's Conv1D holds its weight as (inputs, outputs)."""
+        if not any(type(module).__name__ == "Conv1D" for module in backbone.modules()):
+            return {}
+        return {"fan_in_fan_out": True}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what PEFT says of choices that were made on purpose.
+
+    BOFT looks for a compiler of its CUDA kernels; BEFT says that what it adds can't be merged; RandLoRA that its bases
+    are made again from a seed.
+    """
+    with warnings.catch_warnings():
+        for words in (
+            "Failed to load the CUDA extension",
+            "Setting boft_n",
+            "Detected that the base",
+            "Specified to not",
+        ):
+            warnings.filterwarnings("ignore", words)
+        yield
+
+
+def _leaf(name: str, targets: tuple[str, ...] | str) -> bool:
+    return name.rsplit(".", 1)[-1] in targets

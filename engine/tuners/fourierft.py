@@ -1,0 +1,43 @@
+"""FourierFT: additions from a few learned Fourier coefficients (Gao et al. 2024, arXiv 2405.03003)."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from engine.models import ModelFacts
+from engine.peft_tuner import WHERE, PeftTuner
+from engine.settings import Section, setting
+
+
+class Fourierft(PeftTuner):
+    name = "fourierft"
+    title = "FourierFT"
+    help = (
+        "Each addition is made from a few learned waves (Fourier coefficients): a tiny result. Wants a high learning"
+        "rate, and costs more time than LoRA."
+    )
+    paper = "https://arxiv.org/abs/2405.03003"
+    order = 42
+    base_rate = 1e-2
+    config_class = "FourierFTConfig"
+
+    def refuses(self, facts: ModelFacts, settings: Any) -> str | None:
+        smallest = min((outputs * inputs for outputs, inputs in self.shapes(facts, settings)), default=0)
+        if 0 < smallest < settings.frequencies:
+            return f"The smallest layer of {facts.id} has {smallest} weights: set 'Waves a layer' to at most that."
+        return super().refuses(facts, settings)
+
+    class Settings(Section):
+        frequencies: int = setting(
+            1000, "Waves a layer", "Learned coefficients in each layer. More learns more.", ge=1, le=100_000
+        )
+        targets: Literal["all-linear", "attention"] = setting("all-linear", "Where", WHERE, advanced=True)
+
+    def arguments(self, settings: Any) -> dict[str, Any]:
+        return {"n_frequency": settings.frequencies, "random_loc_seed": 777}
+
+    def count(self, outputs: int, inputs: int, settings: Any) -> int:
+        return int(settings.frequencies)
+
+
+METHOD = Fourierft()

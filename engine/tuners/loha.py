@@ -1,0 +1,35 @@
+"""LoHa: the elementwise product of two low-rank matrices (Hyeon-Woo et al. 2021, arXiv 2108.06098)."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from engine.peft_tuner import WHERE, PeftTuner
+from engine.settings import Section, setting
+
+
+class Loha(PeftTuner):
+    name = "loha"
+    title = "LoHa"
+    help = (
+        "Each addition is the elementwise product of two low-rank ones, which reaches a higher rank with as many"
+        "weights. Slower than LoRA, since the whole addition is built in each step."
+    )
+    paper = "https://arxiv.org/abs/2108.06098"
+    order = 32
+    base_rate = 1e-3
+    config_class = "LoHaConfig"
+    transposed = False
+
+    class Settings(Section):
+        rank: int = setting(8, "Rank", "Width of the additions; the product's rank is up to its square.", ge=1, le=1024)
+        targets: Literal["all-linear", "attention"] = setting("all-linear", "Where", WHERE, advanced=True)
+
+    def arguments(self, settings: Any) -> dict[str, Any]:
+        return {"r": settings.rank, "alpha": 2 * settings.rank}
+
+    def count(self, outputs: int, inputs: int, settings: Any) -> int:
+        return int(2 * settings.rank * (inputs + outputs))
+
+
+METHOD = Loha()

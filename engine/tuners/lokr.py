@@ -1,0 +1,46 @@
+"""LoKr: a Kronecker product of a small and a low-rank matrix (Yeh et al. 2023, arXiv 2309.14859)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+from engine.peft_tuner import WHERE, PeftTuner
+from engine.settings import Section, setting
+
+
+class Lokr(PeftTuner):
+    name = "lokr"
+    title = "LoKr"
+    help = (
+        "Each addition is a Kronecker product, which says much with few weights: a very small result. Slower than"
+        "LoRA, since the whole addition is built in each step."
+    )
+    paper = "https://arxiv.org/abs/2309.14859"
+    order = 34
+    base_rate = 1e-3
+    config_class = "LoKrConfig"
+    transposed = False
+
+    class Settings(Section):
+        rank: int = setting(16, "Rank", "Width of the larger factor. More learns more.", ge=1, le=1024)
+        targets: Literal["all-linear", "attention"] = setting("all-linear", "Where", WHERE, advanced=True)
+
+    def arguments(self, settings: Any) -> dict[str, Any]:
+        return {"r": settings.rank, "alpha": 2 * settings.rank}
+
+    def count(self, outputs: int, inputs: int, settings: Any) -> int:
+        small_out, large_out = _factors(outputs)
+        small_in, large_in = _factors(inputs)
+        whole = settings.rank >= max(large_out, large_in) / 2
+        large = large_out * large_in if whole else settings.rank * (large_out + large_in)
+        return int(small_out * small_in + large)
+
+
+def _factors(size: int) -> tuple[int, int]:
+    """The two factors of a size that are nearest to each other, the smaller first."""
+    small = max(factor for factor in range(1, math.isqrt(size) + 1) if size % factor == 0)
+    return small, size // small
+
+
+METHOD = Lokr()

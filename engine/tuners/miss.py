@@ -1,0 +1,35 @@
+"""MiSS: one shared block is added to all shards of a weight (Kang, Yin 2024, arXiv 2409.15371)."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from engine.peft_tuner import WHERE, PeftTuner
+from engine.settings import Section, setting
+
+
+class Miss(PeftTuner):
+    name = "miss"
+    title = "MiSS"
+    help = (
+        "One small block is added to all parts of a weight, in place of LoRA's two matrices: as many weights as half"
+        "a LoRA, and quick."
+    )
+    paper = "https://arxiv.org/abs/2409.15371"
+    order = 44
+    base_rate = 1e-3
+    config_class = "MissConfig"
+    transposed = False
+
+    class Settings(Section):
+        rank: int = setting(32, "Rank", "Width of the block. More learns more. An even number.", ge=2, le=1024)
+        targets: Literal["all-linear", "attention"] = setting("all-linear", "Where", WHERE, advanced=True)
+
+    def arguments(self, settings: Any) -> dict[str, Any]:
+        return {"r": settings.rank}
+
+    def count(self, outputs: int, inputs: int, settings: Any) -> int:
+        return int(settings.rank * outputs)
+
+
+METHOD = Miss()

@@ -1,0 +1,39 @@
+"""RandLoRA: full-rank additions from fixed random bases (Albert et al. 2025, arXiv 2502.00987)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+from engine.peft_tuner import WHERE, PeftTuner
+from engine.settings import Section, setting
+
+
+class Randlora(PeftTuner):
+    name = "randlora"
+    title = "RandLoRA"
+    help = (
+        "Sums many fixed random low-rank matrices with learned weights, so that the addition has full rank at the"
+        "size of LoRA. Slower than LoRA. The bases are made again from a seed wherever the result is loaded."
+    )
+    paper = "https://arxiv.org/abs/2502.00987"
+    order = 40
+    base_rate = 1e-3
+    config_class = "RandLoraConfig"
+
+    class Settings(Section):
+        rank: int = setting(
+            32, "Rank of each basis", "Smaller bases are more numerous, and more learns.", ge=1, le=1024
+        )
+        targets: Literal["all-linear", "attention"] = setting("all-linear", "Where", WHERE, advanced=True)
+
+    def arguments(self, settings: Any) -> dict[str, Any]:
+        return {"r": settings.rank, "randlora_alpha": 20 * settings.rank, "save_projection": False}
+
+    def count(self, outputs: int, inputs: int, settings: Any) -> int:
+        narrow = min(inputs, outputs)
+        bases = math.ceil(narrow / settings.rank)
+        return int(settings.rank * bases + bases * narrow)
+
+
+METHOD = Randlora()

@@ -1,0 +1,146 @@
+"""Layer freezing: only the top layers learn, together or one after another (Howard, Ruder 2018, arXiv 1801.06146)."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.architecture import in_backbone
+from engine.job import Tuner
+from engine.models import ModelFacts
+from engine.settings import Section, setting
+
+if TYPE_CHECKING:
+    from torch import nn
+
+LAYER = r"(?:^|\.)(?:layers|layer|h|block|blocks)\.(\d+)\."
+_LAYER = re.compile(LAYER)
+EMBEDDINGS = ("embed", "wte", "wpe", "lm_head")
+
+
+class TopLayers(Tuner):
+    name = "top-layers"
+    title = "Top layers only"
+    help = (
+        "The lower layers stay as they are, the top ones learn in full. Less memory and time than full fine-tuning, "
+        "and less is forgotten; the result holds only the layers that changed."
+    )
+    paper = "https://arxiv.org/abs/1801.06146"
+    order = 50
+    base_rate = 5e-5
+    needs = frozenset({"gradients", "trainable base"})
+
+    class Settings(Section):
+        layers: int = setting(
+            2, "Layers that learn", "Counted from the top. More learns more, and costs more memory.", ge=1, le=1000
+        )
+        gradual: bool = setting(
+            False,
+            "Unfreeze one by one",
+            "The topmost layer learns from the start; the others join it one after another over the first half of "
+            "the run, which forgets less.",
+        )
+        embeddings: bool = setting(
+            False,
+            "Word embeddings, too",
+            "Word embeddings and the language head learn as well: for words that the model does not know.",
+            advanced=True,
+        )
+
+    def trainable_parameters(self, facts: ModelFacts, settings: Any) -> int:
+        first = facts.layers - settings.layers
+        return sum(info.count for name, info in facts.tensors.items() if _chosen(name, first, settings.embeddings))
+
+    def refuses(self, facts: ModelFacts, settings: Any) -> str | None:
+        found = {int(match[1]) for name in facts.tensors if (match := _LAYER.search(name))}
+        if len(found) != facts.layers:
+            return f"The layers of {facts.id} are not numbered in its weights (it may share them); choose LoRA."
+        if settings.layers > facts.layers:
+            return f"{facts.id} has {facts.layers} layers, not {settings.layers}: lower 'Layers that learn'."
+        return None
+
+    def apply(self, backbone: nn.Module, settings: Any, seed: int) -> nn.Module:
+        from engine.compute.partial import Unfreezing, learn
+
+        first = backbone.config.get_text_config().num_hidden_layers - settings.layers
+        learn(backbone, lambda name: _chosen(name, first, settings.embeddings))
+        if settings.gradual:
+            backbone.unfreezing = Unfreezing(backbone, lambda name: _place(name, first), settings.layers)
+        return backbone
+
+    def step_begins(self, backbone: nn.Module, settings: Any, step: int, total: int) -> None:
+        if settings.gradual:
+            backbone.unfreezing.step_begins(step, total)
+
+    def script(self, settings: Any) -> str:
+        gradual = GRADUAL.replace("COUNT", str(settings.layers)) if settings.gradual else ""
+        return f"""
+def layer_of(name):
+    import re
+
+    found = re.search({LAYER!r}, name)
+    return int(found[1]) if found else None
+
+
+def tune(backbone):
+    first = backbone.config.get_text_config().num_hidden_layers - {settings.layers}
+    for name, parameter in backbone.named_parameters():
+        layer, embeds = layer_of(name), any(word in name for word in {EMBEDDINGS!r})
+        if layer is not None:
+            chosen = layer >= first
+        elif embeds:
+            chosen = {settings.embeddings}
+        else:
+            chosen = ("norm" in name or "ln_f" in name) and not name.startswith("pooler.")
+        parameter.requires_grad_(bool(chosen)){"; gate(parameter, layer, first)" if settings.gradual else ""}
+    return backbone
+{gradual}"""
+
+    def save(self, backbone: nn.Module, folder: Path) -> None:
+        from engine.compute.partial import save_changed
+
+        save_changed(backbone, folder)
+
+    def restore(self, backbone: nn.Module, folder: Path) -> nn.Module:
+        from engine.compute.partial import restore_changed
+
+        return restore_changed(backbone, folder)
+
+
+GRADUAL = '''
+
+OPEN = 1
+
+
+def gate(parameter, layer, first):
+    """Gradients of a layer that has not joined yet are dropped."""
+    if parameter.requires_grad and layer is not None:
+        joins = first + COUNT - 1 - layer
+        parameter.register_post_accumulate_grad_hook(lambda p: setattr(p, "grad", p.grad if joins < OPEN else None))
+
+
+def step_begins(step):
+    global OPEN
+    OPEN = min(COUNT, 1 + step * 2 * COUNT // STEPS)
+'''
+
+
+def _place(name: str, first: int) -> int | None:
+    """A layer's place among those that learn, from the lowest; None for what belongs to no layer."""
+    found = _LAYER.search(name)
+    return int(found[1]) - first if found else None
+
+
+def _chosen(name: str, first: int, embeddings: bool) -> bool:
+    if not in_backbone(name) and not name.startswith("lm_head"):
+        return False
+    found = _LAYER.search(name)
+    if found:
+        return int(found[1]) >= first
+    if any(word in name for word in EMBEDDINGS):
+        return embeddings
+    return ("norm" in name.lower() or "ln_f" in name) and not name.startswith("embeddings.")
+
+
+METHOD = TopLayers()
