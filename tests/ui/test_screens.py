@@ -38,7 +38,8 @@ def given(screen: start.StartScreen, changes: dict[int, Any]) -> list[Any]:
 
 def spec(screen: start.StartScreen, **changes: Any) -> RunSpec:
     """The spec from untouched inputs but for those named by their label."""
-    known = {component.label: component._id for component in screen.inputs}
+    # Several tuners have a rank: the first in sight, that of the default one, is meant.
+    known = {component.label: component._id for component in reversed(screen.inputs)}
     wanted = {known[label.replace("_", " ")]: value for label, value in changes.items()}
     return screen.spec(given(screen, {screen.rows.source._id: SAMPLE, **wanted}))
 
