@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -16,18 +17,21 @@ from ui.screens import data, method, run, start
 from ui.theme import STATIC
 
 TITLE = "Tunesmith"
+STEPS = {1: "Data", 2: "Model and method", 3: "Check and start"}
 _RAIL = (
     "<header class='ts-side' id='ts-side'><a class='ts-mark' href='?'>{icon}{title}</a>"
     "<button class='ts-button ts-toggle' type='button' aria-expanded='false' aria-controls='ts-drawer'>Runs</button>"
     "<div class='ts-drawer' id='ts-drawer'><a class='ts-new' href='?'>New run</a>"
     "<nav id='ts-rail' aria-label='Runs'></nav></div></header>"
+    "<div id='ts-steps' hidden data-titles='{steps}'></div>"
 )
 """On a phone the button shows and hides the drawer; see static/rail.js."""
 
 
 def build() -> gr.Blocks:
     with gr.Blocks(title=TITLE, fill_width=True, analytics_enabled=False, delete_cache=(3600, 3600)) as page:
-        words.html(_RAIL.format(icon=(STATIC / "icon.svg").read_text(encoding="utf-8"), title=TITLE))
+        icon = (STATIC / "icon.svg").read_text(encoding="utf-8")
+        words.html(_RAIL.format(icon=icon, title=TITLE, steps=json.dumps(STEPS)))
         # Which of them shows is decided by the address, in the head and the style sheet.
         views: dict[str, Callable[[], object]] = {"new": _new, "run": run.build}
         for name, build_view in views.items():
@@ -47,15 +51,15 @@ def sample_run() -> store.Run:
 
 def _new() -> None:
     with gr.Walkthrough(selected=1) as steps:
-        with gr.Step("Data", id=1):
+        with gr.Step(STEPS[1], id=1):
             rows = data.build(_sample)
             with gr.Row(elem_classes=["ts-acts"]):
                 to_method = gr.Button("Next: model and method", variant="primary")
-        with gr.Step("Model and method", id=2):
+        with gr.Step(STEPS[2], id=2):
             how = method.build()
             with gr.Row(elem_classes=["ts-acts"]):
                 to_start = gr.Button("Next: check the plan", variant="primary")
-        with gr.Step("Check and start", id=3):
+        with gr.Step(STEPS[3], id=3):
             last = start.build(rows, how)
     quiet = {"show_progress": "hidden", "api_visibility": "private"}
     to_method.click(door(_has_data), [rows.ready], [steps], **quiet)
