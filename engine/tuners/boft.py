@@ -12,7 +12,7 @@ class Boft(PeftTuner):
     name = "boft"
     title = "BOFT"
     help = (
-        "Rotations as in OFT, built of smaller ones (butterflies), so that fewer weights reach further. Costs more"
+        "Rotations as in OFT, built of smaller ones (butterflies), so that fewer weights reach further. Costs more "
         "time than OFT."
     )
     paper = "https://arxiv.org/abs/2311.06243"

@@ -12,7 +12,7 @@ class Dora(PeftTuner):
     name = "dora"
     title = "DoRA"
     help = (
-        "LoRA that also learns how long each weight's rows are. Often a little better than LoRA at low ranks, and"
+        "LoRA that also learns how long each weight's rows are. Often a little better than LoRA at low ranks, and "
         "slower: each step computes the norms of all weights."
     )
     paper = "https://arxiv.org/abs/2402.09353"

@@ -13,7 +13,7 @@ class Fourierft(PeftTuner):
     name = "fourierft"
     title = "FourierFT"
     help = (
-        "Each addition is made from a few learned waves (Fourier coefficients): a tiny result. Wants a high learning"
+        "Each addition is made from a few learned waves (Fourier coefficients): a tiny result. Wants a high learning "
         "rate, and costs more time than LoRA."
     )
     paper = "https://arxiv.org/abs/2405.03003"

@@ -12,7 +12,7 @@ class Loha(PeftTuner):
     name = "loha"
     title = "LoHa"
     help = (
-        "Each addition is the elementwise product of two low-rank ones, which reaches a higher rank with as many"
+        "Each addition is the elementwise product of two low-rank ones, which reaches a higher rank with as many "
         "weights. Slower than LoRA, since the whole addition is built in each step."
     )
     paper = "https://arxiv.org/abs/2108.06098"

@@ -13,7 +13,7 @@ class Lokr(PeftTuner):
     name = "lokr"
     title = "LoKr"
     help = (
-        "Each addition is a Kronecker product, which says much with few weights: a very small result. Slower than"
+        "Each addition is a Kronecker product, which says much with few weights: a very small result. Slower than "
         "LoRA, since the whole addition is built in each step."
     )
     paper = "https://arxiv.org/abs/2309.14859"

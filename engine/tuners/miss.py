@@ -12,7 +12,7 @@ class Miss(PeftTuner):
     name = "miss"
     title = "MiSS"
     help = (
-        "One small block is added to all parts of a weight, in place of LoRA's two matrices: as many weights as half"
+        "One small block is added to all parts of a weight, in place of LoRA's two matrices: as many weights as half "
         "a LoRA, and quick."
     )
     paper = "https://arxiv.org/abs/2409.15371"

@@ -12,7 +12,7 @@ class Oft(PeftTuner):
     name = "oft"
     title = "OFT"
     help = (
-        "Turns what each layer reads by a small rotation, which keeps the angles between its weights and so what the"
+        "Turns what each layer reads by a small rotation, which keeps the angles between its weights and so what the "
         "model knows. Costs more time than LoRA."
     )
     paper = "https://arxiv.org/abs/2306.07280"

@@ -12,7 +12,7 @@ class Olora(PeftTuner):
     name = "olora"
     title = "OLoRA"
     help = (
-        "LoRA whose additions start from the weight's own directions (a QR decomposition) in place of chance. It can"
+        "LoRA whose additions start from the weight's own directions (a QR decomposition) in place of chance. It can "
         "learn faster in the first steps."
     )
     paper = "https://arxiv.org/abs/2406.01775"

@@ -13,7 +13,7 @@ class Randlora(PeftTuner):
     name = "randlora"
     title = "RandLoRA"
     help = (
-        "Sums many fixed random low-rank matrices with learned weights, so that the addition has full rank at the"
+        "Sums many fixed random low-rank matrices with learned weights, so that the addition has full rank at the "
         "size of LoRA. Slower than LoRA. The bases are made again from a seed wherever the result is loaded."
     )
     paper = "https://arxiv.org/abs/2502.00987"

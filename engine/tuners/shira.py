@@ -17,7 +17,7 @@ class Shira(PeftTuner):
     name = "shira"
     title = "SHiRA"
     help = (
-        "Changes one to two of a hundred entries of each weight, chosen at random, in place of adding to all. Such"
+        "Changes one to two of a hundred entries of each weight, chosen at random, in place of adding to all. Such "
         "results can be switched quickly, and several get less into each other's way."
     )
     paper = "https://arxiv.org/abs/2406.13175"

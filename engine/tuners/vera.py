@@ -12,7 +12,7 @@ class Vera(PeftTuner):
     name = "vera"
     title = "VeRA"
     help = (
-        "All layers share one pair of fixed random matrices, and only small vectors beside them learn: far fewer"
+        "All layers share one pair of fixed random matrices, and only small vectors beside them learn: far fewer "
         "weights than LoRA, at about its cost in time."
     )
     paper = "https://arxiv.org/abs/2310.11454"
