@@ -22,7 +22,6 @@ WHERE = "Which layers get an addition: all linear ones, or those of attention on
 class PeftTuner(Tuner):
     """Subclasses name PEFT's config class and give its arguments; `target_modules` follows from `targets`."""
 
-    family = "Other additions"
     config_class: ClassVar[str]
     transposed: ClassVar[bool] = True
     """Whether the method works on GPT-2's layers, which hold their weights as (inputs, outputs)."""

@@ -15,11 +15,12 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from engine import experience, export
+from engine import export
 from engine.errors import RunError
-from engine.events import Evaluation, Event, Progress
+from engine.events import Evaluation, Event, Finished, Progress
+from engine.files import read_json
 from engine.runs import queue, store, view
-from ui import limits, owner, result
+from ui import owner
 from ui.door import guarded
 from ui.owner import own
 
@@ -31,6 +32,7 @@ AT_ONCE = (8, 12)
 """The same for an answer in passing, once a second: it stays below a kilobyte."""
 MUCH_BYTES = 50_000
 MOST_BYTES = 8_000_000
+ROWS_SHOWN = 5
 
 
 _RUN = "/tunesmith/runs/{run}"
@@ -40,7 +42,7 @@ def routes() -> list[BaseRoute]:
     actions: dict[str, Callable[[store.Run], object]] = {
         "stop": queue.stop,
         "end": lambda run: queue.stop(run, force=True),
-        "resume": limits.resume,
+        "resume": queue.resume,
         "delete": store.delete,
     }
     acts = [Route(f"{_RUN}/{name}", guarded(_action(act)), methods=["POST"]) for name, act in actions.items()]
@@ -58,7 +60,6 @@ def delta(run: store.Run, offset: int) -> dict[str, Any]:
 
     steps: [step, loss] of training. now: the newest step with all its figures, where there is a new one. events:
     everything else. left_out: how many lines of the log these are too few. left: seconds of training to come.
-    estimate_seconds: of training, as planned before the start.
     """
     events, end = run.events(offset, MOST_BYTES)
     most_steps, most_others = AT_FIRST if end - offset > MUCH_BYTES or not offset else AT_ONCE
@@ -75,13 +76,28 @@ def delta(run: store.Run, offset: int) -> dict[str, Any]:
         "done": summary["phase_done"],
         "total": summary["phase_total"],
         "left": summary["eta_seconds"],
-        "estimate_seconds": experience.planned(run.folder, "train"),
         "left_out": len(checks) + len(others) - len(shown),
         "steps": [[event.step, _short(event.loss)] for event in steps],
         "events": [_told(event) for event in events if id(event) in shown],
     }
     if steps:
         record["now"] = {name: _short(value) for name, value in _told(steps[-1]).items() if value is not None}
+    return record
+
+
+def result(run: store.Run) -> dict[str, Any] | None:
+    """Scores and rows of a finished run; None for another."""
+    done = next((event for event in reversed(run.last_events()) if isinstance(event, Finished)), None)
+    if done is None or run.state != "finished":
+        return None
+    record = asdict(done)
+    before, after = (read_json(run.folder / "scores" / f"{name}.json") or {"rows": []} for name in ("before", "after"))
+    earlier = {row["row"]: row for row in before["rows"]}
+    rows = [{**row, "was": earlier.get(row["row"], {}).get("answer")} for row in after["rows"]]
+    ordered = sorted(rows, key=lambda row: (row["score"], -(row["loss"] or 0)))
+    record["worst"] = [row for row in ordered if row["score"] < 1][:ROWS_SHOWN]
+    record["best"] = [row for row in reversed(ordered) if row["score"] > 0][:ROWS_SHOWN]
+    record["talks"] = "answers" in run.spec().objective.gives
     return record
 
 
@@ -106,7 +122,7 @@ def _line_at(run: store.Run, changed: int) -> dict[str, Any]:
 
 def _run(request: Request) -> Response:
     run = own(request.path_params["run"])
-    return JSONResponse({"summary": view.summary(run), "result": result.result(run), "verdict": result.verdict(run)})
+    return JSONResponse({"summary": view.summary(run), "result": result(run)})
 
 
 def _feed(request: Request) -> Response:
@@ -127,9 +143,7 @@ def _download(request: Request) -> Response:
     run, what = own(request.path_params["run"]), request.path_params["what"]
     if what == "spec":
         return FileResponse(run.folder / "spec.yaml", filename=f"{run.id}.yaml", media_type="application/yaml")
-    if what == "source" and (run.folder / "model" / "train.py").is_file():
-        return FileResponse(run.folder / "model" / "train.py", media_type="text/plain")
-    if what not in ("zip", "script", "source"):
+    if what not in ("zip", "script"):
         raise RunError("There is no such download.", "Use the links on the page.")
     place = Path(tempfile.mkdtemp(prefix="tunesmith-"))
     try:

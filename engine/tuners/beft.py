@@ -19,7 +19,6 @@ class Beft(PeftTuner):
     )
     paper = "https://arxiv.org/abs/2509.15974"
     order = 64
-    family = "The model's own weights"
     base_rate = 1e-2
     config_class = "BeftConfig"
     unmergeable = "The layers of most models have no bias that the new one could be added to."

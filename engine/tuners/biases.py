@@ -26,8 +26,6 @@ class Biases(Tuner):
     )
     paper = "https://arxiv.org/abs/2106.10199"
     order = 60
-    family = "The model's own weights"
-    adds = False
     base_rate = 1e-3
     needs = frozenset({"gradients", "trainable base"})
 

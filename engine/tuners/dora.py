@@ -17,7 +17,6 @@ class Dora(PeftTuner):
     )
     paper = "https://arxiv.org/abs/2402.09353"
     order = 12
-    family = "LoRA and its kin"
     base_rate = 5e-4
     config_class = "LoraConfig"
 

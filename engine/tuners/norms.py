@@ -27,8 +27,6 @@ class Norms(Tuner):
     )
     paper = "https://arxiv.org/abs/2312.11420"
     order = 62
-    family = "The model's own weights"
-    adds = False
     base_rate = 2e-3
     needs = frozenset({"gradients", "trainable base"})
 

@@ -17,7 +17,6 @@ class Olora(PeftTuner):
     )
     paper = "https://arxiv.org/abs/2406.01775"
     order = 14
-    family = "LoRA and its kin"
     base_rate = 2e-4
     config_class = "LoraConfig"
 

@@ -28,8 +28,6 @@ class TopLayers(Tuner):
     )
     paper = "https://arxiv.org/abs/1801.06146"
     order = 50
-    family = "The model's own weights"
-    adds = False
     base_rate = 5e-5
     needs = frozenset({"gradients", "trainable base"})
 

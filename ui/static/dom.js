@@ -1,6 +1,6 @@
 /* Elements, figures in words, and requests to the server. Whatever comes from a run is put in as text, never as markup. */
 
-const DRAWN = new Set(["svg", "path", "line", "rect", "circle", "text", "g", "title"]);
+const DRAWN = new Set(["svg", "path", "line", "circle", "text", "g", "title"]);
 
 export function el(tag, attributes = {}, ...children) {
   const space = DRAWN.has(tag) ? "http://www.w3.org/2000/svg" : "http://www.w3.org/1999/xhtml";
