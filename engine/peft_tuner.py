@@ -6,17 +6,48 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from engine.job import Tuner
 from engine.models import ModelFacts
+from engine.settings import Section, setting
 
 if TYPE_CHECKING:
     from torch import nn
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj", "query", "key", "value", "c_attn", "qkv_proj", "query_key_value")
 """Names of the linear layers of attention, over the usual families."""
-WHERE = "Which layers get an addition: all linear ones, or those of attention only (smaller, learns less)."
+
+
+class Placed(Section):
+    """Settings of additions to linear layers."""
+
+    targets: Literal["all-linear", "attention"] = setting(
+        "all-linear",
+        "Where",
+        "Which layers get an addition: all linear ones, or those of attention only (smaller, learns less).",
+        advanced=True,
+    )
+
+
+class LowRank(Placed):
+    """Settings of additions as LoRA makes them."""
+
+    rank: int = setting(
+        16,
+        "Rank",
+        "Width of the additions. More learns more, and costs more memory and a larger file.",
+        ge=1,
+        le=1024,
+    )
+    dropout: float = setting(
+        0.0,
+        "Dropout",
+        "Share of the additions' inputs left out at random, against learning by heart.",
+        advanced=True,
+        ge=0,
+        lt=1,
+    )
 
 
 class PeftTuner(Tuner):
@@ -32,15 +63,11 @@ class PeftTuner(Tuner):
 
     def targets(self, settings: Any) -> str | tuple[str, ...]:
         """ "all-linear", or last names of modules; those that a model has are taken."""
-        return "all-linear" if getattr(settings, "targets", "all-linear") == "all-linear" else ATTENTION
+        return "all-linear" if settings.targets == "all-linear" else ATTENTION
 
     def count(self, outputs: int, inputs: int, settings: Any) -> int:
         """Parameters that learn at one linear layer of this shape."""
         raise NotImplementedError
-
-    def shared(self, shapes: list[tuple[int, int]], settings: Any) -> int:
-        """Parameters that learn for all layers together."""
-        return 0
 
     def shapes(self, facts: ModelFacts, settings: Any) -> list[tuple[int, int]]:
         """(outputs, inputs) of the linear layers that get an addition."""
@@ -48,8 +75,7 @@ class PeftTuner(Tuner):
         return [shape for name, shape in facts.linears.items() if targets == "all-linear" or _leaf(name, targets)]
 
     def trainable_parameters(self, facts: ModelFacts, settings: Any) -> int:
-        shapes = self.shapes(facts, settings)
-        return sum(self.count(*shape, settings) for shape in shapes) + self.shared(shapes, settings)
+        return sum(self.count(*shape, settings) for shape in self.shapes(facts, settings))
 
     def refuses(self, facts: ModelFacts, settings: Any) -> str | None:
         if not self.transposed and facts.config.get("model_type") in ("gpt2", "openai-gpt"):
@@ -110,6 +136,16 @@ def tune(backbone):
         if not any(type(module).__name__ == "Conv1D" for module in backbone.modules()):
             return {}
         return {"fan_in_fan_out": True}
+
+
+def unfit(facts: ModelFacts, shapes: list[tuple[int, int]], block: int) -> str | None:
+    """Why blocks of so many inputs don't fill these layers, or None where they do."""
+    odd = next((inputs for _, inputs in shapes if inputs % block), None)
+    if odd is None:
+        return None
+    return (
+        f"{facts.id} has a layer with {odd} inputs, which blocks of {block} don't divide: choose another 'Block size'."
+    )
 
 
 @contextmanager

@@ -91,9 +91,7 @@ def main():
     while step < STEPS:
         for batch in order([len(row["ids"]) for row in data], epoch):
             torch.manual_seed((SEED * 1_000_003 + step) % 2**63)
-            if "step_begins" in globals():
-                step_begins(step)
-            learned = max(1, sum(positions(data[index]) for index in batch))
+STEP_BEGINS_HERE            learned = max(1, sum(positions(data[index]) for index in batch))
             total = 0.0
             for start in range(0, len(batch), MICRO_BATCH):
                 with torch.autocast(DEVICE, dtype=COMPUTE) if COMPUTE != torch.float32 else nullcontext():
@@ -149,7 +147,9 @@ def script(job: Job) -> str:
         chunk=CHUNK_OF_BATCHES,
         threads=plan.threads,
     )
-    return header + job.tuner.script(job.tuner_settings) + job.objective.script(job) + LOOP
+    tune = job.tuner.script(job.tuner_settings)
+    begins = "            step_begins(step)\n" if "def step_begins(" in tune else ""
+    return header + tune + job.objective.script(job) + LOOP.replace("STEP_BEGINS_HERE", begins)
 
 
 def _quantization(weights: str) -> str:

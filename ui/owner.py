@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any
 
 from engine.errors import RunError
@@ -12,22 +9,11 @@ from engine.runs import store
 
 LOCAL = "local"
 """A page that is not shared has one owner."""
-_current: ContextVar[str] = ContextVar("owner", default=LOCAL)
 
 
 def current() -> str:
     """The owner whose request is being answered."""
-    return _current.get()
-
-
-@contextmanager
-def acting(name: str) -> Iterator[None]:
-    """Answer for this owner."""
-    before = _current.set(name)
-    try:
-        yield
-    finally:
-        _current.reset(before)
+    return LOCAL
 
 
 def own(run_id: Any) -> store.Run:

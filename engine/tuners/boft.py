@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from engine.peft_tuner import WHERE, PeftTuner
-from engine.settings import Section, setting
+from engine.models import ModelFacts
+from engine.peft_tuner import PeftTuner, Placed, unfit
+from engine.settings import setting
 
 
 class Boft(PeftTuner):
@@ -21,14 +22,17 @@ class Boft(PeftTuner):
     config_class = "BOFTConfig"
     transposed = False
 
-    class Settings(Section):
+    class Settings(Placed):
         block: Literal["2", "4", "8", "16"] = setting(
             "4", "Block size", "Inputs that are turned together. Larger blocks can learn more, and cost more."
         )
-        targets: Literal["all-linear", "attention"] = setting("all-linear", "Where", WHERE, advanced=True)
 
     def arguments(self, settings: Any) -> dict[str, Any]:
         return {"boft_block_size": int(settings.block), "boft_n_butterfly_factor": 1}
+
+    def refuses(self, facts: ModelFacts, settings: Any) -> str | None:
+        # A butterfly turns two blocks together.
+        return unfit(facts, self.shapes(facts, settings), 2 * int(settings.block)) or super().refuses(facts, settings)
 
     def count(self, outputs: int, inputs: int, settings: Any) -> int:
         block = int(settings.block)

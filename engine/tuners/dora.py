@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
-from engine.peft_tuner import WHERE, PeftTuner
-from engine.settings import Section, setting
+from engine.peft_tuner import LowRank, PeftTuner
 
 
 class Dora(PeftTuner):
@@ -20,18 +19,7 @@ class Dora(PeftTuner):
     base_rate = 5e-4
     config_class = "LoraConfig"
 
-    class Settings(Section):
-        rank: int = setting(
-            16,
-            "Rank",
-            "Width of the additions. More learns more, and costs more memory and a larger file.",
-            ge=1,
-            le=1024,
-        )
-        dropout: float = setting(
-            0.0, "Dropout", "Share of the additions' inputs left out at random.", advanced=True, ge=0, lt=1
-        )
-        targets: Literal["all-linear", "attention"] = setting("all-linear", "Where", WHERE, advanced=True)
+    Settings = LowRank
 
     def arguments(self, settings: Any) -> dict[str, Any]:
         return {

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from engine.models import ModelFacts
-from engine.peft_tuner import WHERE, PeftTuner
-from engine.settings import Section, setting
+from engine.peft_tuner import PeftTuner, Placed
+from engine.settings import setting
 
 
 class Fourierft(PeftTuner):
@@ -27,11 +27,10 @@ class Fourierft(PeftTuner):
             return f"The smallest layer of {facts.id} has {smallest} weights: set 'Waves a layer' to at most that."
         return super().refuses(facts, settings)
 
-    class Settings(Section):
+    class Settings(Placed):
         frequencies: int = setting(
             1000, "Waves a layer", "Learned coefficients in each layer. More learns more.", ge=1, le=100_000
         )
-        targets: Literal["all-linear", "attention"] = setting("all-linear", "Where", WHERE, advanced=True)
 
     def arguments(self, settings: Any) -> dict[str, Any]:
         return {"n_frequency": settings.frequencies, "random_loc_seed": 777}

@@ -26,7 +26,6 @@ class Ia3(PeftTuner):
     paper = "https://arxiv.org/abs/2205.05638"
     order = 28
     base_rate = 5e-3
-    loads = frozenset({"auto", "32bit", "16bit", "8bit", "4bit"})
     config_class = "IA3Config"
 
     class Settings(Section):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
-from engine.peft_tuner import WHERE, PeftTuner
-from engine.settings import Section, setting
+from engine.peft_tuner import PeftTuner, Placed
+from engine.settings import setting
 
 
 class Loha(PeftTuner):
@@ -21,9 +21,8 @@ class Loha(PeftTuner):
     config_class = "LoHaConfig"
     transposed = False
 
-    class Settings(Section):
+    class Settings(Placed):
         rank: int = setting(8, "Rank", "Width of the additions; the product's rank is up to its square.", ge=1, le=1024)
-        targets: Literal["all-linear", "attention"] = setting("all-linear", "Where", WHERE, advanced=True)
 
     def arguments(self, settings: Any) -> dict[str, Any]:
         return {"r": settings.rank, "alpha": 2 * settings.rank}

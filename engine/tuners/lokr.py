@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any
 
-from engine.peft_tuner import WHERE, PeftTuner
-from engine.settings import Section, setting
+from engine.peft_tuner import PeftTuner, Placed
+from engine.settings import setting
 
 
 class Lokr(PeftTuner):
@@ -22,9 +22,8 @@ class Lokr(PeftTuner):
     config_class = "LoKrConfig"
     transposed = False
 
-    class Settings(Section):
+    class Settings(Placed):
         rank: int = setting(16, "Rank", "Width of the larger factor. More learns more.", ge=1, le=1024)
-        targets: Literal["all-linear", "attention"] = setting("all-linear", "Where", WHERE, advanced=True)
 
     def arguments(self, settings: Any) -> dict[str, Any]:
         return {"r": settings.rank, "alpha": 2 * settings.rank}

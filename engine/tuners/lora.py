@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
-from engine.peft_tuner import WHERE, PeftTuner
-from engine.settings import Section, setting
+from engine.peft_tuner import LowRank, PeftTuner
+from engine.settings import setting
 
 
 class Lora(PeftTuner):
@@ -22,14 +22,7 @@ class Lora(PeftTuner):
     loads = frozenset({"auto", "32bit", "16bit", "8bit", "4bit"})
     config_class = "LoraConfig"
 
-    class Settings(Section):
-        rank: int = setting(
-            16,
-            "Rank",
-            "Width of the additions. More learns more, and costs more memory and a larger file.",
-            ge=1,
-            le=1024,
-        )
+    class Settings(LowRank):
         alpha: float | None = setting(
             None,
             "Alpha",
@@ -38,15 +31,6 @@ class Lora(PeftTuner):
             gt=0,
             le=4096,
         )
-        dropout: float = setting(
-            0.0,
-            "Dropout",
-            "Share of the additions' inputs left out at random, against learning by heart.",
-            advanced=True,
-            ge=0,
-            lt=1,
-        )
-        targets: Literal["all-linear", "attention"] = setting("all-linear", "Where", WHERE, advanced=True)
         rank_stabilised: bool = setting(
             False,
             "Rank-stabilised (rsLoRA)",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
-from engine.peft_tuner import WHERE, PeftTuner
-from engine.settings import Section, setting
+from engine.peft_tuner import PeftTuner, Placed
+from engine.settings import setting
 
 
 class Miss(PeftTuner):
@@ -21,9 +21,8 @@ class Miss(PeftTuner):
     config_class = "MissConfig"
     transposed = False
 
-    class Settings(Section):
+    class Settings(Placed):
         rank: int = setting(32, "Rank", "Width of the block. More learns more. An even number.", ge=2, le=1024)
-        targets: Literal["all-linear", "attention"] = setting("all-linear", "Where", WHERE, advanced=True)
 
     def arguments(self, settings: Any) -> dict[str, Any]:
         return {"r": settings.rank}

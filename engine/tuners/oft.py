@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
-from engine.peft_tuner import WHERE, PeftTuner
-from engine.settings import Section, setting
+from engine.models import ModelFacts
+from engine.peft_tuner import PeftTuner, Placed, unfit
+from engine.settings import setting
 
 
 class Oft(PeftTuner):
@@ -21,26 +22,19 @@ class Oft(PeftTuner):
     config_class = "OFTConfig"
     transposed = False
 
-    class Settings(Section):
+    class Settings(Placed):
         block: int = setting(
             32, "Block size", "Inputs that are turned together. Larger blocks can learn more.", ge=2, le=1024
         )
-        targets: Literal["all-linear", "attention"] = setting("all-linear", "Where", WHERE, advanced=True)
 
     def arguments(self, settings: Any) -> dict[str, Any]:
         return {"oft_block_size": settings.block}
 
+    def refuses(self, facts: ModelFacts, settings: Any) -> str | None:
+        return unfit(facts, self.shapes(facts, settings), settings.block) or super().refuses(facts, settings)
+
     def count(self, outputs: int, inputs: int, settings: Any) -> int:
-        block = fitting_block(inputs, settings.block)
-        return inputs // block * (block * (block - 1) // 2)
-
-
-def fitting_block(size: int, wanted: int) -> int:
-    """The block size that PEFT takes where the wanted one does not divide: the nearest divisor, the smaller of two."""
-    if wanted <= size and size % wanted == 0:
-        return wanted
-    divisors = [number for number in range(1, size + 1) if size % number == 0]
-    return min(divisors, key=lambda number: (abs(number - wanted), number))
+        return int(inputs // settings.block * (settings.block * (settings.block - 1) // 2))
 
 
 METHOD = Oft()

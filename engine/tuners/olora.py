@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
-from engine.peft_tuner import WHERE, PeftTuner
-from engine.settings import Section, setting
+from engine.peft_tuner import LowRank, PeftTuner
 
 
 class Olora(PeftTuner):
@@ -20,20 +19,13 @@ class Olora(PeftTuner):
     base_rate = 2e-4
     config_class = "LoraConfig"
 
-    class Settings(Section):
-        rank: int = setting(
-            16,
-            "Rank",
-            "Width of the additions. More learns more, and costs more memory and a larger file.",
-            ge=1,
-            le=1024,
-        )
-        targets: Literal["all-linear", "attention"] = setting("all-linear", "Where", WHERE, advanced=True)
+    Settings = LowRank
 
     def arguments(self, settings: Any) -> dict[str, Any]:
         return {
             "r": settings.rank,
             "lora_alpha": 2 * settings.rank,
+            "lora_dropout": settings.dropout,
             "init_lora_weights": "olora",
         }
 

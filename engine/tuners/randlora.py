@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any
 
-from engine.peft_tuner import WHERE, PeftTuner
-from engine.settings import Section, setting
+from engine.peft_tuner import PeftTuner, Placed
+from engine.settings import setting
 
 
 class Randlora(PeftTuner):
@@ -21,11 +21,10 @@ class Randlora(PeftTuner):
     base_rate = 1e-3
     config_class = "RandLoraConfig"
 
-    class Settings(Section):
+    class Settings(Placed):
         rank: int = setting(
             32, "Rank of each basis", "Smaller bases are more numerous, and more learns.", ge=1, le=1024
         )
-        targets: Literal["all-linear", "attention"] = setting("all-linear", "Where", WHERE, advanced=True)
 
     def arguments(self, settings: Any) -> dict[str, Any]:
         return {"r": settings.rank, "randlora_alpha": 20 * settings.rank, "save_projection": False}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from engine.models import ModelFacts
-from engine.peft_tuner import WHERE, PeftTuner
-from engine.settings import Section, setting
+from engine.peft_tuner import PeftTuner, Placed
+from engine.settings import setting
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,11 +31,10 @@ class Shira(PeftTuner):
             return f"Rank {settings.rank} asks for more entries than a layer of {facts.id} has: lower it."
         return super().refuses(facts, settings)
 
-    class Settings(Section):
+    class Settings(Placed):
         rank: int = setting(
             16, "Size as a LoRA of rank", "As many entries learn as a LoRA of this rank has.", ge=1, le=1024
         )
-        targets: Literal["all-linear", "attention"] = setting("all-linear", "Where", WHERE, advanced=True)
 
     def apply(self, backbone: nn.Module, settings: Any, seed: int) -> nn.Module:
         _trust_indices()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.architecture import in_backbone
-from engine.job import Tuner
 from engine.models import ModelFacts
+from engine.partial_tuner import PartialTuner
 from engine.settings import Section, setting
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ _LAYER = re.compile(LAYER)
 EMBEDDINGS = ("embed", "wte", "wpe", "lm_head")
 
 
-class TopLayers(Tuner):
+class TopLayers(PartialTuner):
     name = "top-layers"
     title = "Top layers only"
     help = (
@@ -29,7 +28,6 @@ class TopLayers(Tuner):
     paper = "https://arxiv.org/abs/1801.06146"
     order = 50
     base_rate = 5e-5
-    needs = frozenset({"gradients", "trainable base"})
 
     class Settings(Section):
         layers: int = setting(
@@ -48,9 +46,15 @@ class TopLayers(Tuner):
             advanced=True,
         )
 
-    def trainable_parameters(self, facts: ModelFacts, settings: Any) -> int:
-        first = facts.layers - settings.layers
-        return sum(info.count for name, info in facts.tensors.items() if _chosen(name, first, settings.embeddings))
+    def chosen(self, name: str, layers: int, settings: Any) -> bool:
+        if not in_backbone(name) and not name.startswith("lm_head"):
+            return False
+        found = _LAYER.search(name)
+        if found:
+            return int(found[1]) >= layers - settings.layers
+        if any(word in name for word in EMBEDDINGS):
+            return bool(settings.embeddings)
+        return "norm" in name.lower() or "ln_f" in name
 
     def refuses(self, facts: ModelFacts, settings: Any) -> str | None:
         found = {int(match[1]) for name in facts.tensors if (match := _LAYER.search(name))}
@@ -61,11 +65,11 @@ class TopLayers(Tuner):
         return None
 
     def apply(self, backbone: nn.Module, settings: Any, seed: int) -> nn.Module:
-        from engine.compute.partial import Unfreezing, learn
+        from engine.compute.partial import Unfreezing
 
-        first = backbone.config.get_text_config().num_hidden_layers - settings.layers
-        learn(backbone, lambda name: _chosen(name, first, settings.embeddings))
+        backbone = super().apply(backbone, settings, seed)
         if settings.gradual:
+            first = backbone.config.get_text_config().num_hidden_layers - settings.layers
             backbone.unfreezing = Unfreezing(backbone, lambda name: _place(name, first), settings.layers)
         return backbone
 
@@ -97,16 +101,6 @@ def tune(backbone):
     return backbone
 {gradual}"""
 
-    def save(self, backbone: nn.Module, folder: Path) -> None:
-        from engine.compute.partial import save_changed
-
-        save_changed(backbone, folder)
-
-    def restore(self, backbone: nn.Module, folder: Path) -> nn.Module:
-        from engine.compute.partial import restore_changed
-
-        return restore_changed(backbone, folder)
-
 
 GRADUAL = '''
 
@@ -130,17 +124,6 @@ def _place(name: str, first: int) -> int | None:
     """A layer's place among those that learn, from the lowest; None for what belongs to no layer."""
     found = _LAYER.search(name)
     return int(found[1]) - first if found else None
-
-
-def _chosen(name: str, first: int, embeddings: bool) -> bool:
-    if not in_backbone(name) and not name.startswith("lm_head"):
-        return False
-    found = _LAYER.search(name)
-    if found:
-        return int(found[1]) >= first
-    if any(word in name for word in EMBEDDINGS):
-        return embeddings
-    return ("norm" in name.lower() or "ln_f" in name) and not name.startswith("embeddings.")
 
 
 METHOD = TopLayers()

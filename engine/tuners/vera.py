@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
-from engine.peft_tuner import WHERE, PeftTuner
-from engine.settings import Section, setting
+from engine.peft_tuner import PeftTuner, Placed
+from engine.settings import setting
 
 
 class Vera(PeftTuner):
@@ -20,11 +20,10 @@ class Vera(PeftTuner):
     base_rate = 5e-3
     config_class = "VeraConfig"
 
-    class Settings(Section):
+    class Settings(Placed):
         rank: int = setting(
             256, "Rank", "Width of the shared matrices. More can learn more; the vectors grow with it.", ge=1, le=1024
         )
-        targets: Literal["all-linear", "attention"] = setting("all-linear", "Where", WHERE, advanced=True)
 
     def arguments(self, settings: Any) -> dict[str, Any]:
         return {"r": settings.rank}

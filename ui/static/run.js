@@ -193,8 +193,6 @@ function settle(view, { summary, result }) {
   put(view.rowsPlace, ...(result ? [...rows("Rows it answered worst", result.worst), ...rows("Rows it answered best", result.best)] : []));
   view.samplePlace.hidden = view.factsPlace.hidden = Boolean(result);
   document.body.classList.toggle("ts-can-talk", Boolean(result && result.talks));
-  // Other parts of the page draw what they have to say of this run (its state and result are new).
-  document.dispatchEvent(new CustomEvent("ts-run-settled", { detail: { id: view.id, summary, result } }));
 }
 
 async function act(view, node, path) {
