@@ -18,7 +18,7 @@ class Beft(PeftTuner):
         "smallest result of all, good with few rows."
     )
     paper = "https://arxiv.org/abs/2509.15974"
-    order = 64
+    order = 26
     base_rate = 1e-2
     config_class = "BeftConfig"
     unmergeable = "The layers of most models have no bias that the new one could be added to."

@@ -21,7 +21,7 @@ class Biases(PartialTuner):
         "what it knew; good with few rows. Llama-like models have no biases."
     )
     paper = "https://arxiv.org/abs/2106.10199"
-    order = 60
+    order = 24
     base_rate = 1e-3
 
     class Settings(Section):

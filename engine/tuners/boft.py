@@ -17,7 +17,7 @@ class Boft(PeftTuner):
         "time than OFT."
     )
     paper = "https://arxiv.org/abs/2311.06243"
-    order = 38
+    order = 37
     base_rate = 1e-3
     config_class = "BOFTConfig"
     transposed = False

@@ -17,7 +17,7 @@ class Fourierft(PeftTuner):
         "rate, and costs more time than LoRA."
     )
     paper = "https://arxiv.org/abs/2405.03003"
-    order = 42
+    order = 39
     base_rate = 1e-2
     config_class = "FourierFTConfig"
 

@@ -24,7 +24,7 @@ class Ia3(PeftTuner):
         "addition of all, good with few rows. Wants a high learning rate."
     )
     paper = "https://arxiv.org/abs/2205.05638"
-    order = 28
+    order = 32
     base_rate = 5e-3
     config_class = "IA3Config"
 

@@ -16,7 +16,7 @@ class Loha(PeftTuner):
         "weights. Slower than LoRA, since the whole addition is built in each step."
     )
     paper = "https://arxiv.org/abs/2108.06098"
-    order = 32
+    order = 34
     base_rate = 1e-3
     config_class = "LoHaConfig"
     transposed = False

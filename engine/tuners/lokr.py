@@ -17,7 +17,7 @@ class Lokr(PeftTuner):
         "LoRA, since the whole addition is built in each step."
     )
     paper = "https://arxiv.org/abs/2309.14859"
-    order = 34
+    order = 35
     base_rate = 1e-3
     config_class = "LoKrConfig"
     transposed = False

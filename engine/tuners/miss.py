@@ -16,7 +16,7 @@ class Miss(PeftTuner):
         "a LoRA, and quick."
     )
     paper = "https://arxiv.org/abs/2409.15371"
-    order = 44
+    order = 40
     base_rate = 1e-3
     config_class = "MissConfig"
     transposed = False

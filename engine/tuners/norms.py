@@ -22,7 +22,7 @@ class Norms(PartialTuner):
         "without biases too; the result is tiny."
     )
     paper = "https://arxiv.org/abs/2312.11420"
-    order = 62
+    order = 28
     base_rate = 2e-3
 
     class Settings(Section):

@@ -17,7 +17,7 @@ class Randlora(PeftTuner):
         "size of LoRA. Slower than LoRA. The bases are made again from a seed wherever the result is loaded."
     )
     paper = "https://arxiv.org/abs/2502.00987"
-    order = 40
+    order = 38
     base_rate = 1e-3
     config_class = "RandLoraConfig"
 

@@ -21,7 +21,7 @@ class Shira(PeftTuner):
         "results can be switched quickly, and several get less into each other's way."
     )
     paper = "https://arxiv.org/abs/2406.13175"
-    order = 46
+    order = 41
     base_rate = 1e-3
     config_class = "ShiraConfig"
     transposed = False

@@ -26,7 +26,7 @@ class TopLayers(PartialTuner):
         "and less is forgotten; the result holds only the layers that changed."
     )
     paper = "https://arxiv.org/abs/1801.06146"
-    order = 50
+    order = 22
     base_rate = 5e-5
 
     class Settings(Section):

@@ -16,7 +16,7 @@ class Vera(PeftTuner):
         "weights than LoRA, at about its cost in time."
     )
     paper = "https://arxiv.org/abs/2310.11454"
-    order = 30
+    order = 33
     base_rate = 5e-3
     config_class = "VeraConfig"
 
