@@ -30,7 +30,6 @@ DISTRIBUTIONS = {
     "sklearn": "scikit-learn",
     "yaml": "pyyaml",
     # These are part of what gradio is made of.
-    "anyio": "gradio",
     "fastapi": "gradio",
     "gradio_client": "gradio",
     "starlette": "gradio",

@@ -56,13 +56,7 @@ def recognise(
     person has chosen. template: a prompt template stands in for the column of the person's message.
     """
     given = given or {}
-    looked = columns.look(table)
-    # A column that divides the rows is no label of theirs, unless a person says so.
-    found = {
-        name: column
-        for name, column in looked.items()
-        if columns.normal(name) not in columns.SPLITS or name in given.values()
-    }
+    found = columns.look(table)
     if only == "auto" and not given and {"chosen", "rejected"} <= {columns.normal(name) for name in table.columns}:
         why = "There are columns chosen and rejected."
         return Guess("preferences", {}, why, [name for name in ROLES if _MATCHERS[name](found, {}, template)])

@@ -20,7 +20,8 @@ from engine.data.prepare import Prepared
 from engine.errors import DataError, RunError, UserError
 from engine.runs import store
 from tests.fakes import runs
-from ui import door, feed, owner, security, sources
+from ui import door, feed, owner, security
+from ui.screens import data
 
 BASE = "http://127.0.0.1:7860"
 
@@ -138,14 +139,14 @@ def test_actions_are_posts(client: TestClient) -> None:
 )
 def test_only_the_owners_files_can_be_named_as_data(source: str) -> None:
     with pytest.raises(DataError):
-        sources.require(source)
+        data.require_source(source)
 
 
 def test_a_folder_of_the_program_is_no_data_set_of_the_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "runs" / "secret").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError):
-        sources.require("runs/secret")
+        data.require_source("runs/secret")
 
 
 def test_a_link_out_of_the_owners_folder_is_not_followed(tmp_path: Path) -> None:
@@ -153,7 +154,7 @@ def test_a_link_out_of_the_owners_folder_is_not_followed(tmp_path: Path) -> None
     link = home.files("local") / "link.csv"
     link.symlink_to(tmp_path / "secret.csv")
     with pytest.raises(DataError):
-        sources.require(str(link))
+        data.require_source(str(link))
 
 
 @pytest.mark.parametrize("run_id", [None, 7, ["x"], "../x"])

@@ -11,7 +11,6 @@ import pytest
 from engine.errors import UserError
 from engine.events import Writer
 from engine.jobs import open_job
-from engine.sections import Output
 from tests.fakes import models, runs
 
 
@@ -26,7 +25,7 @@ def run(folder: Path) -> bool:
 
     writer = Writer(folder / "events.jsonl")
     try:
-        return whole(open_job(folder, lambda text: None), Reporter(folder, writer), Output())
+        return whole(open_job(folder, lambda text: None), Reporter(folder, writer), keep_checkpoints=2)
     finally:
         writer.close()
 
