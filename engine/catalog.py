@@ -68,6 +68,8 @@ class Known:
     license: str
     note: str
     gated: bool = False
+    config: dict[str, Any] = field(default_factory=dict, repr=False)
+    """The parts of its config.json that decide shapes; a test holds the shapes to the parameter count."""
 
 
 SMOLLM2 = Embedded(
@@ -190,6 +192,46 @@ MINILM = Embedded(
 
 EMBEDDED: dict[str, Embedded] = {entry.name: entry for entry in (SMOLLM2, MINILM)}
 
+
+def _decoder(
+    model_type: str,
+    sizes: tuple[int, int, int],
+    heads: tuple[int, int],
+    words: int,
+    context: int,
+    tied: bool = True,
+) -> dict[str, Any]:
+    """A decoder's config. sizes: hidden, inner, layers. heads: of queries, of keys and values."""
+    return {
+        "architectures": [{"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM"}[model_type]],
+        "model_type": model_type,
+        "hidden_size": sizes[0],
+        "intermediate_size": sizes[1],
+        "num_hidden_layers": sizes[2],
+        "num_attention_heads": heads[0],
+        "num_key_value_heads": heads[1],
+        "max_position_embeddings": context,
+        "vocab_size": words,
+        "tie_word_embeddings": tied,
+    }
+
+
+def _encoder(
+    model_type: str, architecture: str, sizes: tuple[int, int, int], words: int, context: int
+) -> dict[str, Any]:
+    """An encoder's config. sizes: hidden, inner, layers."""
+    return {
+        "architectures": [architecture],
+        "model_type": model_type,
+        "hidden_size": sizes[0],
+        "intermediate_size": sizes[1],
+        "num_hidden_layers": sizes[2],
+        "num_attention_heads": 12,
+        "max_position_embeddings": context,
+        "vocab_size": words,
+    }
+
+
 HUB: tuple[Known, ...] = (
     Known(
         "HuggingFaceTB/SmolLM2-360M-Instruct",
@@ -199,6 +241,7 @@ HUB: tuple[Known, ...] = (
         724_000_000,
         "apache-2.0",
         "Chat, English. The next size up from the embedded model.",
+        config=_decoder("llama", (960, 2560, 32), (15, 5), 49152, 8192),
     ),
     Known(
         "HuggingFaceTB/SmolLM2-1.7B-Instruct",
@@ -208,6 +251,7 @@ HUB: tuple[Known, ...] = (
         3_420_000_000,
         "apache-2.0",
         "Chat, English.",
+        config=_decoder("llama", (2048, 8192, 24), (32, 32), 49152, 8192),
     ),
     Known(
         "Qwen/Qwen2.5-0.5B-Instruct",
@@ -217,6 +261,7 @@ HUB: tuple[Known, ...] = (
         988_000_000,
         "apache-2.0",
         "Chat in many languages.",
+        config=_decoder("qwen2", (896, 4864, 24), (14, 2), 151936, 32768),
     ),
     Known(
         "Qwen/Qwen2.5-1.5B-Instruct",
@@ -226,6 +271,7 @@ HUB: tuple[Known, ...] = (
         3_090_000_000,
         "apache-2.0",
         "Chat in many languages.",
+        config=_decoder("qwen2", (1536, 8960, 28), (12, 2), 151936, 32768),
     ),
     Known(
         "Qwen/Qwen2.5-7B-Instruct",
@@ -235,6 +281,7 @@ HUB: tuple[Known, ...] = (
         15_230_000_000,
         "apache-2.0",
         "Chat in many languages. Wants a GPU.",
+        config=_decoder("qwen2", (3584, 18944, 28), (28, 4), 152064, 32768, tied=False),
     ),
     Known(
         "meta-llama/Llama-3.2-1B-Instruct",
@@ -245,6 +292,7 @@ HUB: tuple[Known, ...] = (
         "llama3.2",
         "Chat in eight languages. Its owner asks you to agree to the terms first.",
         gated=True,
+        config=_decoder("llama", (2048, 8192, 16), (32, 8), 128256, 131072),
     ),
     Known(
         "google-bert/bert-base-uncased",
@@ -254,6 +302,7 @@ HUB: tuple[Known, ...] = (
         440_000_000,
         "apache-2.0",
         "Reads English text; for classes.",
+        config=_encoder("bert", "BertModel", (768, 3072, 12), 30522, 512),
     ),
     Known(
         "FacebookAI/roberta-base",
@@ -263,6 +312,7 @@ HUB: tuple[Known, ...] = (
         499_000_000,
         "mit",
         "Reads English text; for classes.",
+        config=_encoder("roberta", "RobertaModel", (768, 3072, 12), 50265, 514),
     ),
     Known(
         "answerdotai/ModernBERT-base",
@@ -272,6 +322,7 @@ HUB: tuple[Known, ...] = (
         599_000_000,
         "apache-2.0",
         "Reads English text of up to 8,192 tokens; for classes.",
+        config=_encoder("modernbert", "ModernBertModel", (768, 1152, 22), 50368, 8192),
     ),
 )
 

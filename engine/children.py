@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 import queue
-import re
 import signal
 import subprocess
 import sys
@@ -25,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from engine import errors, home
+from engine import access, errors, home
 from engine.errors import UserError
 
 Record = dict[str, Any]
@@ -36,8 +35,6 @@ START_SECONDS = 180.0
 """Importing torch from a slow disk takes a minute and more."""
 CANCEL_SECONDS = 10.0
 LOG_BYTES = 1_000_000
-_SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|API_KEY|CREDENTIAL", re.IGNORECASE)
-_NOT_SECRET = frozenset({"TOKENIZERS_PARALLELISM"})
 
 # The kernel ends a child when the *thread* that started it ends (PR_SET_PDEATHSIG), and a page's threads come and go.
 _starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="children")
@@ -162,7 +159,7 @@ class Child:
                 stderr=log,
                 bufsize=0,
                 cwd=home.CHECKOUT,
-                env=_environment(self.settings.threads),
+                env=environment(self.settings.threads),
             )
         threading.Thread(target=_collect, args=(process.stdout, lines), daemon=True).start()
         return process
@@ -295,9 +292,9 @@ def _limit_processor(seconds: int | None) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (wanted if most == resource.RLIM_INFINITY else min(wanted, most), most))
 
 
-def _environment(threads: int | None) -> dict[str, str]:
-    """The page's, without its secrets."""
-    kept = {name: value for name, value in os.environ.items() if name in _NOT_SECRET or not _SECRET.search(name)}
+def environment(threads: int | None) -> dict[str, str]:
+    """The page's, without its secrets, for a child with so many threads."""
+    kept = access.plain(access.environment())
     kept.setdefault("OMP_WAIT_POLICY", "passive")  # spinning threads starve whatever else runs, the page first of all
     if threads is not None:
         libraries = ("RAYON_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from engine import access
 from engine.data import example as examples_file
 from engine.data.prepare import prepare
 from engine.errors import RunError, UserError
@@ -46,6 +47,7 @@ def evaluate(run_folder: Path, data: str | None, base: bool, say: Callable[[str]
             capture_output=True,
             text=True,
             cwd=CHECKOUT,
+            env=access.environment(),
             check=False,
         )
     try:

@@ -103,6 +103,9 @@ class Failed(Event):
     time: float = field(default_factory=time.time)
 
 
+NOT_A_NUMBER = "The loss stopped being a number"
+"""So begins the problem of a run that failed because its loss or gradient became infinite; readers know it by that."""
+
 KINDS: dict[str, type[Event]] = {
     kind.type: kind for kind in (Progress, Evaluation, Sample, Checkpoint, Notice, Finished, Failed)
 }

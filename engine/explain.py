@@ -1,16 +1,22 @@
-"""What a run would do, before it does it: rows, steps, memory, and the reason for each choice."""
+"""What a run would do, before it does it: rows, steps, time, memory, cautions, and the reason for each choice."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from engine import machine, models, planner, preview
+from engine import cautions, machine, models, planner, preview, reporters, speed, timing
+from engine.data.example import Example
 from engine.data.prepare import Prepared, prepare
-from engine.jobs import require_pair
+from engine.jobs import chosen_rows, require_pair
+from engine.models import ModelFacts
 from engine.plan import Plan
 from engine.preview import Lengths
 from engine.spec import RunSpec
+
+CHEAP_WITHIN = 1.25
+"""A prediction that is good to this factor is told as one number, another one as two."""
 
 
 @dataclass(frozen=True)
@@ -24,25 +30,35 @@ class Explanation:
     plan: Plan
     trainable_parameters: int
     total_parameters: int
+    """As the result will count them: the base, what is added to it, and a head."""
+    cautions: list[str] = field(default_factory=list)
 
     @property
     def sentence(self) -> str:
         """All of it in one sentence."""
+        plan = self.plan
+        parts = [
+            counted(self.rows["train"], "row"),
+            counted(self.epochs, "pass", "passes"),
+            counted(plan.total_steps, "step"),
+            *([about(plan)] if plan.seconds else []),
+            f"{plan.memory_bytes / 1e9:.1f} of {plan.memory_available / 1e9:.1f} GB of memory",
+        ]
+        return ", ".join(parts) + "."
+
+    @property
+    def learning(self) -> str:
+        """How much of the model learns."""
         share = 100 * self.trainable_parameters / max(1, self.total_parameters)
-        return (
-            f"{self.rows['train']:,} rows, {self.epochs:g} passes, {self.plan.total_steps:,} steps; "
-            f"{self.trainable_parameters:,} of {self.total_parameters:,} weights learn ({share:.2g} %); about "
-            f"{self.plan.memory_bytes / 1e9:.1f} of {self.plan.memory_available / 1e9:.1f} GB of memory."
-        )
+        if self.trainable_parameters == self.total_parameters:
+            return f"All {self.total_parameters:,} weights learn."
+        return f"{self.trainable_parameters:,} of {self.total_parameters:,} weights learn ({share:.2g} %)."
 
     def lines(self) -> list[str]:
-        found = [f"{self.model}: {self.sentence}"]
-        if self.lengths.truncated:
-            found.append(f"{self.lengths.truncated:,} rows are longer than allowed and are cut at the end.")
-        if self.lengths.unlearned:
-            found.append(f"In {self.lengths.unlearned:,} rows nothing is left to learn after the cut.")
-        found += self.plan.reasons
+        found = [f"{self.model}: {self.sentence}", self.learning, *self.cautions]
+        found += [reason for reason in self.plan.reasons if reason not in self.cautions]
         found += [f"{part.name}: {part.bytes / 1e6:,.0f} MB" for part in self.plan.memory]
+        found += [f"{part.name}: about {span(part.seconds)}" for part in self.plan.seconds]
         return found
 
     def as_dict(self) -> dict[str, Any]:
@@ -60,24 +76,95 @@ class Explanation:
             "trainable_parameters": self.trainable_parameters,
             "total_parameters": self.total_parameters,
             "memory_bytes": self.plan.memory_bytes,
-            "plan": asdict(self.plan),
+            "estimate_seconds": self.plan.estimate_seconds,
+            "cautions": self.cautions,
+            "plan": self.plan.as_dict(),
         }
 
 
 def explain(spec: RunSpec, prepared: Prepared | None = None) -> Explanation:
     """Look at data, model and machine without starting anything. Raises what starting would raise."""
     prepared = prepared or prepare(spec.data, spec.objective.wants, spec.training.seed)
+    reporters.require(spec.output.reporters)
     facts = models.facts(spec.model)
     require_pair(spec, facts)
     folder = models.ensure(spec.model, lambda text: None)
     rows = {split: [e for e in prepared.examples if e.split == split] for split in ("train", "validation", "test")}
-    lengths = preview.lengths(folder, spec, rows["train"])
+    here = machine.inspect()
+    counts = {split: preview.lengths(folder, spec, found) for split, found in rows.items()}
+    train = counts["train"]
+    plan = planner.make(spec, facts, train.lengths, here, train.learned)
+    trainable, total = parameter_counts(spec, facts, prepared.examples)
     return Explanation(
         model=facts.id,
         rows={split: len(found) for split, found in rows.items()},
         epochs=spec.training.epochs,
-        lengths=lengths,
-        plan=planner.make(spec, facts, lengths.lengths, machine.inspect(), lengths.learned),
-        trainable_parameters=spec.tuner.trainable_parameters(facts, spec.tuner_settings),
-        total_parameters=facts.parameters,
+        lengths=train,
+        plan=(plan := _timed(plan, spec, facts, rows, counts, here)),
+        trainable_parameters=trainable,
+        total_parameters=total,
+        cautions=cautions.found(spec, prepared.examples, train, plan, here, trainable),
     )
+
+
+def parameter_counts(spec: RunSpec, facts: ModelFacts, examples: Sequence[Example]) -> tuple[int, int]:
+    """Weights that will learn, and all of them, as `engine.compute.model.parameter_counts` finds them in the model."""
+    classes = len({example.label for example in examples}) if spec.objective.wants == "labelled" else 0
+    head = spec.objective.head_parameters(facts, classes)
+    body = facts.parameters if "answers" in spec.objective.gives else facts.backbone_parameters
+    tuned = spec.tuner.trainable_parameters(facts, spec.tuner_settings)
+    if spec.tuner.adds:
+        return tuned + head, body + tuned + head
+    return min(tuned, body) + head, body + head
+
+
+def _timed(
+    plan: Plan,
+    spec: RunSpec,
+    facts: ModelFacts,
+    rows: dict[str, list[Example]],
+    counts: dict[str, Lengths],
+    here: machine.Machine,
+) -> Plan:
+    split = "test" if rows["test"] else "validation"
+    scored = chosen_rows(rows[split], spec.evaluation.max_rows, spec.training.seed)
+    places = {id(example): place for place, example in enumerate(rows[split])}
+    chosen = [places[id(example)] for example in scored]
+    found = timing.Rows(
+        train=timing.Counts(counts["train"].lengths, counts["train"].learned),
+        validation=timing.Counts(counts["validation"].lengths, counts["validation"].learned),
+        scored=timing.Counts(
+            [counts[split].lengths[place] for place in chosen], [counts[split].learned[place] for place in chosen]
+        ),
+        baselines=spec.objective.baseline_count(spec.evaluation, rows["train"]),
+    )
+    return timing.timed(plan, spec, facts, found, here, speed.of(here, plan.compute, plan.threads))
+
+
+# In words
+
+
+def about(plan: Plan) -> str:
+    """How long the whole run takes: "about 4 minutes", or from what to what where that is not known well."""
+    seconds = plan.estimate_seconds or 0.0
+    if plan.seconds_within <= CHEAP_WITHIN:
+        return f"about {span(seconds)}"
+    least, most = span(seconds / plan.seconds_within), span(seconds * plan.seconds_within)
+    number, unit = least.split(" ", 1)
+    same = most.split(" ", 1)[1].rstrip("s") == unit.rstrip("s")
+    return f"about {number if same else least} to {most}"
+
+
+def span(seconds: float) -> str:
+    """A length of time as people say it."""
+    if seconds < 55:
+        return counted(max(5, 5 * round(seconds / 5)), "second")
+    if seconds < 90 * 60:
+        return counted(round(seconds / 60), "minute")
+    hours = seconds / 3600
+    return counted(round(hours, 1) if hours < 10 else round(hours), "hour")
+
+
+def counted(number: float, word: str, many: str = "") -> str:
+    text = f"{number:,}" if isinstance(number, int) else f"{number:g}"
+    return f"{text} {word if number == 1 else many or word + 's'}"

@@ -9,6 +9,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+from engine import access
 from engine.errors import MachineError, RunError, UserError
 from engine.home import CHECKOUT
 
@@ -72,6 +73,7 @@ def _merged(run_folder: Path, to: Path) -> Path:
         capture_output=True,
         text=True,
         cwd=CHECKOUT,
+        env=access.environment(),
         check=False,
     )
     try:

@@ -15,6 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from engine import access
 from engine.errors import MachineError, ModelError, UserError
 
 PROBE_S = 4.0
@@ -48,7 +49,7 @@ class HubModel:
 def model(id: str, revision: str | None) -> HubModel:
     """Raises ModelError where the model doesn't exist, is gated, or has no safetensors weights."""
     if reachable():
-        return _asked(id, revision, _now())
+        return _asked(id, revision, access.token(), now())
     folder = _cached(id, revision)
     if folder is None:
         raise _offline(id)
@@ -68,7 +69,9 @@ def model_folder(id: str, revision: str | None, report: Callable[[str], None]) -
     size = f" ({_amount(found.download_bytes)})" if found.download_bytes else ""
     report(f"Downloading {id}{size} from the Hub.")
     with _translated(id, revision):
-        return Path(snapshot_download(id, revision=found.revision, allow_patterns=list(found.needed)))
+        return Path(
+            snapshot_download(id, revision=found.revision, allow_patterns=list(found.needed), token=access.token())
+        )
 
 
 def reachable() -> bool:
@@ -77,7 +80,21 @@ def reachable() -> bool:
 
     if constants.HF_HUB_OFFLINE:
         return False
-    return _probe(constants.ENDPOINT, _now())
+    return _probe(constants.ENDPOINT, now())
+
+
+def terms(id: str, revision: str | None, token: str | None) -> tuple[str | None, bool]:
+    """The licence that a model's page states, and whether the model is gated; (None, False) where that isn't told."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HFValidationError
+
+    if not reachable():
+        return None, False
+    try:
+        info = HfApi(token=token or False).model_info(id, revision=revision, timeout=15)
+    except (*_network_errors(), HFValidationError):
+        return None, False
+    return license_of(info.card_data), bool(info.gated)
 
 
 def no_safetensors(id: str, names: list[str]) -> ModelError:
@@ -92,7 +109,7 @@ def no_safetensors(id: str, names: list[str]) -> ModelError:
     )
 
 
-def _now() -> int:
+def now() -> int:
     """A number that is equal for a minute: answers are kept that long."""
     return int(time.monotonic() / ANSWERS_LAST_S)
 
@@ -109,10 +126,11 @@ def _probe(endpoint: str, minute: int) -> bool:
 
 
 @lru_cache(maxsize=64)
-def _asked(id: str, revision: str | None, minute: int) -> HubModel:
+def _asked(id: str, revision: str | None, token: str | bool | None, minute: int) -> HubModel:
+    # Kept by token: what one person may see of the Hub is not told to the next.
     from huggingface_hub import HfApi, hf_hub_download
 
-    api = HfApi()
+    api = HfApi(token=token)
     with _translated(id, revision):
         info = api.model_info(id, revision=revision, files_metadata=True, timeout=15)
         sizes = {sibling.rfilename: sibling.size or 0 for sibling in info.siblings or []}
@@ -122,7 +140,7 @@ def _asked(id: str, revision: str | None, minute: int) -> HubModel:
             raise no_safetensors(id, list(sizes))
         # By the name that was asked for, so that the cache knows it when the Hub can't be reached.
         files = {
-            name: Path(hf_hub_download(id, name, revision=revision)).read_text(encoding="utf-8")
+            name: Path(hf_hub_download(id, name, revision=revision, token=token)).read_text(encoding="utf-8")
             for name in INFO_FILES
             if name in sizes
         }
@@ -138,12 +156,12 @@ def _asked(id: str, revision: str | None, minute: int) -> HubModel:
         files=dict(files),
         tensors=tensors,
         needed=tuple(needed),
-        license=_license(info.card_data),
+        license=license_of(info.card_data),
         download_bytes=sum(sizes.get(name, 0) for name in needed),
     )
 
 
-def _license(card: Any) -> str | None:
+def license_of(card: Any) -> str | None:
     """The licence as the model card states it; its own name where it is none of the usual ones."""
     if card is None:
         return None

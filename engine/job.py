@@ -40,6 +40,8 @@ class Method(ABC):
     paper: ClassVar[str] = ""
     order: ClassVar[int] = 100
     recommended: ClassVar[bool] = False
+    family: ClassVar[str] = ""
+    """Under which heading it is offered, where there are several."""
     Settings: ClassVar[type[Section]]
 
 
@@ -141,6 +143,10 @@ class Objective(Method):
         """Parameters that belong to the objective and always learn."""
         return {}
 
+    def head_parameters(self, facts: ModelFacts, classes: int) -> int:
+        """How many parameters `head` will have. Needs no torch."""
+        return 0
+
     @abstractmethod
     def trainer(self) -> tuple[type, type, dict[str, Any]]:
         """The Trainer class, its arguments class, and arguments it needs besides the plan's."""
@@ -173,6 +179,10 @@ class Objective(Method):
         """Further scores of the untouched model worth knowing, by name."""
         return {}
 
+    def baseline_count(self, evaluation: Evaluate, train: list[Example]) -> int:
+        """How many scores `baselines` will give. Needs no torch."""
+        return 0
+
     def save(self, job: Job, model: nn.Module, folder: Path) -> None:
         """Write what belongs to the objective (a head, labels) beside the tuner's files."""
 
@@ -189,6 +199,8 @@ class Tuner(Method):
     """Widths of the base weights that it can stand on."""
     trains_base: ClassVar[bool] = False
     """Whether the base weights themselves change (and so need float32 or master weights)."""
+    adds: ClassVar[bool] = True
+    """Whether what learns is added to the base's weights, and not a part of them."""
     unmergeable: ClassVar[str] = ""
     """Why its result can't become part of the base's own weights; empty where it can."""
 

@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
-from engine import machine, models, planner
+from engine import machine, models, planner, reporters, speed, timing
 from engine.data import example as examples_file
 from engine.data.example import Example
 from engine.errors import DataError, RunError, SettingError
@@ -26,6 +26,8 @@ def open_job(folder: Path, report: Callable[[str], None], to_train: bool = True)
     Raises UserError for a spec, data or a model that can't be used, and for a plan that does not fit the machine.
     """
     spec = _spec(folder)
+    if to_train:
+        reporters.require(spec.output.reporters)
     facts = models.facts(spec.model)
     require_pair(spec, facts)
     report(f"Getting {facts.id}.")
@@ -45,8 +47,9 @@ def open_job(folder: Path, report: Callable[[str], None], to_train: bool = True)
         planned = dataclasses.replace(spec, launch=spec.launch.model_copy(update={"ignore_memory": True}))
     lengths = [len(item.ids) for item in encoded.get("train", [])] or [1]
     learned = [sum(item.learned) for item in encoded.get("train", [])] or [1]
-    plan = planner.make(planned, facts, lengths, machine.inspect(), learned)
-    return Job(
+    here = machine.inspect()
+    plan = planner.make(planned, facts, lengths, here, learned)
+    job = Job(
         folder=folder,
         objective=spec.objective,
         tuner=spec.tuner,
@@ -63,6 +66,26 @@ def open_job(folder: Path, report: Callable[[str], None], to_train: bool = True)
         plan=plan,
         labels=sorted({example.label for example in every}) if spec.objective.wants == "labelled" else [],
     )
+    if not to_train:
+        return job
+    return with_time(job, spec, here, speed.of(here, plan.compute, plan.threads, measure=False))
+
+
+def with_time(job: Job, spec: RunSpec, here: machine.Machine, found: speed.Speed | None) -> Job:
+    """The job with its plan's seconds by part, where this machine's speed is known."""
+    _, scored = held_out(job)
+    encoded = {id(e): c for split in SPLITS for e, c in zip(job.examples[split], job.encoded[split], strict=True)}
+    rows = timing.Rows(
+        train=_counts(job.encoded["train"]),
+        validation=_counts(job.encoded["validation"]),
+        scored=_counts([encoded[id(example)] for example in scored]),
+        baselines=job.objective.baseline_count(job.evaluation, job.examples["train"]),
+    )
+    return dataclasses.replace(job, plan=timing.timed(job.plan, spec, job.facts, rows, here, found))
+
+
+def _counts(encoded: list[Encoded]) -> timing.Counts:
+    return timing.Counts([len(item.ids) for item in encoded], [sum(item.learned) for item in encoded])
 
 
 def require_pair(spec: RunSpec, facts: models.ModelFacts) -> None:
@@ -82,11 +105,14 @@ def require_pair(spec: RunSpec, facts: models.ModelFacts) -> None:
 def held_out(job: Job) -> tuple[str, list[Example]]:
     """The rows that are scored: test rows, else validation rows; at most `evaluation.max_rows`, chosen by the seed."""
     split = "test" if job.examples["test"] else "validation"
-    rows = job.examples[split]
-    if len(rows) > job.evaluation.max_rows:
-        chosen = sorted(random.Random(job.training.seed).sample(range(len(rows)), job.evaluation.max_rows))
-        rows = [rows[index] for index in chosen]
-    return split, rows
+    return split, chosen_rows(job.examples[split], job.evaluation.max_rows, job.training.seed)
+
+
+def chosen_rows(rows: list[Example], most: int, seed: int) -> list[Example]:
+    """At most so many of the held-out rows."""
+    if len(rows) <= most:
+        return rows
+    return [rows[index] for index in sorted(random.Random(seed).sample(range(len(rows)), most))]
 
 
 def truncation(job: Job) -> list[str]:

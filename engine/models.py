@@ -16,7 +16,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
-from engine import architecture, catalog, embedded, home, hub
+from engine import architecture, catalog, embedded, home, hub, shapes
 from engine.errors import ModelError
 from engine.sections import Model
 
@@ -131,6 +131,19 @@ def embedded_facts(entry: catalog.Embedded) -> ModelFacts:
         dict(entry.config),
         tensors,
         template=entry.chat_template,
+        license=entry.license,
+        download_bytes=entry.download_bytes,
+    )
+
+
+def catalog_facts(entry: catalog.Known) -> ModelFacts:
+    """Facts of a model of the catalog without asking the Hub: its shapes follow from its config."""
+    tensors = {name: TensorInfo("BF16", shape) for name, shape in shapes.of(entry).items()}
+    return _facts(
+        entry.id,
+        dict(entry.config),
+        tensors,
+        template=None,
         license=entry.license,
         download_bytes=entry.download_bytes,
     )

@@ -53,6 +53,7 @@ class LowRank(Placed):
 class PeftTuner(Tuner):
     """Subclasses name PEFT's config class and give its arguments; `target_modules` follows from `targets`."""
 
+    family = "Other additions"
     config_class: ClassVar[str]
     transposed: ClassVar[bool] = True
     """Whether the method works on GPT-2's layers, which hold their weights as (inputs, outputs)."""

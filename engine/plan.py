@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
 class MemoryPart:
     name: str
     bytes: int
+
+
+@dataclass(frozen=True)
+class TimePart:
+    name: str
+    """As the phases of `engine.events.Progress`."""
+    seconds: float
+    calibrated: float
+    """Seconds from the machine's speed alone, before what earlier runs took corrects them."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +42,21 @@ class Plan:
     memory_available: int
     reasons: list[str]
     """One sentence for each choice that was made for the person."""
+    seconds: list[TimePart] = field(default_factory=list)
+    """Of the whole run, by part; empty where this machine's speed is not known."""
+    seconds_within: float = 1.0
+    """The true time lies within this factor of the prediction."""
+    alike: list[str] = field(default_factory=list)
+    """What makes runs comparable in time (`engine.timing`)."""
 
     @property
     def memory_bytes(self) -> int:
         return sum(part.bytes for part in self.memory)
+
+    @property
+    def estimate_seconds(self) -> float | None:
+        return sum(part.seconds for part in self.seconds) if self.seconds else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, as `plan.json` holds them."""
+        return asdict(self) | {"estimate_seconds": self.estimate_seconds}

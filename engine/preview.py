@@ -10,7 +10,7 @@ import json
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,9 @@ IDLE_SECONDS = 600.0
 CHUNK = 1000
 MOST_COUNTS = 200
 """Countings that are kept on disk, the newest ones."""
+
+Counted = list[Any] | str
+"""Of a row: its tokens before the cut, and where tokens are learned as [begin, end] from 0; or its problem."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,12 @@ class Lengths:
     total: int
     problems: dict[int, str] = field(default_factory=dict)
     """Why a row can't be used, by its place in the list of examples, counted from 0."""
+    full: list[int] = field(default_factory=list)
+    """Before the cut; 0 where the row can't be used."""
+    first_learned: list[int | None] = field(default_factory=list)
+    """The place of the first token that is learned, from 0 and before the cut; None where nothing is."""
+    max_tokens: int = 0
+    """Where rows are cut."""
 
 
 class Previewer:
@@ -86,14 +95,13 @@ class Previewer:
     def lengths(self, folder: Path, spec: RunSpec, examples: Sequence[Example]) -> Lengths:
         """Lengths of all examples, kept on disk until their content or the tokenizer change. Raises as `rows`."""
         path = _counts_folder() / f"{_key(folder, spec, examples)}.json"
-        kept = _read(path)
-        if kept is None:
-            answers: list[Any] = []
+        answers = _read(path, len(examples))
+        if answers is None:
+            answers = []
             for start in range(0, len(examples), CHUNK):
                 answers += self._ask("lengths", folder, spec, examples[start : start + CHUNK])
-            kept = _summed(answers)
-            _write(path, kept)
-        return kept
+            _write(path, answers)
+        return _summed(answers, spec.training.max_tokens)
 
     def template_note(self, folder: Path) -> str | None:
         """What a person should know of this model's chat template, or None. Raises as `rows`."""
@@ -112,6 +120,7 @@ class Previewer:
             "folder": str(folder.resolve()),
             "fingerprint": _fingerprint(folder),
             **_how(spec),
+            "max_tokens": spec.training.max_tokens,
             "examples": [example.as_dict() for example in examples],
         }
         answers: list[Any] = self._call(request)
@@ -143,11 +152,10 @@ template_note = _previewer.template_note
 
 
 def _how(spec: RunSpec) -> dict[str, Any]:
-    """What decides, besides tokenizer and examples, how an example is encoded."""
+    """What decides, besides tokenizer and examples, how an example is encoded before it is cut."""
     return {
         "objective": spec.objective.name,
         "settings": spec.objective_settings.model_dump(mode="json"),
-        "max_tokens": spec.training.max_tokens,
     }
 
 
@@ -176,17 +184,23 @@ def _nothing_learned(answer: dict[str, Any]) -> str:
     return "Nothing of this row is learned: it has no answer."
 
 
-def _summed(answers: list[list[int] | str]) -> Lengths:
-    counts = [answer if isinstance(answer, list) else [0, 0, 0] for answer in answers]
+def _summed(answers: list[Counted], max_tokens: int) -> Lengths:
+    """Lengths at this cut. A cut takes the end of a row, so what is left to learn follows from where it stands."""
     problems = {place: answer for place, answer in enumerate(answers) if isinstance(answer, str)}
+    rows = [(0, []) if isinstance(answer, str) else (answer[0], answer[1]) for answer in answers]
+    learned = [sum(max(0, min(end, max_tokens) - begin) for begin, end in spans) for _, spans in rows]
+    lengths = [min(full, max_tokens) for full, _ in rows]
     return Lengths(
-        lengths=[count[0] for count in counts],
-        learned=[count[2] for count in counts],
-        truncated=sum(count[1] > count[0] for count in counts),
-        unlearned=sum(count[2] == 0 for count in counts) - len(problems),
-        longest=max((count[1] for count in counts), default=0),
-        total=sum(count[0] for count in counts),
+        lengths=lengths,
+        learned=learned,
+        truncated=sum(full > max_tokens for full, _ in rows),
+        unlearned=learned.count(0) - len(problems),
+        longest=max((full for full, _ in rows), default=0),
+        total=sum(lengths),
         problems=problems,
+        full=[full for full, _ in rows],
+        first_learned=[spans[0][0] if spans else None for _, spans in rows],
+        max_tokens=max_tokens,
     )
 
 
@@ -216,18 +230,23 @@ def _counts_folder() -> Path:
     return folder
 
 
-def _read(path: Path) -> Lengths | None:
+def _read(path: Path, count: int) -> list[Counted] | None:
+    """Kept answers; None where there are none, or they are damaged or of another version."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        values["problems"] = {int(place): problem for place, problem in values["problems"].items()}
-        return Lengths(**values)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        answers = json.loads(path.read_text(encoding="utf-8"))["rows"]
+        whole = len(answers) == count and all(isinstance(answer, str) or _is_counted(*answer) for answer in answers)
+    except (OSError, ValueError, LookupError, TypeError):
         return None
+    return answers if whole else None
 
 
-def _write(path: Path, lengths: Lengths) -> None:
+def _is_counted(full: Any, spans: Any) -> bool:
+    return isinstance(full, int) and all(isinstance(place, int) for begin, end in spans for place in (begin, end))
+
+
+def _write(path: Path, answers: list[Counted]) -> None:
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, suffix=".part", delete=False) as file:
-        json.dump(asdict(lengths), file)
+        json.dump({"rows": answers}, file)
     os.replace(file.name, path)
     kept = sorted(path.parent.glob("*.json"), key=lambda other: other.stat().st_mtime, reverse=True)
     for old in kept[MOST_COUNTS:]:

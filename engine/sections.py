@@ -6,6 +6,9 @@ from typing import Literal
 
 from pydantic import field_validator, model_validator
 
+from engine import webhooks
+from engine.reporters import Name as ReporterName
+from engine.reporters import installed
 from engine.settings import Section, setting
 
 FORMATS = ("auto", "chat", "sharegpt", "alpaca", "prompt-completion", "labelled", "text")
@@ -199,6 +202,30 @@ class Output(Section):
     keep_checkpoints: int = setting(
         2, "Checkpoints kept", "The newest ones; the best one is kept besides.", ge=1, le=100, advanced=True
     )
+    reporters: list[ReporterName] = setting(
+        [],
+        "Also report to",
+        "Programs that are fed the run's figures besides; their files lie in the run's folder.",
+        advanced=True,
+        offered=installed,
+    )
+    webhook: str | None = setting(
+        None,
+        "Webhook",
+        "An https address that gets a short message (JSON) when the run ends. Empty means none.",
+        advanced=True,
+    )
+
+    @field_validator("reporters")
+    @classmethod
+    def _each_once(cls, value: list[ReporterName]) -> list[ReporterName]:
+        return list(dict.fromkeys(value))
+
+    @field_validator("webhook")
+    @classmethod
+    def _is_address(cls, value: str | None) -> str | None:
+        address = (value or "").strip()
+        return webhooks.checked(address) if address else None
 
 
 class Launch(Section):

@@ -9,7 +9,7 @@ The form, the YAML, the command line and the documentation are generated from th
 from __future__ import annotations
 
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -33,16 +33,21 @@ def setting(
     help: str,
     *,
     advanced: bool = False,
+    offered: Callable[[], Sequence[str]] | None = None,
     ge: float | None = None,
     gt: float | None = None,
     le: float | None = None,
     lt: float | None = None,
 ) -> Any:
-    """Declare a setting. `...` as default makes it required. `advanced` hides it under 'More settings'."""
+    """Declare a setting. `...` as default makes it required. `advanced` hides it under 'More settings'.
+
+    offered: which of the choices a form offers on this machine; one without any has no input.
+    """
     limits = {name: value for name, value in (("ge", ge), ("gt", gt), ("le", le), ("lt", lt)) if value is not None}
     # Any: pydantic accepts these only as separate keyword arguments of differing types.
     keywords: dict[str, Any] = dict(limits)
-    return Field(default, title=title, description=help, json_schema_extra={"advanced": advanced}, **keywords)
+    extra: dict[str, Any] = {"advanced": advanced, "offered": offered}
+    return Field(default, title=title, description=help, json_schema_extra=extra, **keywords)
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,8 @@ class Setting:
     required: bool
     optional: bool
     choices: tuple[str, ...]
+    offered: tuple[str, ...]
+    """The choices that can be had on this machine."""
     minimum: float | None
     maximum: float | None
     exclusive_minimum: bool
@@ -80,6 +87,7 @@ def describe(section: type[Section]) -> list[Setting]:
             maximum = high if high is not None else below if below is not None else maximum
         extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
         required = field.is_required()
+        offered = extra.get("offered")
         described.append(
             Setting(
                 name=name,
@@ -91,6 +99,7 @@ def describe(section: type[Section]) -> list[Setting]:
                 required=required,
                 optional=optional,
                 choices=choices,
+                offered=tuple(offered()) if callable(offered) else choices,
                 minimum=minimum,
                 maximum=maximum,
                 exclusive_minimum=exclusive,

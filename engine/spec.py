@@ -72,8 +72,13 @@ class RunSpec:
         )
 
     @classmethod
-    def load(cls, path: Path, changes: Mapping[str, str] | None = None) -> RunSpec:
-        """Read a YAML file. `changes` maps dotted names to YAML values ("tuner.rank": "8")."""
+    def load(
+        cls, path: Path, changes: Mapping[str, str] | None = None, preset: Mapping[str, Any] | None = None
+    ) -> RunSpec:
+        """Read a YAML file. `changes` maps dotted names to YAML values ("tuner.rank": "8").
+
+        preset: plain sections that hold where the file says nothing.
+        """
         try:
             values = yaml.safe_load(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -84,6 +89,8 @@ class RunSpec:
             mark = getattr(error, "problem_mark", None)
             place = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
             raise UserError(f"{path} is not valid YAML{place}.", "Check indentation and quotes there.") from None
+        if preset and isinstance(values, Mapping):
+            values = {**preset, **values}
         return cls.parse(changed(values, changes or {}))
 
     def as_dict(self) -> dict[str, Any]:

@@ -30,6 +30,7 @@ DISTRIBUTIONS = {
     "sklearn": "scikit-learn",
     "yaml": "pyyaml",
     # These are part of what gradio is made of.
+    "anyio": "gradio",
     "fastapi": "gradio",
     "gradio_client": "gradio",
     "starlette": "gradio",

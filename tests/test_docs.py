@@ -108,6 +108,8 @@ def test_the_changelog_has_a_place_for_what_is_new() -> None:
 def test_the_constraints_pin_every_requirement() -> None:
     def names(file: str) -> set[str]:
         lines = (CHECKOUT / file).read_text(encoding="utf-8").splitlines()
-        return {re.split(r"[<>=!~; ]", line)[0].lower().replace("_", "-") for line in lines if line and line[0] != "#"}
+        return {
+            re.split(r"[<>=!~;\[ ]", line)[0].lower().replace("_", "-") for line in lines if line and line[0] != "#"
+        }
 
     assert names("requirements.txt") | names("requirements-dev.txt") <= names("constraints.txt")

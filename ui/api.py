@@ -15,10 +15,10 @@ from engine.runs import queue, store, view
 from engine.sections import Data
 from engine.settings import parse
 from engine.spec import RunSpec
-from ui import owner
+from ui import limits, owner, sources
 from ui.door import door
 from ui.owner import own
-from ui.screens import data, start
+from ui.screens import start
 
 
 def build() -> None:
@@ -28,7 +28,7 @@ def build() -> None:
 
 def add(rows: str) -> dict[str, Any]:
     """Hand over rows as CSV, JSON, JSON Lines or text; {"source": what to call them in a spec}."""
-    return {"source": data.kept(str(rows))}
+    return {"source": sources.kept(str(rows))}
 
 
 def train(spec: dict[str, Any] | str) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def train(spec: dict[str, Any] | str) -> dict[str, Any]:
             raise SettingError(["The spec is not valid YAML."], "Check indentation and quotes.") from None
     wanted = RunSpec.parse(spec)
     for entry in wanted.data:
-        data.require_source(entry.source)
+        sources.require(entry.source)
     return {"run": start.started(wanted).id}
 
 
@@ -67,14 +67,14 @@ def stop(run_id: str) -> dict[str, Any]:
 
 def resume(run_id: str) -> dict[str, Any]:
     """Go on with a run that was stopped or broke."""
-    queue.resume(own(run_id))
+    limits.resume(own(run_id))
     return view.summary(own(run_id))
 
 
 def check(source: str, objective: str = objectives.DEFAULT) -> dict[str, Any]:
     """What a data set holds: format, rows, problems, findings."""
     entry = parse(Data, {"source": source}, "data")
-    data.require_source(entry.source)
+    sources.require(entry.source)
     return report.check(entry, objectives.get(str(objective)).wants)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import zlib
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import lru_cache
@@ -15,12 +16,11 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from engine import export
+from engine import experience, export
 from engine.errors import RunError
-from engine.events import Evaluation, Event, Finished, Progress
-from engine.files import read_json
+from engine.events import Evaluation, Event, Progress
 from engine.runs import queue, store, view
-from ui import owner
+from ui import limits, owner, result
 from ui.door import guarded
 from ui.owner import own
 
@@ -30,9 +30,9 @@ AT_FIRST = (400, 300)
 """Most steps and most other events of one answer when much is new: a curve has no more pixels, a log no more lines."""
 AT_ONCE = (8, 12)
 """The same for an answer in passing, once a second: it stays below a kilobyte."""
+MOST_IN_RAIL = 30
 MUCH_BYTES = 50_000
 MOST_BYTES = 8_000_000
-ROWS_SHOWN = 5
 
 
 _RUN = "/tunesmith/runs/{run}"
@@ -42,7 +42,7 @@ def routes() -> list[BaseRoute]:
     actions: dict[str, Callable[[store.Run], object]] = {
         "stop": queue.stop,
         "end": lambda run: queue.stop(run, force=True),
-        "resume": queue.resume,
+        "resume": limits.resume,
         "delete": store.delete,
     }
     acts = [Route(f"{_RUN}/{name}", guarded(_action(act)), methods=["POST"]) for name, act in actions.items()]
@@ -60,6 +60,7 @@ def delta(run: store.Run, offset: int) -> dict[str, Any]:
 
     steps: [step, loss] of training. now: the newest step with all its figures, where there is a new one. events:
     everything else. left_out: how many lines of the log these are too few. left: seconds of training to come.
+    estimate_seconds: of training, as planned before the start.
     """
     events, end = run.events(offset, MOST_BYTES)
     most_steps, most_others = AT_FIRST if end - offset > MUCH_BYTES or not offset else AT_ONCE
@@ -76,6 +77,7 @@ def delta(run: store.Run, offset: int) -> dict[str, Any]:
         "done": summary["phase_done"],
         "total": summary["phase_total"],
         "left": summary["eta_seconds"],
+        "estimate_seconds": experience.planned(run.folder, "train"),
         "left_out": len(checks) + len(others) - len(shown),
         "steps": [[event.step, _short(event.loss)] for event in steps],
         "events": [_told(event) for event in events if id(event) in shown],
@@ -85,24 +87,14 @@ def delta(run: store.Run, offset: int) -> dict[str, Any]:
     return record
 
 
-def result(run: store.Run) -> dict[str, Any] | None:
-    """Scores and rows of a finished run; None for another."""
-    done = next((event for event in reversed(run.last_events()) if isinstance(event, Finished)), None)
-    if done is None or run.state != "finished":
-        return None
-    record = asdict(done)
-    before, after = (read_json(run.folder / "scores" / f"{name}.json") or {"rows": []} for name in ("before", "after"))
-    earlier = {row["row"]: row for row in before["rows"]}
-    rows = [{**row, "was": earlier.get(row["row"], {}).get("answer")} for row in after["rows"]]
-    ordered = sorted(rows, key=lambda row: (row["score"], -(row["loss"] or 0)))
-    record["worst"] = [row for row in ordered if row["score"] < 1][:ROWS_SHOWN]
-    record["best"] = [row for row in reversed(ordered) if row["score"] > 0][:ROWS_SHOWN]
-    record["talks"] = "answers" in run.spec().objective.gives
-    return record
-
-
 def _runs(request: Request) -> Response:
-    return JSONResponse([_line(run) for run in store.listed(owner=owner.current())])
+    """The newest runs, and those at work."""
+    mine = store.listed(owner=owner.current())
+    shown = [*mine[:MOST_IN_RAIL], *(run for run in mine[MOST_IN_RAIL:] if run.state in store.ACTIVE)]
+    answer = JSONResponse([_line(run) for run in shown])
+    answer.headers["etag"] = tag = f'"{zlib.crc32(bytes(answer.body)):08x}"'
+    # A page asks all the time, and mostly there is nothing new.
+    return Response(status_code=304, headers={"etag": tag}) if request.headers.get("if-none-match") == tag else answer
 
 
 def _line(run: store.Run) -> dict[str, Any]:
@@ -117,12 +109,13 @@ def _line(run: store.Run) -> dict[str, Any]:
 @lru_cache(maxsize=1000)
 def _line_at(run: store.Run, changed: int) -> dict[str, Any]:
     summary = view.summary(run)
-    return {name: summary[name] for name in ("id", "name", "state", "percent", "before", "after")}
+    line = {name: summary[name] for name in ("id", "name", "state", "percent", "before", "after")}
+    return {**line, "percent": None if line["percent"] is None else round(line["percent"])}
 
 
 def _run(request: Request) -> Response:
     run = own(request.path_params["run"])
-    return JSONResponse({"summary": view.summary(run), "result": result(run)})
+    return JSONResponse({"summary": view.summary(run), "result": result.result(run), "verdict": result.verdict(run)})
 
 
 def _feed(request: Request) -> Response:
@@ -143,7 +136,9 @@ def _download(request: Request) -> Response:
     run, what = own(request.path_params["run"]), request.path_params["what"]
     if what == "spec":
         return FileResponse(run.folder / "spec.yaml", filename=f"{run.id}.yaml", media_type="application/yaml")
-    if what not in ("zip", "script"):
+    if what == "source" and (run.folder / "model" / "train.py").is_file():
+        return FileResponse(run.folder / "model" / "train.py", media_type="text/plain")
+    if what not in ("zip", "script", "source"):
         raise RunError("There is no such download.", "Use the links on the page.")
     place = Path(tempfile.mkdtemp(prefix="tunesmith-"))
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,6 +43,24 @@ class Form:
                 found[setting.name] = value
         return found
 
+    def written(self, values: Mapping[str, Any]) -> list[Any]:
+        """What the inputs hold when they stand for these values, and for defaults besides: the inverse of `values`."""
+        return [_written(setting, values.get(setting.name, setting.default)) for setting in self.settings]
+
+    def show(self, values: Mapping[str, Any]) -> list[Any]:
+        """Updates of the inputs that show these values."""
+        return [gr.update(value=value) for value in self.written(values)]
+
+    def differing(self, given: Sequence[Any]) -> list[str]:
+        """Settings that differ from their defaults, with what they are ("Rank 8")."""
+        told = []
+        for setting, value in zip(self.settings, given, strict=True):
+            read = _read(setting, value)
+            if read not in (setting.default, None, ""):
+                shown = {True: "on", False: "off"}.get(read, read) if setting.kind == "switch" else read
+                told.append(f"{setting.title} {', '.join(map(str, shown)) if isinstance(shown, list) else shown}")
+        return told
+
 
 def basic(section: type[Section]) -> list[Setting]:
     """Settings that stand in sight."""
@@ -66,6 +84,8 @@ def build(section: type[Section], settings: list[Setting]) -> Form:
 
 
 def _shown(setting: Setting) -> bool:
+    if setting.kind == "choices" and not setting.offered:
+        return False
     return setting.kind in SHOWN and not (setting.kind == "choice" and len(setting.choices) == 1)
 
 
@@ -81,7 +101,7 @@ def _input(setting: Setting) -> Any:
     if setting.kind == "choice":
         return gr.Dropdown(choices=list(setting.choices), value=setting.default, **common)
     if setting.kind == "choices":
-        return gr.CheckboxGroup(choices=list(setting.choices), value=list(setting.default or []), **common)
+        return gr.CheckboxGroup(choices=list(setting.offered), value=list(setting.default or []), **common)
     if setting.kind in NUMBERS and not setting.optional:
         # Without limits: Gradio's refusal would not say which setting is meant. The spec's does.
         return gr.Number(value=setting.default, step=1 if setting.kind == "integer" else None, **common)
@@ -110,6 +130,17 @@ def _when_empty(setting: Setting) -> str | None:
     if found and len(found[1]) <= SHORT:
         return found[1]
     return "automatic" if found else "none" if setting.kind in NUMBERS else None
+
+
+def _written(setting: Setting, value: Any) -> Any:
+    """A value as its input holds it."""
+    if setting.kind in ("switch", "choice"):
+        return value
+    if setting.kind == "choices":
+        return [item for item in value or [] if item in setting.offered]
+    if setting.kind in NUMBERS and not setting.optional:
+        return value
+    return _text(value)
 
 
 def _text(default: Any) -> str:

@@ -5,9 +5,16 @@ from __future__ import annotations
 from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 
-from ui import feed
+from ui import account, data_feed, feed, history, push
 from ui.theme import STATIC
 
 
 def routes() -> list[BaseRoute]:
-    return [Mount("/tunesmith/static", StaticFiles(directory=STATIC)), *feed.routes()]
+    return [
+        Mount("/tunesmith/static", StaticFiles(directory=STATIC)),
+        *feed.routes(),
+        *account.routes(),
+        *data_feed.routes(),
+        *push.routes(),
+        *history.routes(),
+    ]

@@ -56,18 +56,29 @@ class Guard:
         return "Requests from other pages are not taken." if from_elsewhere and not opens else None
 
 
-def host_rule(bound: str) -> HostRule:
+class Hosts:
     """Which names the page answers to when it listens at `bound`.
 
     A foreign site can make its own name lead to this machine (DNS rebinding), but it can't be a bare address. Further
     names stand in TUNESMITH_HOSTS, separated by commas; "*" allows all.
     """
-    given = {name.strip() for name in os.environ.get("TUNESMITH_HOSTS", "").split(",") if name.strip()}
-    names = {*LOCAL_HOSTS, bound, *given, os.environ.get("SPACE_HOST", "localhost")}
-    remote = bound not in LOCAL_HOSTS
-    if remote:
-        names |= {socket.gethostname(), f"{socket.gethostname()}.local"}
-    return lambda name: "*" in given or name in names or (remote and _is_address(name))
+
+    def __init__(self, bound: str) -> None:
+        given, of_space = _listed("TUNESMITH_HOSTS"), _listed("SPACE_HOST")
+        self._remote = bound not in LOCAL_HOSTS
+        own = {socket.gethostname(), f"{socket.gethostname()}.local"} if self._remote else set()
+        self._any = "*" in given
+        self._names = {*LOCAL_HOSTS, bound, *given, *of_space, *own}
+
+    def __call__(self, name: str) -> bool:
+        return self._any or name in self._names or (self._remote and _is_address(name))
+
+    def add(self, name: str) -> None:
+        """Answer to one more name: that of a share link, which is known only after the start."""
+        self._names.add(name.lower())
+
+
+host_rule = Hosts
 
 
 def _headers() -> list[tuple[bytes, bytes]]:
@@ -84,6 +95,11 @@ def _headers() -> list[tuple[bytes, bytes]]:
         (b"x-content-type-options", b"nosniff"),
         (b"referrer-policy", b"same-origin"),
     ]
+
+
+def _listed(variable: str) -> set[str]:
+    """Names of hosts from an environment variable; a Space with a domain of its own has several, too."""
+    return {name.strip().lower() for name in os.environ.get(variable, "").split(",") if name.strip()}
 
 
 def _name(host: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gradio as gr
@@ -11,9 +11,11 @@ import gradio as gr
 from engine import demo
 from engine.errors import DataError
 from engine.runs import store
-from ui import api, owner, words
+from engine.sections import Data
+from engine.settings import parse
+from ui import api, inspections, owner, prefill, words
 from ui.door import door
-from ui.screens import data, method, run, start
+from ui.screens import data, longest_row, method, run, runs, settings, start
 from ui.theme import STATIC
 
 TITLE = "Tunesmith"
@@ -22,7 +24,8 @@ _RAIL = (
     "<header class='ts-side' id='ts-side'><a class='ts-mark' href='?'>{icon}{title}</a>"
     "<button class='ts-button ts-toggle' type='button' aria-expanded='false' aria-controls='ts-drawer'>Runs</button>"
     "<div class='ts-drawer' id='ts-drawer'><a class='ts-new' href='?'>New run</a>"
-    "<nav id='ts-rail' aria-label='Runs'></nav></div></header>"
+    "<nav id='ts-rail' aria-label='Runs'></nav><a class='ts-rail-all' href='?runs'>All runs</a>"
+    "<div class='ts-rail-foot' id='ts-rail-foot'><a href='?settings'>Settings</a></div></div></header>"
     "<div id='ts-steps' hidden data-titles='{steps}'></div>"
 )
 """On a phone the button shows and hides the drawer; see static/rail.js."""
@@ -33,7 +36,13 @@ def build() -> gr.Blocks:
         icon = (STATIC / "icon.svg").read_text(encoding="utf-8")
         words.html(_RAIL.format(icon=icon, title=TITLE, steps=json.dumps(STEPS)))
         # Which of them shows is decided by the address, in the head and the style sheet.
-        views: dict[str, Callable[[], object]] = {"new": _new, "run": run.build}
+        views: dict[str, Callable[[], object]] = {
+            "new": _new,
+            "run": run.build,
+            "runs": runs.build,
+            "compare": runs.build_comparison,
+            "settings": settings.build,
+        }
         for name, build_view in views.items():
             with gr.Column(elem_classes=["ts-main", f"ts-view-{name}"]):
                 build_view()
@@ -50,6 +59,8 @@ def sample_run() -> store.Run:
 
 
 def _new() -> None:
+    settings.build_notes()
+    note = words.html()
     with gr.Walkthrough(selected=1) as steps:
         with gr.Step(STEPS[1], id=1):
             rows = data.build(_sample)
@@ -61,11 +72,51 @@ def _new() -> None:
                 to_start = gr.Button("Next: check the plan", variant="primary")
         with gr.Step(STEPS[3], id=3):
             last = start.build(rows, how)
-    quiet = {"show_progress": "hidden", "api_visibility": "private"}
-    to_method.click(door(_has_data), [rows.ready], [steps], **quiet)
+            longest_row.build(how, last)
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    to_method.click(door(_with_data(rows)), [rows.ready, *rows.inputs], [steps, how.about], **quiet)
     to_start.click(lambda: gr.Walkthrough(selected=3), None, [steps], **quiet).then(
         door(last.look), last.inputs, last.outputs, concurrency_limit=4, **quiet
     )
+    _open_by_address(steps, note, rows, last)
+
+
+def _open_by_address(steps: gr.Walkthrough, note: gr.HTML, rows: data.DataScreen, last: start.StartScreen) -> None:
+    """`?from=RUN` and `?preset=NAME` open the steps with settings in them (`ui.prefill`)."""
+    address, step = gr.Textbox(visible=False), gr.Textbox(visible=False)
+    shown = [steps, note, step, last.how.auto, *last.inputs]
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": 4}
+    page = gr.context.Context.root_block
+    # The address is the browser's; only a page that is asked for something goes through this.
+    page.load(None, None, [address], js="() => /[?&](from|preset)=/.test(location.search) ? location.search : null")
+    asked = address.change(door(_prefilled(last)), [address], shown, **quiet)
+    looked = asked.success(door(rows.look), rows.inputs, rows.outputs, **quiet)
+    looked.success(door(_planned(last)), [step, *last.inputs], last.outputs, **quiet)
+
+
+def _prefilled(last: start.StartScreen) -> Callable[[str], list[Any]]:
+    """A handler that shows what the address asks for, and takes the person to where they have to look first."""
+
+    def show(address: str) -> list[Any]:
+        found = prefill.asked(address)
+        rest = 2 + len(last.inputs)
+        if not isinstance(found, prefill.Prefill):
+            return [gr.skip(), found or "", *[gr.skip()] * rest]
+        entry = found.spec["data"][0] | ({} if found.has_data else {"source": ""})
+        spec = [gr.update(value=found.name), *last.rows.show(entry), *last.how.show(found.spec)]
+        return [gr.Walkthrough(selected=found.step), found.note, str(found.step), method.OWN_CHOICE, *spec]
+
+    return show
+
+
+def _planned(last: start.StartScreen) -> Callable[..., Iterator[Any]]:
+    """The plan, where that is the step to stand on."""
+
+    def look(step: str, *given: Any) -> Iterator[Any]:
+        if step == str(prefill.PLAN):
+            yield from last.look(*given)
+
+    return look
 
 
 def _sample() -> gr.Row:
@@ -83,7 +134,14 @@ def _sample() -> gr.Row:
     return strip
 
 
-def _has_data(ready: str) -> Any:
-    if ready != data.READY:
-        raise DataError(ready) if ready else DataError("There is no data yet.", "Drop a file, or use the sample.")
-    return gr.Walkthrough(selected=2)
+def _with_data(rows: data.DataScreen) -> Callable[..., tuple[Any, str]]:
+    """A handler that goes on where there is data, with what is known of it ("480 labelled")."""
+
+    def go_on(ready: str, *given: Any) -> tuple[Any, str]:
+        if ready != data.READY:
+            raise DataError(ready) if ready else DataError("There is no data yet.", "Drop a file, or use the sample.")
+        seen = inspections.inspect(parse(Data, rows.entry(given), "data")).report
+        about = f"{seen['splits'].get('train', 0)} {'labelled' if seen['format'] == 'labelled' else ''}"
+        return gr.Walkthrough(selected=2), about
+
+    return go_on

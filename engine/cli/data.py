@@ -1,13 +1,14 @@
-"""check: what a data file holds, before anything is trained."""
+"""check, mend: what a data file holds, before anything is trained, and a version of it without its faults."""
 
 from __future__ import annotations
 
 import json
 from argparse import Namespace, _SubParsersAction
+from pathlib import Path
 from typing import Any
 
-from engine import objectives
-from engine.data import report
+from engine import access, home, objectives
+from engine.data import history, remedies, report, versions
 from engine.errors import UserError
 from engine.sections import Data
 from engine.settings import parse
@@ -28,6 +29,19 @@ def add(commands: _SubParsersAction[Any]) -> None:
     check.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     check.set_defaults(call=_check)
 
+    mend = commands.add_parser("mend", help="make a new version of a data file; the file itself stays as it is")
+    mend.add_argument("data", metavar="DATA", help="a file, a Hub data set, or sample:NAME")
+    mend.add_argument(
+        "--with",
+        dest="remedies",
+        action="append",
+        required=True,
+        metavar="REMEDY",
+        help=f"what to do, may be given several times: {', '.join(remedy.name for remedy in remedies.REMEDIES)}",
+    )
+    mend.add_argument("--to", metavar="FOLDER", help="where to write the new version (default: the home's files)")
+    mend.set_defaults(call=_mend)
+
 
 def _check(options: Namespace) -> int:
     columns = {}
@@ -42,3 +56,14 @@ def _check(options: Namespace) -> int:
     found = report.check(entry, objectives.get(options.objective).wants)
     print(json.dumps(found, ensure_ascii=False) if options.json else "\n".join(report.lines(found)))
     return 2 if found.get("error") or found.get("problems") else 0
+
+
+def _mend(options: Namespace) -> int:
+    given = Path(options.data).expanduser()
+    source = str(given.resolve()) if given.exists() else options.data
+    folder = Path(options.to).expanduser() if options.to else home.files(access.LOCAL)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = versions.mend(parse(Data, {"source": source}, "data"), options.remedies, folder)
+    print(history.read(str(path)) or "")
+    print(path)
+    return 0

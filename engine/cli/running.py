@@ -9,12 +9,13 @@ from argparse import Namespace, _SubParsersAction
 from pathlib import Path
 from typing import Any, TextIO
 
-from engine import demo
+from engine import access, demo, presets
 from engine.cli import telling
 from engine.data.prepare import prepare
 from engine.errors import UserError
 from engine.events import Checkpoint, Evaluation, Failed, Finished, Notice, Progress, Sample
 from engine.runs import queue, store, view
+from engine.runs.outcome import outcome
 from engine.spec import RunSpec
 
 ENDED = ("finished", "failed", "stopped")
@@ -31,6 +32,7 @@ def add(commands: _SubParsersAction[Any]) -> None:
     train.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting, such as tuner.rank=8"
     )
+    train.add_argument("--preset", metavar="NAME", help="settings that hold where the spec says nothing; see preset")
     train.add_argument("--explain", action="store_true", help="print what would be done and why, and stop")
     train.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     train.set_defaults(call=_train)
@@ -41,11 +43,14 @@ def add(commands: _SubParsersAction[Any]) -> None:
     compare.set_defaults(call=_compare)
 
     runs = commands.add_parser("runs", help="list the runs")
+    runs.add_argument(
+        "--search", default="", metavar="TEXT", help="only those with it in name, note, tags, id or model"
+    )
     runs.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     runs.set_defaults(call=_runs)
 
     for name, call, help in (
-        ("show", _show, "what a run is, does or did"),
+        ("show", _show, "what a run is, does or did, and what that says"),
         ("log", _log, "everything a run told, from its beginning"),
         ("stop", _stop, "stop a run at its next step, with a whole checkpoint"),
         ("resume", _resume, "go on with a run that was stopped or broke"),
@@ -72,7 +77,8 @@ def _train(options: Namespace) -> int:
         if not equals:
             raise UserError(f"--set {item} has no value.", "Write it as NAME=VALUE, such as --set tuner.rank=8.")
         changes[name.strip()] = value
-    spec = RunSpec.load(options.spec, changes)
+    preset = presets.load(access.LOCAL, options.preset) if options.preset else None
+    spec = RunSpec.load(options.spec, changes, preset)
     spec = _beside(spec, options.spec)
     if options.explain:
         return _explain(spec, options)
@@ -104,24 +110,27 @@ def _compare(options: Namespace) -> int:
 
 def _runs(options: Namespace) -> int:
     queue.reconcile()
-    found = [view.summary(run) for run in store.listed()]
+    found = [view.summary(run) for run in store.listed(search=options.search)]
+    none = "No run has that in it." if options.search else "No runs yet. Start one with: python -m engine demo"
     if options.json:
         print(json.dumps({"runs": found}, ensure_ascii=False))
     else:
-        print(telling.table(found) if found else "No runs yet. Start one with: python -m engine demo")
+        print(telling.table(found) if found else none)
     return 0
 
 
 def _show(options: Namespace) -> int:
     queue.reconcile()
     run = store.get(options.run)
-    record = view.summary(run)
+    record, judged = view.summary(run), outcome(run)
     if options.json:
-        print(json.dumps(record, ensure_ascii=False))
+        print(json.dumps({**record, "verdict": judged.as_dict() if judged else None}, ensure_ascii=False))
         return 0
     for name, value in record.items():
-        if value is not None:
-            print(f"{name.replace('_', ' ')}: {value}")
+        if value not in (None, "", []):
+            print(f"{name.replace('_', ' ')}: {', '.join(value) if isinstance(value, list) else value}")
+    for line in judged.lines() if judged else []:
+        print(line)
     print(run.folder)
     return 0
 

@@ -22,7 +22,7 @@ from transformers.trainer_callback import PrinterCallback
 from engine.compute.precision import autocast
 from engine.compute.report import Reporter, peak_memory
 from engine.errors import UserError
-from engine.events import Progress
+from engine.events import NOT_A_NUMBER, Progress
 from engine.job import CHUNK_OF_BATCHES, Job
 from engine.runs import checkpoints
 
@@ -242,7 +242,7 @@ class _Watch(TrainerCallback):
             norm is not None and not math.isfinite(norm) and self.loop.job.plan.compute != "float16"
         ):
             raise UserError(
-                f"The loss stopped being a number at step {state.global_step}; the last good checkpoint is kept.",
+                f"{NOT_A_NUMBER} at step {state.global_step}; the last good checkpoint is kept.",
                 f"Lower the learning rate (it is {self.loop.job.plan.learning_rate:g}), or look for odd rows.",
             )
         took = self.loop.seconds - self.loop.seconds_before

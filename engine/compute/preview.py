@@ -6,6 +6,7 @@ Run by `engine.preview` as `python -m engine.compute.preview`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from engine.errors import UserError
 from engine.job import Objective
 from engine.settings import Section, parse
 from engine.tokens import Encoded, Tokens
+
+UNCUT = 2**31 - 1
 
 
 class Preview:
@@ -31,8 +34,10 @@ class Preview:
             return
         objective = objectives.get(request["objective"])
         settings = parse(objective.Settings, request["settings"], "objective")
-        answer = shown if request["ask"] == "rows" else counted
-        send([answer(encode, tokens) for encode in self._encodings(request, objective, settings, tokens)])
+        rows = request["ask"] == "rows"
+        # Lengths are counted before the cut, so that they hold wherever a person puts it.
+        encoded = self._encodings(request, objective, settings, tokens, request["max_tokens"] if rows else UNCUT)
+        send([(shown if rows else counted)(item, tokens) for item in encoded])
 
     def _tokens(self, folder: str, fingerprint: str) -> Tokens:
         if self._kept is None or self._kept[:2] != (folder, fingerprint):
@@ -40,13 +45,13 @@ class Preview:
         return self._kept[2]
 
     def _encodings(
-        self, request: Record, objective: Objective, settings: Section, tokens: Tokens
+        self, request: Record, objective: Objective, settings: Section, tokens: Tokens, max_tokens: int
     ) -> list[Encoded | UserError]:
         """Each example encoded as the worker will, or why it can't be."""
         found: list[Encoded | UserError] = []
         for values in request["examples"]:
             try:
-                found.append(objective.encode(Example(**values), tokens, settings, request["max_tokens"]))
+                found.append(objective.encode(Example(**values), tokens, settings, max_tokens))
             except UserError as error:
                 found.append(error)
         return found
@@ -64,11 +69,17 @@ def shown(encoded: Encoded | UserError, tokens: Tokens) -> Record:
     }
 
 
-def counted(encoded: Encoded | UserError, tokens: Tokens) -> list[int] | str:
-    """Tokens after the cut, tokens before it, learned tokens; or the problem."""
+def counted(encoded: Encoded | UserError, tokens: Tokens) -> list[Any] | str:
+    """Tokens before the cut, and where tokens are learned as [begin, end]; or the problem."""
     if isinstance(encoded, UserError):
         return str(encoded)
-    return [len(encoded.ids), encoded.full_length, sum(encoded.learned)]
+    spans, place = [], 0
+    for learned, run in groupby(encoded.learned):
+        end = place + sum(1 for _ in run)
+        if learned:
+            spans.append([place, end])
+        place = end
+    return [encoded.full_length, spans]
 
 
 if __name__ == "__main__":

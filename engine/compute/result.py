@@ -14,6 +14,7 @@ from engine.errors import RunError
 from engine.job import Job, ScoredRow, Scores
 from engine.jobs import open_job
 from engine.script import script
+from engine.spec import RunSpec
 
 MODEL = "model"
 Weights = Literal["float32", "bfloat16", "float16", "8bit", "4bit"]
@@ -29,12 +30,18 @@ def save_result(job: Job, model: nn.Module) -> Path:
     job.tokens.save(partial)
     if "answers" in job.objective.gives:
         _name_stops(partial, job)
-    shutil.copyfile(job.folder / "spec.yaml", partial / "spec.yaml")
+    (partial / "spec.yaml").write_text(_without_webhook(job.folder / "spec.yaml"), encoding="utf-8")
     (partial / "train.py").write_text(script(job), encoding="utf-8")
     _name_base(partial, job)
     shutil.rmtree(folder, ignore_errors=True)
     partial.replace(folder)
     return folder
+
+
+def _without_webhook(spec: Path) -> str:
+    """Results are given away; an address that takes messages is not."""
+    found = RunSpec.load(spec)
+    return replace(found, output=found.output.model_copy(update={"webhook": None})).to_yaml()
 
 
 def open_result(run_folder: Path, base: bool = False, weights: Weights | None = None) -> tuple[Job, nn.Module]:

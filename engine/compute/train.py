@@ -10,7 +10,7 @@ from datasets import Dataset
 from torch import nn
 from transformers import set_seed
 
-from engine.compute import allocator
+from engine.compute import allocator, reporters
 from engine.compute.loop import WEIGHTS_FILE, Loop, load_trainable
 from engine.compute.model import apply_tuner, parameter_counts
 from engine.compute.report import Reporter, Stopped, peak_memory
@@ -19,16 +19,17 @@ from engine.events import Finished
 from engine.job import Job, Report, Scores
 from engine.jobs import held_out, truncation
 from engine.runs import checkpoints
+from engine.sections import Output
 
 
-def run(job: Job, reporter: Reporter, keep_checkpoints: int) -> bool:
+def run(job: Job, reporter: Reporter, output: Output) -> bool:
     """Do the whole job, going on from its newest whole checkpoint. True when it finished, False when it was stopped."""
     torch.set_num_threads(job.plan.threads)
     _announce(job, reporter)
     try:
         before = _scores_before(job, reporter)
         model = _fresh(job, reporter)
-        trainer = build(job, model, reporter, keep_checkpoints)
+        trainer = build(job, model, reporter, output)
         if not _trained(trainer, reporter):
             raise Stopped
         seconds = trainer.seconds
@@ -60,10 +61,11 @@ def run(job: Job, reporter: Reporter, keep_checkpoints: int) -> bool:
     return True
 
 
-def build(job: Job, model: nn.Module, reporter: Reporter, keep_checkpoints: int = 2) -> Any:
+def build(job: Job, model: nn.Module, reporter: Reporter, output: Output | None = None) -> Any:
     """The trainer of this job: the objective's, with the loop mixed in and the plan's figures."""
+    output = output or Output()
     base, arguments_class, further = job.objective.trainer()
-    mixed = type(f"Tunesmith{base.__name__}", (Loop, base), {"keep": keep_checkpoints})
+    mixed = type(f"Tunesmith{base.__name__}", (Loop, base), {"keep": output.keep_checkpoints})
     arguments = arguments_class(**_arguments(job), **_checkpointing_off(arguments_class), **further)
     data = {
         split: Dataset.from_list(
@@ -77,7 +79,11 @@ def build(job: Job, model: nn.Module, reporter: Reporter, keep_checkpoints: int 
         from transformers import AutoTokenizer
 
         given["processing_class"] = AutoTokenizer.from_pretrained(job.model_folder, local_files_only=True)
-    return mixed(job=job, reporter=reporter, model=model, args=arguments, **given)
+    trainer = mixed(job=job, reporter=reporter, model=model, args=arguments, **given)
+    if output.reporters:
+        reporters.prepare(output.reporters, job.folder)
+        trainer.add_callback(reporters.Reports(output.reporters, reporter))
+    return trainer
 
 
 def _arguments(job: Job) -> dict[str, Any]:
@@ -101,7 +107,9 @@ def _arguments(job: Job) -> dict[str, Any]:
         "save_strategy": "no",
         "eval_strategy": "steps" if checks else "no",
         "eval_steps": plan.evaluate_every if checks else None,
-        "report_to": "none",
+        "report_to": "none",  # see engine.compute.reporters
+        "run_name": job.folder.name,
+        "project": reporters.PROJECT,
         "disable_tqdm": True,
         "remove_unused_columns": False,
         "use_cpu": plan.device == "cpu",

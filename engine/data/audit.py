@@ -6,8 +6,8 @@ import re
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from engine.data import content, personal
 from engine.data.example import Example
@@ -15,7 +15,7 @@ from engine.data.rows import counted, listed
 from engine.tokens import Encoded
 
 MOST_ROWS = 100
-"""Row numbers that a finding lists; its count is of all."""
+"""Row numbers of a finding that are written down; its count is of all."""
 FEW_ROWS = 5
 _MARK = re.compile(r"^#### ?\S", re.MULTILINE)
 LONG_CHARACTERS = 4000
@@ -24,7 +24,7 @@ LONG_CHARACTERS = 4000
 
 @dataclass(frozen=True)
 class Finding:
-    """`count` is of rows, or of labels where the title says so. `rows` holds the first of them, from 1."""
+    """`count` is of rows, or of labels where the title says so. `rows` holds their numbers, from 1."""
 
     name: str
     title: str
@@ -34,6 +34,10 @@ class Finding:
     level: Literal["info", "warning"] = "warning"
     source: int = 0
     """Index of the data entry that the row numbers belong to."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """With the first row numbers only."""
+        return {**asdict(self), "rows": self.rows[:MOST_ROWS]}
 
 
 def audit(
@@ -74,7 +78,7 @@ def label_counts(examples: list[Example]) -> dict[str, int]:
 
 def _rows(examples: list[Example], indexes: Iterable[int]) -> list[int]:
     numbers = dict.fromkeys(examples[index].row for index in indexes)
-    return list(numbers)[:MOST_ROWS]
+    return list(numbers)
 
 
 def _duplicates(examples: list[Example], prompts: list[str], answers: list[str]) -> Finding:
@@ -98,12 +102,16 @@ def _conflicts(examples: list[Example], prompts: list[str], answers: list[str]) 
     for prompt, label in zip(prompts, content.label_keys(answers), strict=True):
         labels.setdefault(prompt, set()).add(label)
     torn = [index for index, prompt in enumerate(prompts) if len(labels[prompt]) > 1]
-    texts = len({prompts[index] for index in torn})
+    # Rows of one text stand together, in the order in which the texts first come.
+    first: dict[str, int] = {}
+    for index in torn:
+        first.setdefault(prompts[index], index)
+    texts = len(first)
     return Finding(
         "conflicts",
         f"Rows with equal text but different labels ({counted(texts, 'text', 'texts')})",
         len(torn),
-        _rows(examples, torn),
+        _rows(examples, sorted(torn, key=lambda index: first[prompts[index]])),
         "The model can't learn both. Decide for one label for each text.",
     )
 

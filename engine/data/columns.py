@@ -66,6 +66,9 @@ NAMES: dict[str, tuple[str, ...]] = {
 }
 """Usual names of each role's column, best first."""
 
+SPLITS = ("split", "subset", "partition", "set")
+"""Names of a column that divides the rows."""
+
 QUESTIONS = {"prompt", "question", "query", "instruction", "user", "human", "user_message", "customer_message"}
 """Names that a column of prompts alone has; the others may just as well name a text to be classified."""
 

@@ -17,16 +17,20 @@ ROLES = {
 }
 """What data sets call the speakers. "call" is an assistant's turn that calls a tool."""
 
+EMPTY, ORDER, ROLE = "empty turn", "order", "role"
+"""Kinds of problems that a remedy can do something about."""
+
 _USED = {"role", "content", "from", "value", "tool_calls", "tool_call_id", "function_call"}
 
 
 class BadRow(Exception):
     """Why a row can't be used, and what to do."""
 
-    def __init__(self, problem: str, fix: str) -> None:
+    def __init__(self, problem: str, fix: str, kind: str = "") -> None:
         super().__init__(problem)
         self.problem = problem
         self.fix = fix
+        self.kind = kind
 
 
 @dataclass
@@ -62,9 +66,10 @@ def check(messages: list[dict[str, Any]], seen: Seen) -> None:
     for number, message in enumerate(messages, start=1):
         role = message["role"]
         if not message["content"].strip():
-            raise BadRow(f"Turn {number} ({role}) is empty.", "Fill it, or leave the row out.")
+            raise BadRow(f"Turn {number} ({role}) is empty.", "Fill it, or leave the row out.", EMPTY)
         if role not in _FOLLOWS[before]:
-            raise BadRow(f"Turn {number} is out of order: {role} after {before}.", "Let user and assistant take turns.")
+            problem = f"Turn {number} is out of order: {role} after {before}."
+            raise BadRow(problem, "Let user and assistant take turns.", ORDER)
         before = role
     if before != "assistant":
         seen.open_ended += 1
@@ -103,7 +108,7 @@ def _turn(item: Any, number: int, seen: Seen) -> dict[str, Any]:
     role = ROLES.get(str(given).strip().casefold()) if given is not None else None
     if role is None:
         told = "has no role" if given is None else f"has the unknown role {given!r}"
-        raise BadRow(f"Turn {number} {told}.", "Known roles: system, user, assistant, tool.")
+        raise BadRow(f"Turn {number} {told}.", "Known roles: system, user, assistant, tool.", ROLE)
     content = _content(item.get("content", item.get("value")), number)
     calls = item.get("tool_calls") or ([item["function_call"]] if isinstance(item.get("function_call"), dict) else [])
     if role == "call":

@@ -55,7 +55,7 @@ def build(table: Table, entry: Data, wants: Wants, source: int = 0) -> Built:
                     made = maker.as_messages(row, made)
                 examples.append(Example(number, split, source, made.messages, made.text, made.label, made.tools))
         except BadRow as bad:
-            problems.append(RowProblem(number, table.places[index], bad.problem, bad.fix, source))
+            problems.append(RowProblem(number, table.places[index], bad.problem, bad.fix, source, bad.kind))
     problems.sort(key=lambda problem: problem.row)
     if not examples:
         raise UnusableRows(table.source, problems)
@@ -314,9 +314,7 @@ def _given_splits(table: Table, notices: list[str]) -> list[SplitName]:
     if table.splits:
         notices.append(_told(table.splits, "its own parts"))
         return table.splits
-    name = next(
-        (name for name in table.columns if columns.normal(name) in ("split", "subset", "partition", "set")), None
-    )
+    name = next((name for name in table.columns if columns.normal(name) in columns.SPLITS), None)
     if name is None:
         return []
     values = [str(row.get(name) or "").strip().casefold() for row in table.rows]

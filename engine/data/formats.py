@@ -56,7 +56,13 @@ def recognise(
     person has chosen. template: a prompt template stands in for the column of the person's message.
     """
     given = given or {}
-    found = columns.look(table)
+    looked = columns.look(table)
+    # A column that divides the rows is no label of theirs, unless a person says so.
+    found = {
+        name: column
+        for name, column in looked.items()
+        if columns.normal(name) not in columns.SPLITS or name in given.values()
+    }
     if only == "auto" and not given and {"chosen", "rejected"} <= {columns.normal(name) for name in table.columns}:
         why = "There are columns chosen and rejected."
         return Guess("preferences", {}, why, [name for name in ROLES if _MATCHERS[name](found, {}, template)])

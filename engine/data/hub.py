@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from engine import access
 from engine.data.parquet import name_of
 from engine.data.rows import Table, check_rows, listed
 from engine.errors import DataError
@@ -63,7 +64,9 @@ def _preflight(name: str, revision: str | None) -> str | None:
     from huggingface_hub import errors as hub
 
     try:
-        info = HfApi().dataset_info(name, revision=revision, timeout=_TIMEOUT_S, files_metadata=True)
+        info = HfApi(token=access.token()).dataset_info(
+            name, revision=revision, timeout=_TIMEOUT_S, files_metadata=True
+        )
     except hub.GatedRepoError:
         raise DataError(
             f"{name} is gated: its owner asks people to agree to terms first.",
@@ -99,13 +102,15 @@ def _loaded(name: str, config: str | None, split: str, revision: str | None) -> 
 
     datasets.disable_progress_bars()
     try:
-        builder = datasets.load_dataset_builder(name, config, revision=revision)
+        builder = datasets.load_dataset_builder(name, config, revision=revision, token=access.token())
         part = (builder.info.splits or {}).get(split)
         if part is not None and part.num_examples:
             check_rows(part.num_examples, name)
         # Without this, "NA" and "null" in a CSV file would be read as nothing.
         exact = {"keep_default_na": False} if isinstance(builder, Csv) else {}
-        rows = datasets.load_dataset(name, builder.config.name, split=split, revision=revision, **exact)
+        rows = datasets.load_dataset(
+            name, builder.config.name, split=split, revision=revision, token=access.token(), **exact
+        )
     except (exceptions.DatasetNotFoundError, ConnectionError, HTTPError) as error:
         raise _unreachable(name, error) from None
     except exceptions.DatasetGenerationError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Callable
 
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@(?:[\w-]{1,63}\.)+[^\W\d_]{2,24}")
 _PHONE = re.compile(r"(?<![\w.,/-])(?:\+\d{1,3}[ .-]?(?:\(0\)[ .-]?)?|\(0?\d{2,4}\)[ .-]?|0)\d(?:[ .-]?\d){7,12}(?!\w)")
@@ -46,6 +47,21 @@ def kinds(text: str) -> list[str]:
     return found
 
 
+def masked(text: str) -> str:
+    """The text with a word in brackets in place of each of them, such as [EMAIL]."""
+    if "@" in text:
+        text = _EMAIL.sub("[EMAIL]", text)
+    if not _DIGITS.search(text):
+        return text
+    for pattern, holds, mark in _NUMBERS:
+        text = pattern.sub(_marked(holds, mark), text)
+    return text
+
+
+def _marked(holds: Callable[[str], bool], mark: str) -> Callable[[re.Match[str]], str]:
+    return lambda match: mark if holds(match.group()) else match.group()
+
+
 def _iban(text: str) -> bool:
     """ISO 13616: the first four characters moved to the end, letters as 10 to 35, remainder 1 of 97."""
     plain = text.replace(" ", "")
@@ -66,3 +82,14 @@ def _public(text: str) -> bool:
         return ipaddress.ip_address(text).is_global
     except ValueError:
         return False
+
+
+_NUMBERS: tuple[tuple[re.Pattern[str], Callable[[str], bool], str], ...] = (
+    (_IBAN, _iban, "[IBAN]"),
+    (_CARD, _luhn, "[CARD]"),
+    (_PHONE, bool, "[PHONE]"),
+    (_PHONE_US, bool, "[PHONE]"),
+    (_IPV4, _public, "[IP ADDRESS]"),
+    (_IPV6, _public, "[IP ADDRESS]"),
+)
+"""What is masked, in this order: accounts and cards hold digits that look like phone numbers."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from engine.data import content, examples, table
+from engine.data import content, examples, history, table
 from engine.data.audit import Finding, audit
 from engine.data.example import Example, SplitName
 from engine.data.formats import Guess
@@ -78,7 +78,8 @@ def prepare(
         divided, report = split(built.examples, entry.split, seed, built.divided, taken, keys)
         for key, example in zip(keys, divided, strict=True):
             taken.setdefault(key, example.split)
-        notices = [*read.notices, *built.notices, *report.notices]
+        made = history.read(entry.source)
+        notices = [*([str(made)] if made else []), *read.notices, *built.notices, *report.notices]
         if built.problems and entry.bad_rows == "skip":
             notices.append(f"{counted(len(built.problems), 'row', 'rows')} with problems left out.")
         elif built.problems:

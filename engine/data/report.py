@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import re
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
-from engine.data import columns, pairs, table
-from engine.data.audit import audit, label_counts
+from engine.data import columns, history, pairs, remedies, table, turns
+from engine.data.audit import Finding, audit, label_counts
 from engine.data.example import Example
 from engine.data.formats import TITLES, Guess, recognise
 from engine.data.prepare import Prepared, prepare
@@ -18,6 +20,55 @@ from engine.sections import Data
 _EXAMPLES = 3
 _PLACES = 20
 _WIDTH = 110
+_LETTERS = 1200
+_COLUMNS = 6
+ROWS_AT_ONCE = 20
+"""Rows of a finding in one answer."""
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What was read and found; `report` is all of it as JSON values (see `check`)."""
+
+    table: Table
+    guess: Guess
+    prepared: Prepared | None
+    """None where the rows can be read but not used."""
+    problems: list[RowProblem]
+    report: dict[str, Any]
+
+    @cached_property
+    def found(self) -> dict[str, list[int]]:
+        """All row numbers of each finding, by its name."""
+        findings = self.prepared.findings if self.prepared else audit(_texts(self.guess, self.table))
+        return {finding.name: finding.rows for finding in findings}
+
+    @property
+    def case(self) -> remedies.Case:
+        examples = self.prepared.examples if self.prepared else []
+        return remedies.Case(self.table, self.guess.columns, examples, self.problems, self.found)
+
+    def rows(self, name: str, start: int = 0, most: int = ROWS_AT_ONCE) -> dict[str, Any]:
+        """Rows of a finding or of a group of problems: {"count", "rows": [{"row", "place", "cells", "note"}]}.
+
+        name: of the finding or the group. cells: [column, text] of the columns that are used.
+        Raises DataError where there is no such finding.
+        """
+        wrong = {item.row: item.problem for item in self.problems if _group(item) == name}
+        numbers = list(wrong) or self.found.get(name)
+        if numbers is None:
+            raise DataError("There is no such finding any more.", "Look at the data again.")
+        places = {number: index for index, number in enumerate(self.table.numbers)}
+        names = [*dict.fromkeys(self.guess.columns.values())] or self.table.columns[:_COLUMNS]
+        unread = {problem.row: problem.place for problem in self.table.problems}
+        shown = []
+        for number in numbers[start : start + most]:
+            index = places.get(number)
+            row = {} if index is None else self.table.rows[index]
+            cells = [[column, _long(turns.shown(row.get(column)))] for column in names if index is not None]
+            place = unread.get(number, "") if index is None else self.table.places[index]
+            shown.append({"row": number, "place": place, "cells": cells, "note": wrong.get(number, "")})
+        return {"count": len(numbers), "rows": shown}
 
 
 def check(entry: Data | str, wants: Wants = "messages", seed: int = 42) -> dict[str, Any]:
@@ -26,17 +77,20 @@ def check(entry: Data | str, wants: Wants = "messages", seed: int = 42) -> dict[
     Where the rows can be read but not used, `error` holds {"problem", "fix"} and the rest is as far as it came;
     where they can't be read, DataError is raised.
     """
-    entry = Data(source=entry) if isinstance(entry, str) else entry
-    read = table.load(entry)
+    return inspect(Data(source=entry) if isinstance(entry, str) else entry, wants, seed).report
+
+
+def inspect(entry: Data, wants: Wants = "messages", seed: int = 42, read: Table | None = None) -> Inspection:
+    """What `check` tells, with what it was told from. read: the entry's table, if it was read already."""
+    read = read if read is not None else table.load(entry)
     guess = recognise(read, {}, entry.format, bool(entry.prompt))
+    made = history.read(entry.source)
     report: dict[str, Any] = {
         "source": read.source,
+        "history": [step.told for step in made.steps] if made else [],
+        "title_of_first": made.title if made else "",
         "wants": wants,
-        "format": guess.format,
-        "title": TITLES[guess.format],
-        "why": guess.why,
-        "roles": guess.columns,
-        "alternatives": guess.alternatives,
+        **_guessed(guess),
         "rows": len(read.rows) + len(read.problems),
         "columns": [asdict(column) for column in columns.look(read).values()],
         "notices": read.notices,
@@ -48,17 +102,24 @@ def check(entry: Data | str, wants: Wants = "messages", seed: int = 42) -> dict[
         "splits": {},
         "error": None,
     }
+    problems, prepared = read.problems, None
     try:
         prepared = prepare([entry], wants, seed, tables={entry.source: read})
     except DataError as error:
         report["error"] = {"problem": error.problem, "fix": error.fix}
         if isinstance(error, UnusableRows):
-            report["problems"] = _grouped(error.problems)
+            problems = error.problems
+            # How its columns are read, which no row got through, is what the person has chosen.
+            guess = recognise(read, entry.columns, entry.format, bool(entry.prompt))
+            report |= {**_guessed(guess), "problems": _grouped(problems)}
         else:
-            report |= _unused(guess, read)
+            problems = [*read.problems, *(pairs.problems(read) if guess.format == "preferences" else [])]
+            report |= _unused(guess, read, problems)
     else:
+        guess, problems = prepared.guesses[0], prepared.problems
         report |= _used(prepared, read)
-    return report
+        report["notices"] = [notice for notice in report["notices"] if not made or notice != str(made)]
+    return Inspection(read, guess, prepared, problems, report)
 
 
 def lines(report: dict[str, Any]) -> list[str]:
@@ -92,48 +153,69 @@ def _used(prepared: Prepared, read: Table) -> dict[str, Any]:
     guess = prepared.guesses[0]
     places = dict(zip(read.numbers, read.places, strict=True))
     return {
-        "format": guess.format,
-        "title": TITLES[guess.format],
-        "why": guess.why,
-        "roles": guess.columns,
-        "alternatives": guess.alternatives,
+        **_guessed(guess),
         "notices": prepared.notices,
         "problems": _grouped(prepared.problems),
         "usable": len(prepared.examples),
         "examples": [{"place": places[example.row], **example.as_dict()} for example in prepared.examples[:_EXAMPLES]],
-        "findings": [asdict(finding) for finding in prepared.findings],
+        "findings": [_finding(finding) for finding in prepared.findings],
         "labels": label_counts(prepared.examples),
         "splits": prepared.counts(),
     }
 
 
-def _unused(guess: Guess, read: Table) -> dict[str, Any]:
+def _unused(guess: Guess, read: Table, problems: list[RowProblem]) -> dict[str, Any]:
     """What can be said of rows that no objective here learns from: texts by themselves, preference pairs."""
     if guess.format == "preferences":
-        problems = [*read.problems, *pairs.problems(read)]
         return {"problems": _grouped(problems), "usable": len(read.rows) + len(read.problems) - len(problems)}
+    kept = _texts(guess, read)
+    return {"usable": len(kept), "findings": [_finding(finding) for finding in audit(kept)]}
+
+
+def _texts(guess: Guess, read: Table) -> list[Example]:
+    """Texts by themselves, as examples without answers."""
     if guess.format != "text":
-        return {}
-    name = guess.columns["text"]
-    texts = [(number, row.get(name)) for number, row in zip(read.numbers, read.rows, strict=True)]
-    kept = [Example(number, text=text) for number, text in texts if isinstance(text, str) and text.strip()]
-    return {"usable": len(kept), "findings": [asdict(finding) for finding in audit(kept)]}
+        return []
+    texts = [(number, row.get(guess.columns["text"])) for number, row in zip(read.numbers, read.rows, strict=True)]
+    return [Example(number, text=text) for number, text in texts if isinstance(text, str) and text.strip()]
+
+
+def _guessed(guess: Guess) -> dict[str, Any]:
+    return {
+        "format": guess.format,
+        "title": TITLES[guess.format],
+        "why": guess.why,
+        "roles": guess.columns,
+        "alternatives": guess.alternatives,
+    }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    """With the names of the remedies that answer it."""
+    return {**finding.as_dict(), "remedies": remedies.for_finding(finding.name)}
+
+
+def _group(problem: RowProblem) -> str:
+    """What problems are told together by: the words without the number of the turn."""
+    return re.sub(r"\b([Tt]urn) \d+\b", r"\1 …", problem.problem)
 
 
 def _grouped(problems: list[RowProblem]) -> list[dict[str, Any]]:
     """Equal problems together, with their count and the first places."""
     groups: dict[str, list[RowProblem]] = {}
     for problem in problems:
-        groups.setdefault(problem.problem, []).append(problem)
+        groups.setdefault(_group(problem), []).append(problem)
     return [
         {
-            "problem": text,
+            "name": name,
+            "problem": members[0].problem if len({member.problem for member in members}) == 1 else name,
             "fix": members[0].fix,
             "count": len(members),
             "rows": [member.row for member in members[:_PLACES]],
             "places": [member.place for member in members[:_PLACES]],
+            "remedies": remedies.for_problem(members[0].kind),
         }
-        for text, members in groups.items()
+        for name, members in groups.items()
     ]
 
 
@@ -146,12 +228,18 @@ def _problem_lines(group: dict[str, Any]) -> list[str]:
     places = ", ".join(group["places"][:6]) + (
         f" and {rest + len(group['places'][6:]):,} more" if group["count"] > 6 else ""
     )
-    return [f"  {counted(group['count'], 'row', 'rows')}: {group['problem']} {group['fix']}", f"    {places}"]
+    told = f"  {counted(group['count'], 'row', 'rows')}: {group['problem']} {group['fix']}"
+    return [told, f"    {places}", *_remedy_lines([*group["remedies"], remedies.DROP_PROBLEMS])]
 
 
 def _finding_lines(finding: dict[str, Any]) -> list[str]:
     rows = f" Rows {listed(finding['rows'], 6)}." if finding["rows"] else ""
-    return [f"  {finding['count']:,}  {finding['title']}.", f"    {finding['help']}{rows}"]
+    told = f"  {finding['count']:,}  {finding['title']}."
+    return [told, f"    {finding['help']}{rows}", *_remedy_lines(finding["remedies"])]
+
+
+def _remedy_lines(names: list[str]) -> list[str]:
+    return [f"    Mended by: {', '.join(names)}"] if names else []
 
 
 def _example_lines(example: dict[str, Any]) -> list[str]:
@@ -159,6 +247,10 @@ def _example_lines(example: dict[str, Any]) -> list[str]:
     if "messages" in example:
         return [head, *(f"    {turn['role']}: {_short(turn['content'], _WIDTH)}" for turn in example["messages"])]
     return [head, f"    text: {_short(example['text'], _WIDTH)}", f"    label: {example['label']}"]
+
+
+def _long(text: str) -> str:
+    return text if len(text) <= _LETTERS else text[: _LETTERS - 1] + "…"
 
 
 def _short(text: str, width: int) -> str:

@@ -38,6 +38,8 @@ class RowProblem:
     fix: str
     source: int = 0
     """Index of the data entry in the spec."""
+    kind: str = ""
+    """What a remedy goes by; see `engine.data.remedies`."""
 
     def __str__(self) -> str:
         return f"Row {self.row} ({self.place}): {self.problem}"

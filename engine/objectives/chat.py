@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.data.example import Example
 from engine.job import Job, Losses, Objective, Report, ScoredRow, Scores
+from engine.sections import Evaluate
 from engine.settings import Section
 from engine.tokens import Encoded, Tokens
 
@@ -126,11 +127,9 @@ class Chat(Objective):
 
     def baselines(self, job: Job, model: nn.Module, rows: list[Example], report: Report) -> dict[str, Scores]:
         """The base model with the possible answers listed in its prompt, where the data has few."""
-        options = sorted({row.answer.strip() for row in job.examples["train"]})
-        wanted = job.evaluation.options_in_prompt
-        few = len(options) <= MOST_OPTIONS and len(options) * 4 <= len(job.examples["train"])
-        if wanted == "off" or (wanted == "auto" and not (few and max(map(len, options)) <= 80)):
+        if not self.baseline_count(job.evaluation, job.examples["train"]):
             return {}
+        options = sorted({row.answer.strip() for row in job.examples["train"]})
         listed = "Answer with exactly one of these, and nothing else:\n" + "\n".join(options)
         prompts = []
         for row in rows:
@@ -138,6 +137,12 @@ class Chat(Objective):
             system = "\n\n".join([m["content"] for m in row.prompt if m["role"] == "system"] + [listed])
             prompts.append(job.tokens.encode_prompt([{"role": "system", "content": system}, *messages]))
         return {"options in prompt": self._scores(self._answered(job, model, rows, prompts, report), {})}
+
+    def baseline_count(self, evaluation: Evaluate, train: list[Example]) -> int:
+        options = {row.answer.strip() for row in train}
+        few = len(options) <= MOST_OPTIONS and len(options) * 4 <= len(train)
+        sensible = few and max(map(len, options), default=0) <= 80
+        return int(evaluation.options_in_prompt == "on" or (evaluation.options_in_prompt == "auto" and sensible))
 
     def _answered(
         self, job: Job, model: nn.Module, rows: list[Example], prompts: list[list[int]], report: Report

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.data.example import Example
 from engine.job import Job, Losses, Objective, Report, ScoredRow, Scores
+from engine.models import ModelFacts
 from engine.settings import Section
 from engine.tokens import Encoded, Tokens
 
@@ -106,6 +107,9 @@ class Classify(Objective):
 
     def head(self, model: nn.Module) -> dict[str, nn.Parameter]:
         return {f"head.{name}": parameter for name, parameter in model.head.named_parameters()}
+
+    def head_parameters(self, facts: ModelFacts, classes: int) -> int:
+        return (facts.hidden + 1) * classes
 
     def trainer(self) -> tuple[type, type, dict[str, Any]]:
         from transformers import Trainer, TrainingArguments

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+import json
 import os
 import re
 import sqlite3
@@ -10,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -25,8 +27,11 @@ _SCHEMA = """
 CREATE TABLE runs (
     id TEXT PRIMARY KEY, owner TEXT NOT NULL, name TEXT NOT NULL, created REAL NOT NULL, state TEXT NOT NULL,
     queued REAL, deaths INTEGER NOT NULL DEFAULT 0, death_step INTEGER NOT NULL DEFAULT 0,
-    device TEXT NOT NULL DEFAULT ''
+    device TEXT NOT NULL DEFAULT '', note TEXT NOT NULL DEFAULT '', tags TEXT NOT NULL DEFAULT '[]',
+    about TEXT NOT NULL DEFAULT ''
 )"""
+_ADDED = {"note": "TEXT NOT NULL DEFAULT ''", "tags": "TEXT NOT NULL DEFAULT '[]'", "about": "TEXT NOT NULL DEFAULT ''"}
+"""Columns that the layout before this one lacks: what a person says of a run, and what it is about (JSON)."""
 
 
 @contextmanager
@@ -109,13 +114,17 @@ def relist(rows: sqlite3.Connection, run: Path, died: str) -> None:
     owner, name = str(record.get("owner", "local")), str(record.get("name", run.name))
     created = record.get("created")
     rows.execute(
-        "INSERT OR IGNORE INTO runs (id, owner, name, created, state, queued) VALUES (?, ?, ?, ?, ?, ?)",
-        (run.name, owner, name, created if isinstance(created, float) else _created(run.name), state, queued),
+        "INSERT OR IGNORE INTO runs (id, owner, name, created, state, queued, note, tags, about) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            *(run.name, owner, name, created if isinstance(created, float) else _created(run.name), state, queued),
+            *_said(record),
+        ),
     )
 
 
 def _opened(path: Path) -> sqlite3.Connection:
-    """A connection to a whole index; one that is lost, damaged or of an older layout is made again."""
+    """A connection to a whole index; one that is lost or damaged is made again, one of an older layout widened."""
     if path.exists():
         rows = sqlite3.connect(path, timeout=5, isolation_level=None)
         try:
@@ -139,6 +148,8 @@ def _mended(path: Path) -> sqlite3.Connection:
                 rows.execute("PRAGMA journal_mode=WAL")
                 _fill(rows, path.parent)
                 return rows
+            if _widened(rows, path.parent):
+                return rows
         except BaseException:
             rows.close()
             raise
@@ -150,14 +161,46 @@ def _mended(path: Path) -> sqlite3.Connection:
 
 
 def _whole(rows: sqlite3.Connection) -> bool:
+    columns = _columns(rows)
+    return "device" in columns and columns >= _ADDED.keys()
+
+
+def _columns(rows: sqlite3.Connection) -> set[str]:
+    """Names of the table's columns; none where the index is damaged."""
     try:
         sound = rows.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok"
-        columns = {row[1] for row in rows.execute("PRAGMA table_info(runs)")}
+        columns = {str(row[1]) for row in rows.execute("PRAGMA table_info(runs)")}
     except sqlite3.DatabaseError as error:
         if isinstance(error, sqlite3.OperationalError):
             raise  # locked, no room: not damaged
+        return set()
+    return columns if sound else set()
+
+
+def _widened(rows: sqlite3.Connection, parent: Path) -> bool:
+    """Give an index of the layout before this one its new columns. What only an index knows (devices, deaths) stays."""
+    columns = _columns(rows)
+    if "device" not in columns:
         return False
-    return sound and "device" in columns
+    rows.execute("BEGIN IMMEDIATE")
+    for name, kind in _ADDED.items():
+        if name not in columns:
+            rows.execute(f"ALTER TABLE runs ADD COLUMN {name} {kind}")
+    for (run_id,) in rows.execute("SELECT id FROM runs").fetchall():
+        said = _said(read_json(parent / run_id / "run.json") or {})
+        rows.execute("UPDATE runs SET note = ?, tags = ?, about = ? WHERE id = ?", (*said, run_id))
+    rows.execute("COMMIT")
+    return True
+
+
+def _said(record: dict[str, Any]) -> tuple[str, str, str]:
+    """Note, tags and what it is about, from a run's own record, as the index holds them."""
+    tags, about = record.get("tags"), record.get("about")
+    return (
+        str(record.get("note") or ""),
+        json.dumps([str(tag) for tag in tags] if isinstance(tags, list) else [], ensure_ascii=False),
+        json.dumps(about, ensure_ascii=False) if isinstance(about, dict) else "",
+    )
 
 
 def _empty(rows: sqlite3.Connection) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import sqlite3
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from engine import home
+from engine import access, home
 from engine.errors import MachineError, RunError
 from engine.events import Event, Failed, Notice, Writer
 from engine.files import read_json, write_json
@@ -70,6 +69,8 @@ def advance() -> None:
     """Start queued runs, oldest first, while there is room."""
     with index() as rows:
         for run_id, folder in _with_folder(rows, "SELECT id FROM runs WHERE state = 'queued' ORDER BY queued, id"):
+            if access.is_visitors_process() and _owner(folder) == access.LOCAL:
+                return  # we were not given what this run may need; the page or the next command starts it
             device = room.device_for(folder, _at_work(rows))
             if device is None:
                 return
@@ -194,7 +195,7 @@ def _launch(folder: Path, device: str) -> None:
             stdout=log,
             stderr=log,
             cwd=home.CHECKOUT,
-            env=_environment(device),
+            env=_environment(device, _owner(folder)),
             start_new_session=True,
         )
     _children[:] = [known for known in _children if known.poll() is None]
@@ -209,10 +210,15 @@ def _launch(folder: Path, device: str) -> None:
         raise
 
 
-def _environment(device: str) -> dict[str, str]:
+def _environment(device: str, owner: str) -> dict[str, str]:
     # In full: the child's working directory is another one.
     places = {"TUNESMITH_HOME": str(home.home()), "TUNESMITH_CACHE": str(home.cache())}
-    return {**os.environ, **places, **room.environment(device)}
+    return {**access.for_owner(owner), **places, **room.environment(device)}
+
+
+def _owner(folder: Path) -> str:
+    """Where it isn't known, nobody's: such a run gets no secrets."""
+    return str((read_json(folder / "run.json") or {}).get("owner", ""))
 
 
 def _tell(folder: Path, event: Event) -> None:

@@ -6,22 +6,26 @@ The folder is the truth about what a run is and did; the index about what it is 
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import re
 import secrets
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from engine import home
+from engine import access, home, reporters, webhooks
 from engine.data import example as examples_file
 from engine.errors import MachineError, RunError
 from engine.events import Event, read, tail
 from engine.files import sync_folder, write_json
+from engine.runs import about
+from engine.runs.about import About
 from engine.runs.index import ID, folder, index, reading, relist
 from engine.runs.room import LEAST_FREE_BYTES
 
@@ -34,7 +38,7 @@ ACTIVE = ("queued", "running", "stopping")
 SECONDS_BEFORE_SWEEPING = 3600
 _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
 _LEFTOVER = re.compile(rf"\.{ID.pattern}(\.deleted)?")
-_COLUMNS = "id, owner, name, created, state"
+_COLUMNS = "id, owner, name, created, state, note, tags, about"
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,14 @@ class Run:
     """Seconds since 1970."""
     state: str
     """One of STATES."""
+    note: str = ""
+    tags: tuple[str, ...] = ()
+    known: About | None = None
+    """What the index knows of `about`; runs made by an older Tunesmith have none."""
+
+    @property
+    def about(self) -> About:
+        return self.known or about.read(self.folder / "spec.yaml")
 
     def spec(self) -> RunSpec:
         from engine.spec import RunSpec
@@ -65,9 +77,13 @@ class Run:
 def create(spec: RunSpec, prepared: Prepared, owner: str = "local") -> Run:
     """Write a run's folder and list it; nothing starts yet.
 
-    Raises DataError for rows with problems that are to be refused, MachineError where the disk has no room.
+    Raises DataError for rows with problems that are to be refused, MachineError where the disk has no room,
+    SettingError for a reporter that is not installed, or a visitor's webhook that leads into a private network.
     """
     prepared.require()
+    reporters.require(spec.output.reporters)
+    if spec.output.webhook and owner != access.LOCAL:
+        webhooks.require_public(spec.output.webhook)
     parent = folder()
     needed = LEAST_FREE_BYTES + 4 * sum(len(str(example.as_dict())) for example in prepared.examples)
     free = shutil.disk_usage(parent).free
@@ -80,9 +96,10 @@ def create(spec: RunSpec, prepared: Prepared, owner: str = "local") -> Run:
     run_id = time.strftime("%Y%m%d-%H%M%S-", time.gmtime(now)) + "".join(secrets.choice(_ALPHABET) for _ in range(8))
     name = spec.name or f"{spec.objective.name}, {spec.tuner.name}"
     partial = parent / f".{run_id}"
+    run = Run(run_id, parent / run_id, owner, name, now, "created", known=about.of(spec))
     try:
         _write(partial, spec, prepared)
-        write_json(partial / "run.json", {"id": run_id, "owner": owner, "name": name, "created": now})
+        write_json(partial / "run.json", _record(run))
         partial.replace(parent / run_id)
         sync_folder(parent)
     except OSError as error:
@@ -91,10 +108,10 @@ def create(spec: RunSpec, prepared: Prepared, owner: str = "local") -> Run:
             f"The run can't be written: {error.strerror or error}.", "Make room, or choose another home."
         ) from None
     with index() as rows:
-        rows.execute(
-            f"INSERT OR REPLACE INTO runs ({_COLUMNS}) VALUES (?, ?, ?, ?, 'created')", (run_id, owner, name, now)
-        )
-    return Run(run_id, parent / run_id, owner, name, now, "created")
+        known = json.dumps(asdict(run.about), ensure_ascii=False)
+        values = (run_id, owner, name, now, run.state, run.note, json.dumps(run.tags), known)
+        rows.execute(f"INSERT OR REPLACE INTO runs ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
+    return run
 
 
 def get(run_id: str, owner: str | None = None) -> Run:
@@ -102,34 +119,53 @@ def get(run_id: str, owner: str | None = None) -> Run:
     if ID.fullmatch(run_id):
         with reading() as rows:
             found = rows.execute(f"SELECT {_COLUMNS} FROM runs WHERE id = ?", (run_id,)).fetchone()
-        run = _run(found) if found else None
+        run = _run(found, home.runs()) if found else None
         if run and run.folder.is_dir() and owner in (None, run.owner):
             return run
     raise _no_run(run_id)
 
 
-def listed(owner: str | None = None, search: str = "") -> list[Run]:
-    """Runs, newest first: of one owner or of all, with `search` in their name or id."""
+def listed(owner: str | None = None, search: str = "", most: int | None = None) -> list[Run]:
+    """Runs, newest first, of one owner or of all; `search` stands in their name, note, tags, id or model."""
+    return list(islice(_found(owner, search.casefold().strip()), most))
+
+
+def _found(owner: str | None, wanted: str) -> Iterator[Run]:
     with reading() as rows:
-        found = rows.execute(f"SELECT {_COLUMNS} FROM runs ORDER BY created DESC, id DESC").fetchall()
-    every = [_run(row) for row in found]
-    wanted = search.casefold().strip()
-    return [
-        run
-        for run in every
-        if owner in (None, run.owner) and (wanted in run.name.casefold() or wanted in run.id) and run.folder.is_dir()
-    ]
+        order = "ORDER BY created DESC, id DESC"
+        where = "" if owner is None else "WHERE owner = ?"
+        given = () if owner is None else (owner,)
+        every = rows.execute(f"SELECT {_COLUMNS} FROM runs {where} {order}", given).fetchall()
+    parent = home.runs()
+    for row in every:
+        run = _run(row, parent)
+        if (not wanted or wanted in _words(run)) and run.folder.is_dir():
+            yield run
+
+
+def _words(run: Run) -> str:
+    """All that a search looks at."""
+    return "\n".join((run.name, run.note, *run.tags, run.id, run.about.model)).casefold()
+
+
+def annotate(run: Run, name: str | None = None, note: str | None = None, tags: Sequence[str] | None = None) -> Run:
+    """Change what a person says of a run; what is None stays as it is. Raises SettingError for what is too long."""
+    changes = about.checked(name, note, tags)
+    with index() as rows:
+        state_of(rows, run.id)
+        found = rows.execute(f"SELECT {_COLUMNS} FROM runs WHERE id = ?", (run.id,)).fetchone()
+        said = dataclasses.replace(_run(found, home.runs()), **changes)
+        try:
+            write_json(run.folder / "run.json", _record(said))
+        except OSError as error:
+            raise MachineError(f"The name can't be written: {error.strerror}.", "Make room, then try again.") from None
+        values = (said.name, said.note, json.dumps(said.tags, ensure_ascii=False), run.id)
+        rows.execute("UPDATE runs SET name = ?, note = ?, tags = ? WHERE id = ?", values)
+    return said
 
 
 def rename(run: Run, name: str) -> None:
-    with index() as rows:
-        state_of(rows, run.id)
-        record = {"id": run.id, "owner": run.owner, "name": name, "created": run.created}
-        try:
-            write_json(run.folder / "run.json", record)
-        except OSError as error:
-            raise MachineError(f"The name can't be written: {error.strerror}.", "Make room, then try again.") from None
-        rows.execute("UPDATE runs SET name = ? WHERE id = ?", (name, run.id))
+    annotate(run, name=name)
 
 
 def delete(run: Run) -> None:
@@ -175,7 +211,7 @@ def _write(partial: Path, spec: RunSpec, prepared: Prepared) -> None:
     examples_file.save(prepared.examples, partial / "examples.jsonl")
     found = {
         "notices": prepared.notices,
-        "findings": [asdict(finding) for finding in prepared.findings],
+        "findings": [finding.as_dict() for finding in prepared.findings],
         "problems": [asdict(problem) for problem in prepared.problems],
     }
     write_json(partial / "data.json", found)
@@ -200,8 +236,35 @@ def _age(path: Path) -> float:
         return 0.0
 
 
-def _run(row: tuple[str, str, str, float, str]) -> Run:
-    return Run(row[0], home.runs() / row[0], *row[1:])
+def _record(run: Run) -> dict[str, Any]:
+    """What run.json says, from which a lost index is made again."""
+    known = {name: getattr(run, name) for name in ("id", "owner", "name", "created", "note")}
+    return {**known, "tags": list(run.tags), "about": asdict(run.about)}
+
+
+def _run(row: Sequence[Any], parent: Path) -> Run:
+    run_id, owner, name, created, state, note, tags, written = row
+    known = _parsed(written, dict)
+    fields = {field.name for field in dataclasses.fields(About)}
+    return Run(
+        id=run_id,
+        folder=parent / run_id,
+        owner=owner,
+        name=name,
+        created=created,
+        state=state,
+        note=note,
+        tags=tuple(map(str, _parsed(tags, list) or ())),
+        known=About(**{key: str(value) for key, value in known.items() if key in fields}) if known else None,
+    )
+
+
+def _parsed(text: str, kind: type) -> Any:
+    try:
+        value = json.loads(text or "null")
+    except ValueError:
+        return None
+    return value if isinstance(value, kind) else None
 
 
 def _no_run(run_id: str) -> RunError:

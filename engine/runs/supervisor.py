@@ -15,10 +15,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from engine.errors import UserError
 from engine.events import Event, Failed, Notice, Writer, read
 from engine.files import read_json, write_json
 from engine.home import CHECKOUT
-from engine.runs import checkpoints, process, queue, worker
+from engine.runs import checkpoints, messages, process, queue, worker
 from engine.runs.index import verdict
 
 MOST_KILLS = 3
@@ -43,8 +44,18 @@ def main(folder: Path) -> int:
             queue.ended(folder.name, state)
     except Timeout:
         return 0  # another one is at work
-    queue.advance()
+    try:
+        queue.advance()
+    finally:  # last: whoever is told may take their time, and no run waits for them
+        _send(folder)
     return 0
+
+
+def _send(folder: Path) -> None:
+    try:
+        messages.send(folder)
+    except (UserError, OSError) as error:
+        print(f"The message about the run's end was not sent: {error}", flush=True)
 
 
 def _supervised(folder: Path) -> tuple[int | None, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from engine.runs.store import Run
 
 
 def summary(run: Run) -> dict[str, Any]:
-    """Plain values: what a run is, how far it is, what it found. What isn't known is None.
+    """Plain values: what a run is, how far it is, what it found, what is said of it. What isn't known is None.
 
     seconds: training time so far. eta_seconds: left, at the latest pace. before, after: the main score, 0 to 1.
     """
@@ -22,10 +23,11 @@ def summary(run: Run) -> dict[str, Any]:
         told = _told(path, run.state, facts.st_size, facts.st_mtime_ns)
     except OSError:
         told = _course([], run.state)
-    return {"id": run.id, "name": run.name, "state": run.state, "created": run.created, **told}
+    said = {"id": run.id, "name": run.name, "state": run.state, "created": run.created}
+    return {**said, **told, "note": run.note, "tags": list(run.tags), **asdict(run.about)}
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=4096)
 def _told(path: Path, state: str, size: int, changed: int) -> dict[str, Any]:
     """What the events say. Pages ask each second for all runs, of which few have anything new to tell."""
     return _course(tail(path, _trained), state)

@@ -9,16 +9,17 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import time
 import traceback
-from dataclasses import asdict
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from engine import machine
 from engine.errors import UserError
 from engine.events import Failed, Notice, Progress, Writer
 from engine.files import write_json
-from engine.jobs import open_job
+from engine.jobs import open_job, with_time
 from engine.spec import RunSpec
 
 FINISHED, USER_ERROR, STOPPED, OUT_OF_MEMORY, DISK_FULL, BUSY = 0, 2, 3, 4, 5, 6
@@ -77,15 +78,22 @@ def code_of(error: BaseException) -> int:
 def _work(folder: Path, writer: Writer) -> int:
     writer.write(Progress(0, 1, phase="prepare"))
     job = open_job(folder, lambda text: writer.write(Notice(text)))
-    write_json(folder / "plan.json", asdict(job.plan))
+    write_json(folder / "plan.json", job.plan.as_dict())
     writer.write(Progress(0, 1, phase="load"))
 
     # Here, not above: a spec that can't work is refused in a second, and torch takes ten to load.
+    began = time.monotonic()
     from engine.compute.report import Reporter
     from engine.compute.train import run
 
-    keep = RunSpec.load(folder / "spec.yaml").output.keep_checkpoints
-    return FINISHED if run(job, Reporter(folder, writer), keep) else STOPPED
+    spec = RunSpec.load(folder / "spec.yaml")
+    if not job.plan.seconds:
+        from engine.compute import speed
+
+        here = machine.inspect()
+        job = with_time(job, spec, here, speed.of_machine(here, job.plan, loaded_s=time.monotonic() - began))
+        write_json(folder / "plan.json", job.plan.as_dict())
+    return FINISHED if run(job, Reporter(folder, writer), spec.output) else STOPPED
 
 
 if __name__ == "__main__":

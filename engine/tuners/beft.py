@@ -18,6 +18,7 @@ class Beft(PeftTuner):
         "smallest result of all, good with few rows."
     )
     paper = "https://arxiv.org/abs/2509.15974"
+    family = "The model's own weights"
     order = 26
     base_rate = 1e-2
     config_class = "BeftConfig"

@@ -21,6 +21,8 @@ class Biases(PartialTuner):
         "what it knew; good with few rows. Llama-like models have no biases."
     )
     paper = "https://arxiv.org/abs/2106.10199"
+    family = "The model's own weights"
+    adds = False
     order = 24
     base_rate = 1e-3
 

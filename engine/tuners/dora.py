@@ -15,6 +15,7 @@ class Dora(PeftTuner):
         "slower: each step computes the norms of all weights."
     )
     paper = "https://arxiv.org/abs/2402.09353"
+    family = "LoRA and its kin"
     order = 30
     base_rate = 5e-4
     config_class = "LoraConfig"

@@ -22,6 +22,8 @@ class Full(Tuner):
     )
     paper = "https://arxiv.org/abs/1801.06146"
     order = 20
+    family = "The model's own weights"
+    adds = False
     needs = frozenset({"gradients", "trainable base"})
     base_rate = 5e-5
     trains_base = True

@@ -22,6 +22,8 @@ class Norms(PartialTuner):
         "without biases too; the result is tiny."
     )
     paper = "https://arxiv.org/abs/2312.11420"
+    family = "The model's own weights"
+    adds = False
     order = 28
     base_rate = 2e-3
 

@@ -15,6 +15,7 @@ class Olora(PeftTuner):
         "learn faster in the first steps."
     )
     paper = "https://arxiv.org/abs/2406.01775"
+    family = "LoRA and its kin"
     order = 31
     base_rate = 2e-4
     config_class = "LoraConfig"

@@ -26,6 +26,8 @@ class TopLayers(PartialTuner):
         "and less is forgotten; the result holds only the layers that changed."
     )
     paper = "https://arxiv.org/abs/1801.06146"
+    family = "The model's own weights"
+    adds = False
     order = 22
     base_rate = 5e-5
 

@@ -30,8 +30,11 @@ START_SECONDS = 90
 class PageServer:
     """`python app.py` on a free port, with a home of its own. It can be stopped, killed and started again."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *arguments: str, **environment: str) -> None:
+        """arguments: further ones of `app.py`. environment: variables on top of the test's own."""
         self.home = home
+        self.arguments = arguments
+        self.environment = environment
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = home.parent / "server.log"
@@ -39,10 +42,15 @@ class PageServer:
 
     def start(self) -> None:
         """Start and wait until the page answers."""
-        command = [sys.executable, "app.py", "--port", str(self.port), "--home", str(self.home)]
+        command = [sys.executable, "app.py", "--port", str(self.port), "--home", str(self.home), *self.arguments]
         with open(self.log, "ab") as log:
             self._process = subprocess.Popen(
-                command, cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+                command,
+                cwd=CHECKOUT,
+                env={**os.environ, **self.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
             )
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end:
@@ -50,6 +58,8 @@ class PageServer:
                 break
             try:
                 urllib.request.urlopen(self.url, timeout=5).close()
+                return
+            except urllib.error.HTTPError:  # it asks for the password
                 return
             except (urllib.error.URLError, OSError):
                 time.sleep(0.1)

@@ -1,6 +1,7 @@
 """A Hub on the loopback address: models from folders, with the errors that the real one gives.
 
-Speaks what huggingface_hub asks when it reads: model information, file trees, HEAD and GET with ranges.
+Speaks what huggingface_hub asks when it reads: model information, file trees, HEAD and GET with ranges; and, where it
+is given `uploads`, what it asks when it writes.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from tests.fakes.hub_uploads import Reply, Uploads
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -27,6 +30,9 @@ class FakeHub:
     license: str = "mit"
     asked: list[str] = field(default_factory=list)
     """Requests so far: method, path and range."""
+    uploads: Uploads | None = None
+    found: list[dict[str, Any]] = field(default_factory=list)
+    """What a search for models finds, whatever is searched for."""
 
     def __enter__(self) -> FakeHub:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -51,27 +57,56 @@ def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             self._answer(body=True)
 
+        def do_POST(self) -> None:
+            self._write()
+
+        def do_PUT(self) -> None:
+            self._write()
+
         def log_message(self, *_: Any) -> None:
             pass
 
-        def _answer(self, body: bool) -> None:
+        def _write(self) -> None:
+            content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            reply = (
+                hub.uploads.answer(self.command, self._asked(), dict(self.headers), content) if hub.uploads else None
+            )
+            self._reply(reply or Reply(404))
+
+        def _asked(self) -> str:
             path = unquote(urlsplit(self.path).path)
             hub.asked.append(f"{self.command} {path} {self.headers.get('Range', '')}".strip())
+            return path
+
+        def _reply(self, reply: Reply) -> None:
+            headers = {"Content-Type": "application/json", **reply.headers}
+            self._send(reply.status, json.dumps(reply.record).encode(), headers, body=True)
+
+        def _answer(self, body: bool) -> None:
+            path = self._asked()
+            reply = hub.uploads.answer(self.command, path, dict(self.headers), b"") if hub.uploads else None
+            if reply is not None:
+                return self._reply(reply)
             if path == "/":
                 return self._send(200, b"", {}, body)
+            if path == "/api/models":
+                return self._send(200, json.dumps(hub.found).encode(), {"Content-Type": "application/json"}, body)
             found = re.fullmatch(r"/(?:api/models/)?([^/]+/[^/]+)(?:/(revision|resolve|tree)/([^/]+)(?:/(.*))?)?", path)
             id = found.group(1) if found else ""
             if id in hub.gated:
                 return self._refuse(403, "GatedRepo", body)
-            if not found or id not in hub.models:
+            if not found or id not in self._models():
                 return self._refuse(401, "RepoNotFound", body)
             _, what, revision, name = found.groups()
             if revision not in (None, "main", COMMIT):
                 return self._refuse(404, "RevisionNotFound", body)
             if what == "resolve":
-                return self._file(hub.models[id] / (name or ""), body)
-            record = _tree(hub.models[id]) if what == "tree" else _information(hub, id)
+                return self._file(self._models()[id] / (name or ""), body)
+            record = _tree(self._models()[id]) if what == "tree" else _information(hub, id, self._models()[id])
             self._send(200, json.dumps(record).encode(), {"Content-Type": "application/json"}, body)
+
+        def _models(self) -> dict[str, Path]:
+            return hub.models | (hub.uploads.folders() if hub.uploads else {})
 
         def _file(self, file: Path, body: bool) -> None:
             if not file.is_file():
@@ -114,15 +149,15 @@ def _tree(folder: Path) -> list[dict[str, Any]]:
     ]
 
 
-def _information(hub: FakeHub, id: str) -> dict[str, Any]:
-    siblings = [
-        {"rfilename": entry["path"], "size": entry["size"], "blobId": entry["oid"]} for entry in _tree(hub.models[id])
-    ]
+def _information(hub: FakeHub, id: str, folder: Path) -> dict[str, Any]:
+    siblings = [{"rfilename": entry["path"], "size": entry["size"], "blobId": entry["oid"]} for entry in _tree(folder)]
     return {
         "id": id,
         "modelId": id,
         "sha": COMMIT,
         "siblings": siblings,
         "cardData": {"license": hub.license},
+        "private": bool(hub.uploads and hub.uploads.is_private(id)),
+        "gated": False,
         "tags": [],
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.applications import Starlette
@@ -12,7 +13,7 @@ from starlette.testclient import TestClient
 from engine.data.prepare import Prepared
 from engine.events import Evaluation, Finished, Notice, Progress, Writer
 from engine.runs import store
-from tests.fakes import runs
+from tests.fakes import outcomes, runs
 from ui import feed
 
 
@@ -113,11 +114,43 @@ def finished(run: store.Run) -> store.Run:
     return store.get(run.id)
 
 
-def test_a_result_names_the_rows_that_got_worst_and_best() -> None:
-    found = feed.result(finished(made()))
-    assert found is not None and found["talks"]
-    assert [(row["row"], row["was"]) for row in found["worst"]] == [(2, "x")]
-    assert {row["row"] for row in found["best"]} == {0, 1}
+def asked_about(run: store.Run) -> dict[str, Any]:
+    found: dict[str, Any] = client().get(f"/tunesmith/runs/{run.id}").json()
+    return found
+
+
+def test_a_finished_run_is_told_with_its_figures_its_verdict_and_advice() -> None:
+    found = asked_about(outcomes.told(outcomes.STORIES["overfitted"]))
+    assert found["result"]["talks"] and found["result"]["measures"]["exact_match"]["title"] == "Exact match"
+    assert found["verdict"]["headline"] == "Exact match rose from 0.0 % to 75.0 %"
+    assert found["verdict"]["rows"]["counts"] == {"better": 30, "worse": 0, "still_wrong": 10, "right": 0}
+    assert found["verdict"]["advice"][0]["changes"] == {"training.epochs": 5.0, "evaluation.early_stopping": 2}
+
+
+def test_a_failed_run_has_a_verdict_and_no_result() -> None:
+    found = asked_about(outcomes.told(outcomes.STORIES["failed"]))
+    assert found["result"] is None and found["verdict"]["kinds"] == ["diverged", "failed"]
+
+
+def test_a_run_on_its_way_has_neither() -> None:
+    found = asked_about(made())
+    assert found["result"] is None and found["verdict"] is None
+
+
+def test_a_run_whose_settings_are_damaged_is_shown_without_a_verdict() -> None:
+    run = outcomes.told(outcomes.STORIES["better"])
+    (run.folder / "spec.yaml").write_text("model: [", encoding="utf-8")
+    found = asked_about(run)
+    assert found["verdict"] is None and found["result"]["metrics"]["rows"] == 40
+
+
+def test_the_script_of_a_run_is_given_as_text() -> None:
+    run = outcomes.told(outcomes.STORIES["better"])
+    assert client().get(f"/tunesmith/runs/{run.id}/download/source").status_code == 404
+    (run.folder / "model").mkdir()
+    (run.folder / "model" / "train.py").write_text("print(1)\n", encoding="utf-8")
+    answer = client().get(f"/tunesmith/runs/{run.id}/download/source")
+    assert answer.text == "print(1)\n" and answer.headers["content-type"].startswith("text/plain")
 
 
 def test_the_list_of_runs_is_the_owners() -> None:

@@ -96,3 +96,54 @@ def test_each_kind_of_setting_comes_back_as_it_was_given() -> None:
     made = shown(Example)
     given: list[Any] = [4, 0.25, "7", "b", False]
     assert parse(Example, made.values(given), "") == Example(whole=4, part=0.25, maybe=7, word="b", on=False)
+
+
+@pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.__qualname__)
+def test_a_form_shows_its_defaults_where_nothing_is_said(section: type[Section]) -> None:
+    made = shown(section)
+    assert made.written({}) == [component.value for component in made.inputs]
+
+
+def test_what_a_form_shows_it_gives_back() -> None:
+    given = {"epochs": 2.5, "learning_rate": 2e-4, "packing": "off", "micro_batch_size": 4, "max_steps": None}
+    made = shown(Training)
+    assert parse(Training, made.values(made.written(given)), "") == Training(**given)
+
+
+def test_an_empty_optional_number_stays_empty() -> None:
+    made = form.build(Training, form.named(Training, ("learning_rate",)))
+    assert made.written({"learning_rate": None}) == [""]
+
+
+def test_what_differs_from_the_defaults_is_named_with_its_value() -> None:
+    made = form.build(Training, form.named(Training, ("epochs", "learning_rate", "packing")))
+    assert made.differing([5, "2e-4", "auto"]) == ["Passes 5", "Learning rate 0.0002"]
+    assert made.differing(made.written({})) == []
+
+
+def test_a_switch_that_was_turned_is_told_as_off() -> None:
+    made = form.build(Evaluate, form.named(Evaluate, ("before",)))
+    assert made.differing([False]) == ["Score before training off"]
+
+
+def test_only_choices_that_can_be_had_here_are_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    from engine import reporters
+
+    monkeypatch.setattr(reporters, "_is_there", lambda module: module == "mlflow")
+    made = form.build(Output, form.advanced(Output))
+    offered = {declared.name: component for declared, component in zip(made.settings, made.inputs, strict=True)}
+    assert [value for _, value in offered["reporters"].choices] == ["mlflow"]
+    # A spec from elsewhere may name others; an input can't hold what it does not offer.
+    shown = dict(
+        zip(
+            [declared.name for declared in made.settings], made.written({"reporters": ["wandb", "mlflow"]}), strict=True
+        )
+    )
+    assert shown["reporters"] == ["mlflow"]
+
+
+def test_a_choice_without_anything_to_offer_has_no_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    from engine import reporters
+
+    monkeypatch.setattr(reporters, "_is_there", lambda module: False)
+    assert "reporters" not in [declared.name for declared in form.advanced(Output)]

@@ -9,8 +9,10 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from engine.errors import DataError, SettingError, UserError
+from engine import demo, objectives, tuners
+from engine.errors import DataError, SettingError
 from engine.spec import RunSpec
+from ui import choices
 from ui.screens import data, method, start
 
 SAMPLE = "sample:banking-intents"
@@ -84,27 +86,107 @@ def test_a_run_without_data_is_refused(screen: start.StartScreen) -> None:
 def test_the_sample_is_read_and_said_to_be_ready(screen: start.StartScreen) -> None:
     look = data._look(screen.rows)
     inputs = {screen.rows.source._id: SAMPLE}
-    found, _, _, ready, roles, _, *columns = look(*(inputs.get(part._id, part.value) for part in screen.rows.inputs))
+    found, _, _, _, ready, roles, _, *columns = look(*(inputs.get(part._id, part.value) for part in screen.rows.inputs))
     assert "600 rows: texts with labels" in found
     assert (ready, roles.split()[:2]) == (data.READY, ["text", "label"])
     assert [column["value"] for column in columns[:2]] == ["text", "intent"]
 
 
-def test_an_upload_leaves_the_place_where_others_could_read_it(tmp_path: Any) -> None:
-    upload = tmp_path / "my rows.csv"
-    upload.write_text("text,label\na,b\n", encoding="utf-8")
-    kept = data._uploaded(str(upload))
-    assert not upload.exists()
-    data.require_source(kept)
-
-
 def test_a_problem_in_the_plan_is_told_in_place_of_the_plan(screen: start.StartScreen) -> None:
     changes = {screen.rows.source._id: SAMPLE, screen.how.model._id: "/no/such/folder"}
-    *_, (shown, button) = screen.look(*given(screen, changes))
+    *_, (shown, _, button) = screen.look(*given(screen, changes))
     assert "role='alert'" in shown and button["interactive"] is False
 
 
-@pytest.mark.parametrize("name", ["", "no-slash", "../etc/passwd", "a/b/c"])
-def test_what_is_no_name_of_a_data_set_is_refused(name: str) -> None:
-    with pytest.raises(UserError):
-        data._named(name)
+def updates(screen: start.StartScreen, spec: RunSpec) -> list[Any]:
+    """The values of all inputs after they were made to show a spec."""
+    record = spec.as_dict()
+    shown = [*screen.rows.show(record["data"][0]), *screen.how.show(record)]
+    return [record["name"], *(update["value"] for update in shown)]
+
+
+@pytest.mark.parametrize("objective", [method.name for method in objectives.all()])
+@pytest.mark.parametrize("tuner", [method.name for method in tuners.all()])
+def test_a_spec_that_is_shown_comes_back_equal(screen: start.StartScreen, objective: str, tuner: str) -> None:
+    wanted = RunSpec.parse(
+        {
+            "name": "again",
+            "model": {"id": "embedded:minilm", "load": "32bit"},
+            "data": [
+                {
+                    "source": SAMPLE,
+                    "columns": {"text": "text", "label": "intent"},
+                    "bad_rows": "skip",
+                    "system": "Be brief.",
+                    "split": {"test": 0.2, "validation_rows": 7},
+                }
+            ],
+            "objective": {"name": objective},
+            "tuner": {"name": tuner},
+            "training": {"epochs": 2.5, "learning_rate": 2e-4, "packing": "off", "micro_batch_size": 4},
+            "evaluation": {"before": False, "early_stopping": 3},
+            "launch": {"ignore_memory": True},
+        }
+    )
+    assert screen.spec(updates(screen, wanted)) == wanted
+
+
+def test_changed_settings_are_named_and_those_of_other_tuners_are_not(screen: start.StartScreen) -> None:
+    record = demo.spec().as_dict()
+    record["tuner"]["rank"] = 8
+    values = [update["value"] for update in screen.how.show(record)]
+    assert screen.how.differing(*values) == (
+        "<p class='ts-changed'>Changed from the defaults: Rank 8, Longest row 256.</p>"
+    )
+
+
+def test_untouched_settings_are_not_said_to_be_changed(screen: start.StartScreen) -> None:
+    assert screen.how.differing(*(item.value for item in screen.how.inputs)) == ""
+
+
+def looked(
+    model: str, objective: str = "chat", tuner: str = "lora", about: str = "", auto: str = "chat lora"
+) -> list[Any]:
+    return method._look([])(model, objective, tuner, about, auto)
+
+
+def test_another_model_brings_what_is_recommended_for_it() -> None:
+    advice, *_, objective, tuner, auto, _ = looked("embedded:minilm", about="480 labelled")
+    assert (objective, tuner, auto) == ("classify", "lora", "classify lora")
+    assert "Recommended for your data" in advice
+
+
+def test_what_a_person_chose_is_left_alone() -> None:
+    advice, *_, refusal, objective, tuner, auto, _ = looked("embedded:minilm", objective="chat", tuner="full")
+    assert (objective, tuner, auto) == ("chat", "full", method.OWN_CHOICE)
+    assert advice == "" and "needs a model of the kind decoder" in refusal["value"]
+
+
+def test_the_learning_rate_that_will_be_used_stands_in_its_empty_input() -> None:
+    assert looked("embedded:smollm2-135m")[-1]["placeholder"] == "0.0005"
+    assert looked("embedded:smollm2-135m", tuner="full")[-1]["placeholder"] == "5e-05"
+
+
+def test_a_model_that_can_not_be_used_says_why_at_once() -> None:
+    refusal = looked("embedded:nothing")[4]
+    assert refusal["visible"] and "There is no embedded model" in refusal["value"]
+
+
+def test_the_chosen_model_is_the_checked_card() -> None:
+    assert "value='embedded:minilm' checked" in looked("embedded:minilm")[1]
+
+
+def test_a_search_without_a_hub_is_one_plain_sentence() -> None:
+    assert "can&#x27;t be reached" in method._search("qwen", "", "chat", "lora")
+
+
+def test_a_title_with_marks_stays_text() -> None:
+    card = choices.Card("<b>", "<img src=x>", "<i>", ("<u>",), said="<s>")
+    shown = choices.fieldset("ts-model", "Model", [choices.Cards("<h1>", [card])], "")
+    assert not any(mark in shown for mark in ("<img", "<b>", "<i>", "<u>", "<s>", "<h1>"))
+
+
+def test_folded_cards_are_open_where_the_choice_is_one_of_them() -> None:
+    cards = choices.Cards("More", [choices.Card("a", "A", "")], folded=True)
+    assert "<details class='ts-more-cards' open>" in choices.fieldset("x", "X", [cards], "a")
+    assert "<details class='ts-more-cards'>" in choices.fieldset("x", "X", [cards], "b")

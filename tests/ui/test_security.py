@@ -20,8 +20,7 @@ from engine.data.prepare import Prepared
 from engine.errors import DataError, RunError, UserError
 from engine.runs import store
 from tests.fakes import runs
-from ui import door, feed, owner, security
-from ui.screens import data
+from ui import door, feed, owner, security, sources
 
 BASE = "http://127.0.0.1:7860"
 
@@ -139,14 +138,14 @@ def test_actions_are_posts(client: TestClient) -> None:
 )
 def test_only_the_owners_files_can_be_named_as_data(source: str) -> None:
     with pytest.raises(DataError):
-        data.require_source(source)
+        sources.require(source)
 
 
 def test_a_folder_of_the_program_is_no_data_set_of_the_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "runs" / "secret").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError):
-        data.require_source("runs/secret")
+        sources.require("runs/secret")
 
 
 def test_a_link_out_of_the_owners_folder_is_not_followed(tmp_path: Path) -> None:
@@ -154,7 +153,7 @@ def test_a_link_out_of_the_owners_folder_is_not_followed(tmp_path: Path) -> None
     link = home.files("local") / "link.csv"
     link.symlink_to(tmp_path / "secret.csv")
     with pytest.raises(DataError):
-        data.require_source(str(link))
+        sources.require(str(link))
 
 
 @pytest.mark.parametrize("run_id", [None, 7, ["x"], "../x"])

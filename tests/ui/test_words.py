@@ -21,24 +21,6 @@ def test_text_of_rows_stays_text() -> None:
     assert EVIL not in words.preview([(row, {EVIL: EVIL}), (broken, {})])
 
 
-def test_what_a_file_says_of_itself_stays_text() -> None:
-    report = {
-        "rows": 1,
-        "source": EVIL,
-        "columns": [{"name": EVIL, "kind": EVIL, "distinct": 1, "example": EVIL}],
-        "title": EVIL,
-        "why": EVIL,
-        "error": {"problem": EVIL, "fix": EVIL},
-        "splits": {"train": 1},
-        "examples": [{"messages": [{"role": EVIL, "content": EVIL}]}, {"text": EVIL, "label": EVIL}],
-        "problems": [{"problem": EVIL, "fix": EVIL, "count": 1, "places": [EVIL]}],
-        "findings": [{"title": EVIL, "count": 1, "help": EVIL}],
-        "notices": [EVIL],
-    }
-    assert EVIL not in words.found(report) + words.details(report)
-    assert EVIL not in words.details({**report, "examples": report["examples"][1:]})
-
-
 def test_a_failure_lists_every_refused_value_as_text() -> None:
     told = words.failure(SettingError([f"Rank is {EVIL}.", "Passes is 0."], "Change them."))
     assert EVIL not in told and "Passes is 0." in told and "Change them." in told

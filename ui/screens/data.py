@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import re
-import shutil
-import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from engine import home
-from engine.data import formats, hub, report, table
-from engine.data.rows import ACCEPTED, MAX_BYTES
+from engine.data import formats, history, versions
 from engine.errors import DataError, UserError
 from engine.sections import Data, Split
 from engine.settings import parse
-from ui import form, owner, words
+from ui import form, inspections, sources, words
 from ui.door import door
 from ui.form import Form
+from ui.screens import findings, giving
 
 READY = "ready"
 PARTS = {
@@ -55,6 +50,18 @@ class DataScreen:
     skip: gr.Checkbox
     entry_forms: list[Form] = field(repr=False)
     split_forms: list[Form] = field(repr=False)
+    outputs: list[Any] = field(default_factory=list, repr=False)
+    """What `look` gives anew."""
+
+    @property
+    def look(self) -> Callable[..., list[Any]]:
+        """A handler that says what the data of the inputs holds."""
+        return _look(self)
+
+    @property
+    def format(self) -> Any:
+        """The input for how the rows are laid out."""
+        return self.entry_forms[1].inputs[0]
 
     @property
     def inputs(self) -> list[Any]:
@@ -66,7 +73,7 @@ class DataScreen:
         source, roles, skip, *rest = given
         if not source:
             raise DataError("There is no data yet.", "Drop a file, paste rows, or name a data set in step 1.")
-        require_source(source)
+        sources.require(source)
         chosen = zip(str(roles or "").split(), rest[:MOST_COLUMNS], strict=False)
         rest = rest[MOST_COLUMNS:]
         values: list[dict[str, Any]] = []
@@ -80,6 +87,15 @@ class DataScreen:
         split = {name: value for found in values[len(self.entry_forms) :] for name, value in found.items()}
         return entry | ({"split": split} if split else {})
 
+    def show(self, entry: Mapping[str, Any]) -> list[Any]:
+        """Updates of the inputs that show an entry of a spec: the inverse of `entry`."""
+        columns = dict(entry.get("columns") or {})
+        chosen = [*columns.values(), *[None] * MOST_COLUMNS][:MOST_COLUMNS]
+        forms = [value for part in self.entry_forms for value in part.written(entry)]
+        forms += [value for part in self.split_forms for value in part.written(entry.get("split") or {})]
+        skip = entry.get("bad_rows") == "skip"
+        return [gr.update(value=value) for value in (entry["source"], " ".join(columns), skip, *chosen, *forms)]
+
 
 def build(empty: Callable[[], gr.Row]) -> DataScreen:
     """`empty` builds what stands here until there is data."""
@@ -91,59 +107,45 @@ def build(empty: Callable[[], gr.Row]) -> DataScreen:
         )
     )
     source, roles, ready = (gr.Textbox(visible=False) for _ in range(3))
-    with gr.Tabs():
-        with gr.Tab("File"):
-            words.html(f"<p class='ts-quiet'>{ACCEPTED}; up to {MAX_BYTES // 2**20} MB. It stays on this machine.</p>")
-            file = gr.File(label="Data file", height=150, elem_classes=["ts-drop"])
-        with gr.Tab("Paste"):
-            pasted = gr.Textbox(
-                label="Rows",
-                info="Copied from a spreadsheet, or as CSV or JSON. The first line names the columns.",
-                lines=6,
-                placeholder="text,label\nWhere is my card?,card arrival",
-            )
-            paste = gr.Button("Use these rows")
-        with gr.Tab("Hub"):
-            named = gr.Textbox(label="Data set of the Hub", info="As the Hub names it: owner/name.", max_lines=1)
-            with gr.Row(elem_classes=["ts-fields"]):
-                hub_form = form.build(Data, form.named(Data, ("config", "hub_split", "revision")))
-            name = gr.Button("Read it")
-        with gr.Tab("Sample"):
-            words.html(
-                "<p>600 messages of a bank's customers with 12 intents, from banking77 (CC BY 4.0). "
-                "Take a look at how rows are laid out.</p>"
-            )
-            sample = gr.Button("Use the sample")
-    found = words.html()
+    given = giving.build()
+    found = findings.live("findings")
     instead = empty()
     skip = gr.Checkbox(label="Leave out rows with problems", visible=False)
-    details = words.html()
     with gr.Column(visible=False) as how:
-        screen = _how(DataScreen(source, roles, ready, [], skip, [hub_form], []))
-    format = screen.entry_forms[1].inputs[0]
-    outputs = [found, details, how, ready, roles, skip, *screen.columns]
+        screen, example, all_columns = _how(DataScreen(source, roles, ready, [], skip, [given.hub], []))
+    outputs = [found, example, all_columns, how, ready, roles, skip, *screen.columns]
+    _connect(screen, given, outputs, [source, found, example, instead, roles, given.file, screen.format])
+    return replace(screen, outputs=outputs)
 
-    def connect(click: Any, given: list[Any], take: Callable[..., str]) -> None:
-        cleared = [source, found, details, instead, roles, file, format]
-        taken = click(door(_taken(take)), given, cleared, show_progress="hidden", api_visibility="private")
-        taken.success(door(_look(screen)), screen.inputs, outputs, show_progress="hidden", api_visibility="private")
 
-    connect(file.upload, [file], _uploaded)
-    connect(paste.click, [pasted], kept)
-    connect(name.click, [named], _named)
-    connect(sample.click, [], lambda: table.samples()[0])
-    again = {"inputs": screen.inputs, "outputs": outputs, "show_progress": "hidden", "api_visibility": "private"}
+def _connect(screen: DataScreen, given: giving.Giving, outputs: list[Any], cleared: list[Any]) -> None:
+    """What follows upon what. outputs: of `_look`. cleared: of `_taken`."""
+    found, example = outputs[:2]
+    look, quiet = door(_look(screen)), {"show_progress": "hidden", "api_visibility": "private"}
+    again: dict[str, Any] = {"fn": look, "inputs": screen.inputs, "outputs": outputs, **quiet}
+    for way in given.ways:
+        way.happens(door(_taken(way.take)), way.given, cleared, **quiet).success(**again)
+    did = gr.Textbox(visible=False)
+    mended = found.click(door(_mend(screen)), screen.inputs, [screen.source, did], **quiet)
+    mended.success(look, [*screen.inputs, did], outputs, **quiet)
+    mended.failure(None, None, None, js="() => document.dispatchEvent(new Event('ts-data-refused'))")
     # With another format the columns play other parts, so they are guessed anew.
-    format.input(lambda: "", None, [roles], api_visibility="private").then(door(_look(screen)), **again)
-    for choice in (*screen.columns, screen.skip):
-        choice.input(door(_look(screen)), **again)
-    for text in (*screen.entry_forms[2].inputs, *(item for part in screen.split_forms for item in part.inputs)):
-        text.blur(door(_look(screen)), **again)
-    return screen
+    screen.format.input(lambda: "", None, [screen.roles], api_visibility="private").then(**again)
+    for choice in screen.columns:
+        # The first row tells at once what a choice means; to look at all rows may take a second longer.
+        choice.input(door(_example(screen)), screen.inputs, [example], **quiet)
+        choice.input(**again)
+    screen.skip.input(**again)
+    texts = screen.entry_forms[2].inputs
+    for text in (*texts, *(item for part in screen.split_forms for item in part.inputs)):
+        text.blur(**again)
 
 
-def _how(screen: DataScreen) -> DataScreen:
-    """The screen with the inputs for how rows are read and divided; in sight once there are some."""
+def _how(screen: DataScreen) -> tuple[DataScreen, gr.HTML, gr.HTML]:
+    """The screen with the inputs for how rows are read and divided, in sight once there are some.
+
+    Beside them the first row, and what all columns hold.
+    """
     words.html("<h2>How the rows are read</h2>")
     with gr.Row(elem_classes=["ts-fields"]):
         layout = form.build(Data, form.named(Data, ("format",)))
@@ -151,6 +153,7 @@ def _how(screen: DataScreen) -> DataScreen:
         # value is let through, and the engine says which columns there are.
         free = {"allow_custom_value": True, "interactive": True, "min_width": form.WIDTH}
         columns = [gr.Dropdown([], visible=False, **free) for _ in range(MOST_COLUMNS)]
+    example, all_columns = words.html(), words.html()
     words.html("<h2>Held-out rows</h2>")
     with gr.Row(elem_classes=["ts-fields"]):
         shares = form.build(Split, form.basic(Split))
@@ -158,77 +161,84 @@ def _how(screen: DataScreen) -> DataScreen:
         texts = form.build(Data, form.named(Data, ("system", "prompt")))
         with gr.Row(elem_classes=["ts-fields"]):
             numbers = form.build(Split, form.advanced(Split))
-    return replace(
+    whole = replace(
         screen, columns=columns, entry_forms=[*screen.entry_forms, layout, texts], split_forms=[shares, numbers]
     )
-
-
-def require_source(source: str) -> None:
-    """Refuse files that are not the owner's: a page must not read whatever lies on its machine."""
-    if source in table.samples() or (hub.is_id(source) and not Path(source).exists()):
-        return
-    folder = home.files(owner.current()).resolve()
-    path = Path(source).resolve()
-    if not (path.is_relative_to(folder) and path.is_file()):
-        raise DataError("This data is not there any more.", "Drop the file again.")
+    return whole, example, all_columns
 
 
 def _taken(take: Callable[..., str]) -> Callable[..., list[Any]]:
     """A handler that takes a source and clears what belonged to the one before."""
 
     def taken(*given: Any) -> list[Any]:
-        return [take(*given), words.waiting("Reading the rows…"), "", gr.update(visible=False), "", None, "auto"]
+        waiting = words.waiting("Reading the rows, and looking for repeats, gaps and leaks…")
+        return [take(*given), waiting, "", gr.update(visible=False), "", None, "auto"]
 
     return taken
 
 
-def _uploaded(path: str | None) -> str:
-    if not path:
-        raise DataError("No file arrived.", "Drop it again.")
-    given = Path(path)
-    name = "".join(c if c.isalnum() or c in "-_." else "-" for c in given.name)[-80:]
-    place = home.files(owner.current()) / f"{uuid.uuid4().hex[:12]}-{name}"
-    shutil.move(given, place)  # an upload can be read by whoever has its address; the owner's folder can't
-    return str(place)
+def _mend(screen: DataScreen) -> Callable[..., tuple[str, str]]:
+    """A handler that makes a new version of the data, or goes back to the one before; with what was done."""
+
+    def mend(event: gr.EventData, *given: Any) -> tuple[str, str]:
+        asked = findings.asked(event)
+        if asked.get("undo"):
+            return sources.before(str(given[0])), "Undone. This is the version before."
+        source = sources.mended(parse(Data, screen.entry(given), "data"), str(asked.get("remedy", "")))
+        made = history.read(source)
+        return source, f"Done: {made.steps[-1].told}." if made else ""
+
+    return mend
 
 
-def kept(text: str) -> str:
-    """Write pasted rows to a file of the owner; its path. Raises DataError for what holds no rows."""
-    table.paste(text or "")  # refused here, before anything is written
-    return str(table.keep(text, home.files(owner.current())))
+def _example(screen: DataScreen) -> Callable[..., Any]:
+    """A handler that shows what becomes of the first row, at once."""
+
+    def show(*given: Any) -> Any:
+        if not given[0]:
+            return gr.skip()
+        try:
+            return _first(parse(Data, screen.entry(given), "data"))
+        except UserError as error:
+            return words.failure(error)
+
+    return show
 
 
-def _named(name: str) -> str:
-    name = (name or "").strip()
-    if not hub.is_id(name) or Path(name).exists():
-        raise DataError(f"{name!r} is no name of a data set.", "Write its owner, a slash, and its name.")
-    return name
+def _first(entry: Data) -> str:
+    made = inspections.first(entry)
+    return findings.example(*made) if made else ""
 
 
 def _look(screen: DataScreen) -> Callable[..., list[Any]]:
     """A handler that says what the data holds, and which columns play which part."""
 
-    def look(*given: Any) -> list[Any]:
+    def look(*inputs: Any) -> list[Any]:
+        given, did = inputs[: len(screen.inputs)], inputs[len(screen.inputs) :]
         if not given[0]:
-            return [gr.skip()] * (6 + MOST_COLUMNS)
+            return [gr.skip()] * (7 + MOST_COLUMNS)
         nothing = [gr.update(visible=False)] * MOST_COLUMNS
         try:
-            seen = report.check(parse(Data, screen.entry(given), "data"))
+            entry = parse(Data, screen.entry(given), "data")
+            seen = inspections.inspect(entry).report
+            example = "" if seen["error"] else _first(entry)
         except UserError as error:
             # Rows that were readable before stay open to be read in another way.
             rest = [gr.skip()] * (2 + MOST_COLUMNS) if given[1] else ["", gr.update(visible=False), *nothing]
-            return [words.failure(error), "", gr.update(visible=bool(given[1])), error.problem, *rest]
-        title = re.sub(r"^[0-9a-f]{12}-", "", Path(given[0]).name) if Path(given[0]).is_absolute() else given[0]
+            return [words.failure(error), "", "", gr.update(visible=bool(given[1])), error.problem, *rest]
         shown = _parts(seen)
         names = [column["name"] for column in seen["columns"]]
         columns = [_column(names, seen["roles"].get(role), *PARTS[role]) for role in shown]
         bad = sum(group["count"] for group in seen["problems"])
-        skip = gr.update(visible=bool(bad), label=f"Leave out {words.counted(bad, 'row')} with problems")
+        skips = bool(given[2])
+        # Rows are left out by a button beside them. The box is for a spec that leaves them out, opened here.
+        skip = gr.update(visible=bool(bad) and skips, label=f"Leave out {words.counted(bad, 'row')} with problems")
         return [
-            words.found(seen | {"source": title}),
-            words.details(seen),
+            findings.found(seen | {"source": versions.title(given[0])}, entry, *map(str, did)),
+            example,
+            findings.columns(seen),
             gr.update(visible=True),
-            _state(seen, bad, skipped=bool(given[2])),
+            _state(seen, bad, skips),
             " ".join(shown),
             skip,
             *columns,
@@ -253,5 +263,5 @@ def _state(seen: dict[str, Any], bad: int, skipped: bool) -> str:
     if seen["error"]:
         return str(seen["error"]["problem"])
     if bad and not skipped:
-        return f"{words.counted(bad, 'row')} with problems. Mend them in the file, or choose to leave them out."
+        return f"{words.counted(bad, 'row')} with problems. Mend them, or leave them out."
     return READY

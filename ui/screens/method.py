@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any
 
 import gradio as gr
 
-from engine import catalog, objectives, tuners
+from engine import catalog, machine, model_search, models, objectives, recommend, tuners
+from engine.errors import UserError
 from engine.job import Method, pair_refusal
+from engine.models import ModelFacts
+from engine.recommend import Recommendation
 from engine.sections import Evaluate, Launch, Model, Output, Training
 from engine.settings import Section
-from ui import form, words
+from ui import choices, form, limits, model_cards, plan_words, words
 from ui.door import door
 from ui.form import Form
 
@@ -24,20 +28,44 @@ COMMON: dict[str, type[Section]] = {
     "model": Model,
 }
 """Sections of the spec that every run has, besides its data."""
+Groups = list[tuple[str, str, gr.Row]]
+"""Kind, name and inputs of each method that has settings."""
 REGISTRIES = {"objective": objectives, "tuner": tuners}
+OWN_CHOICE = "own"
+"""What `auto` says once a person has chosen a pair: from then on nothing is chosen for them."""
+LONGEST_ID = 300
+MOST_UNFOLDED = 6
+"""Methods that are all in sight; of more, only the first family is."""
+PLACES = {"model": "ts-model", "objective": "ts-objective", "tuner": "ts-tuner"}
+"""elem_id of the inputs that keep a choice; the cards and their script go by them."""
 
 
 @dataclass(frozen=True)
 class MethodScreen:
-    model: gr.Dropdown
-    objective: gr.Dropdown
-    tuner: gr.Dropdown
+    model: gr.Textbox
+    objective: gr.Textbox
+    tuner: gr.Textbox
+    about: gr.Textbox
+    """What is known of the data: how many rows, and whether they are texts with labels ("480 labelled")."""
+    auto: gr.Textbox
+    """The pair that was chosen for the person ("chat lora"), or OWN_CHOICE."""
     forms: list[tuple[str, Form]] = field(repr=False)
     """With their place in the spec: "training", "tuner lora", …"""
+    changed: gr.HTML = field(repr=False)
+    """Says which settings differ from the defaults."""
 
     @property
     def inputs(self) -> list[Any]:
         return [self.model, self.objective, self.tuner, *(item for _, part in self.forms for item in part.inputs)]
+
+    @property
+    def longest(self) -> gr.Number:
+        """The input of the longest row, which the plan's histogram sets, too."""
+        for place, part in self.forms:
+            for setting, item in zip(part.settings, part.inputs, strict=True):
+                if (place, setting.name) == ("training", "max_tokens"):
+                    return item
+        raise LookupError("training.max_tokens")
 
     def values(self, given: Sequence[Any]) -> dict[str, Any]:
         """The spec's sections, all but data, from the inputs."""
@@ -48,72 +76,223 @@ class MethodScreen:
             rest = rest[len(part.inputs) :]
         return {
             **{name: found[name] for name in COMMON},
-            "model": {**found["model"], "id": str(model or "").strip()},
+            "model": {**found["model"], "id": str(model or "").strip()[:LONGEST_ID]},
             "objective": {"name": objective, **found.get(f"objective {objective}", {})},
             "tuner": {"name": tuner, **found.get(f"tuner {tuner}", {})},
         }
+
+    def show(self, spec: dict[str, Any]) -> list[Any]:
+        """Updates of `inputs` that show a complete spec; `values` gives it back."""
+        sections = {place: _section(spec, place) for place, _ in self.forms}
+        updates = [item for place, part in self.forms for item in part.show(sections[place])]
+        chosen = (spec["model"]["id"], spec["objective"]["name"], spec["tuner"]["name"])
+        return [*(gr.update(value=value) for value in chosen), *updates]
+
+    def differing(self, *given: Any) -> str:
+        """Which settings differ from the defaults, as markup."""
+        _, objective, tuner, *rest = given
+        told: list[str] = []
+        for place, part in self.forms:
+            mine, rest = rest[: len(part.inputs)], rest[len(part.inputs) :]
+            kind, _, name = place.partition(" ")
+            if not name or name == {"objective": objective, "tuner": tuner}[kind]:
+                told += part.differing(mine)
+        return f"<p class='ts-changed'>Changed from the defaults: {escape(', '.join(told))}.</p>" if told else ""
 
 
 def build() -> MethodScreen:
     words.html(
         words.heading(
             "Which model, and how?",
-            "The settings below suit most data. Before anything starts you see what they cost.",
+            "What is chosen below suits most data. Before anything starts you see what it costs.",
         )
     )
-    model = gr.Dropdown(
-        _models(),
-        value=catalog.SMOLLM2.id,
-        allow_custom_value=True,
-        label="Base model",
-        info="Choose one, or write a Hub id (owner/name) or a folder of this machine.",
-    )
+    advice = words.html()
+    models_shown = words.html()
     with gr.Row(elem_classes=["ts-fields", "ts-wide"]):
-        objective = _choice("objective", "What it learns")
-        tuner = _choice("tuner", "What of it changes")
+        search = gr.Textbox(
+            label="Search the Hub",
+            info="Words of a model's name. Only models that can be trained here are shown.",
+            placeholder="such as qwen 0.5b",
+            elem_id="ts-search",
+            max_lines=1,
+            max_length=100,
+            min_width=280,
+        )
+        model = gr.Textbox(
+            catalog.SMOLLM2.id,
+            label="Base model",
+            info="What was chosen above, or a Hub id (owner/name) or folder that you write here.",
+            elem_id=PLACES["model"],
+            max_lines=1,
+            max_length=LONGEST_ID,
+            min_width=280,
+        )
+    results = words.html()
+    about, auto = gr.Textbox(visible=False), gr.Textbox(_pair(), visible=False)
+    objective, tuner = (_kept(kind, label) for kind, label in _LABELS.items())
+    objectives_shown, tuners_shown = words.html(), words.html()
     refusal = words.html(visible=False)
     forms: list[tuple[str, Form]] = []
-    groups: list[tuple[str, str, gr.Row]] = []
+    groups: Groups = []
+    words.html("<h2>Settings</h2>")
     with gr.Row(elem_classes=["ts-fields"]):
         for kind in REGISTRIES:
             _methods(kind, form.basic, forms, groups)
         forms += [(place, form.build(COMMON[place], form.basic(COMMON[place]))) for place in ("training", "evaluation")]
+    changed = words.html()
     with gr.Accordion("More settings", open=False):
         with gr.Row(elem_classes=["ts-fields"]):
             for kind in REGISTRIES:
                 _methods(kind, form.advanced, forms, groups)
             forms += [(place, form.build(section, form.advanced(section))) for place, section in COMMON.items()]
-    outputs = [refusal, objective, tuner, *(group for _, _, group in groups)]
-    for choice in (objective, tuner):
-        choice.change(
-            door(_shown(groups)), [objective, tuner], outputs, show_progress="hidden", api_visibility="private"
+    screen = MethodScreen(model, objective, tuner, about, auto, forms, changed)
+    shown = [advice, models_shown, objectives_shown, tuners_shown, refusal, objective, tuner, auto, _rate(forms)]
+    _connect(screen, [*shown, *(group for _, _, group in groups)], groups, search, results)
+    return screen
+
+
+_LABELS = {"objective": "What it learns", "tuner": "What of it changes"}
+
+
+def _kept(kind: str, label: str) -> gr.Textbox:
+    """The input that keeps a choice of cards. It stays in the document, so that the cards' script can write to it."""
+    return gr.Textbox(REGISTRIES[kind].DEFAULT, label=label, elem_id=PLACES[kind], visible="hidden")
+
+
+def _connect(screen: MethodScreen, outputs: list[Any], groups: Groups, search: gr.Textbox, results: gr.HTML) -> None:
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "trigger_mode": "always_last"}
+    chosen = [screen.model, screen.objective, screen.tuner, screen.about, screen.auto]
+    look = door(_look(groups))
+    page = gr.context.Context.root_block
+    for event in (page.load, *(item.change for item in chosen[:4])):
+        event(look, chosen, outputs, concurrency_limit=8, **quiet)
+    searched = [search, screen.model, screen.objective, screen.tuner]
+    search.input(door(_search), searched, [results], concurrency_limit=4, **quiet)
+    for _, part in screen.forms:
+        for item in part.inputs:
+            event = item.blur if isinstance(item, gr.Textbox) else item.change
+            event(door(screen.differing), screen.inputs, [screen.changed], **quiet)
+
+
+def _look(groups: Groups) -> Any:
+    """A handler for all that depends on model, objective and tuner: cards, advice, refusal, and which inputs show."""
+
+    def look(model: str, objective: str, tuner: str, about: str, auto: str) -> list[Any]:
+        facts, problem = _facts(model)
+        advised = _advised(facts, about)
+        if advised and auto != OWN_CHOICE and f"{objective} {tuner}" == auto:
+            objective, tuner = advised.objective, advised.tuner
+            auto = f"{objective} {tuner}"
+        elif f"{objective} {tuner}" != auto:
+            auto = OWN_CHOICE
+        goal, change = objectives.get(objective), tuners.get(tuner)
+        problem = problem or pair_refusal(goal, change) or (goal.refuses(facts) if facts else None)
+        problem = problem or (change.refuses(facts, change.Settings()) if facts else None)
+        rate = f"{change.base_rate * goal.rate_factor:g}"
+        chosen: dict[str, str] = {"objective": objective, "tuner": tuner}
+        return [
+            plan_words.advice(advised.reason) if advised and auto != OWN_CHOICE else "",
+            model_cards.offered(str(model or "").strip(), objective, tuner),
+            _cards("objective", objective, advised, tuner),
+            _cards("tuner", tuner, advised, objective),
+            gr.update(value=words.refusal(problem) if problem else "", visible=bool(problem)),
+            objective,
+            tuner,
+            auto,
+            gr.update(placeholder=rate),
+            *(gr.update(visible=chosen[kind] == name) for kind, name, _ in groups),
+        ]
+
+    return look
+
+
+def _search(query: str, model: str, objective: str, tuner: str) -> str:
+    """Models of the Hub that can be trained so, or in one sentence why there are none."""
+    query = str(query or "").strip()
+    if len(query) < model_search.SHORTEST:
+        return ""
+    goal = objectives.get(str(objective))
+    try:
+        found = model_search.search(query, goal.architectures)
+    except UserError as error:
+        return words.waiting(f"{error.problem} {error.fix}")
+    if not found:
+        kinds = " or ".join(sorted(goal.architectures))
+        return words.waiting(f"No model of the kind {kinds} with safetensors weights is found under these words.")
+    return model_cards.results(found, model, goal.name, str(tuner))
+
+
+def _facts(model: str) -> tuple[ModelFacts | None, str | None]:
+    """What is known of the model that is named, or why it can't be used."""
+    name = str(model or "").strip()
+    known = next((entry for entry in catalog.HUB if entry.id == name), None)
+    if known is not None:
+        return models.catalog_facts(known), None
+    try:
+        section = Model(id=name)
+        limits.require_model(section)
+        return models.facts(section), None
+    except UserError as error:
+        return None, f"{error.problem} {error.fix}" if name else "Choose a model, or write the id of one."
+
+
+def _advised(facts: ModelFacts | None, about: str) -> Recommendation | None:
+    if facts is None:
+        return None
+    rows, _, kind = str(about or "").partition(" ")
+    count = int(rows) if rows.isdecimal() and len(rows) < 12 else 0
+    return recommend.recommended(facts, count, kind == "labelled", machine.inspect())
+
+
+def _cards(kind: str, chosen: str, advised: Recommendation | None, other: str) -> str:
+    """Objectives or tuners to choose from; `other` is the choice of the other kind."""
+    best = getattr(advised, kind) if advised else None
+    by_family: dict[str, list[choices.Card]] = {}
+    for method in REGISTRIES[kind].all():
+        refused = _refused(kind, method, other)
+        card = choices.Card(
+            method.name,
+            method.title,
+            method.help,
+            mark="Recommended" if method.name == best else "",
+            said=refused or "",
+            mood="bad" if refused else "plain",
         )
-    return MethodScreen(model, objective, tuner, forms)
+        by_family.setdefault(method.family, []).append(card)
+    (_, first), *others = by_family.items()
+    many = sum(map(len, by_family.values())) > MOST_UNFOLDED
+    groups = [choices.Cards("", first)]
+    groups += [choices.Cards(family, cards, many, ", ".join(card.title for card in cards)) for family, cards in others]
+    return choices.fieldset(PLACES[kind], _LABELS[kind], groups, chosen)
 
 
-def _models() -> list[tuple[str, str]]:
-    """Base models to choose from: what a person reads, and the id."""
-    embedded = [
-        (f"{entry.title}, {_millions(entry.parameters)} weights, needs no Hub", entry.id)
-        for entry in catalog.EMBEDDED.values()
-    ]
-    return embedded + [
-        (f"{entry.title}, {_millions(entry.parameters)} weights, from the Hub", entry.id) for entry in catalog.HUB
-    ]
+def _refused(kind: str, method: Method, other: str) -> str | None:
+    objective, tuner = (method.name, other) if kind == "objective" else (other, method.name)
+    return pair_refusal(objectives.get(objective), tuners.get(tuner))
 
 
-def _choice(kind: str, label: str) -> gr.Dropdown:
-    registry = REGISTRIES[kind]
-    return gr.Dropdown(
-        [(method.title, method.name) for method in registry.all()],
-        value=registry.DEFAULT,
-        label=label,
-        info=_help(registry.get(registry.DEFAULT)),
-        min_width=280,
-    )
+def _pair() -> str:
+    return f"{objectives.DEFAULT} {tuners.DEFAULT}"
 
 
-def _methods(kind: str, which: Any, forms: list[tuple[str, Form]], groups: list[tuple[str, str, gr.Row]]) -> None:
+def _section(spec: dict[str, Any], place: str) -> dict[str, Any]:
+    """The part of a spec that a form stands for; nothing for a method that is not the spec's."""
+    kind, _, name = place.partition(" ")
+    section = spec.get(kind) or {}
+    return dict(section) if not name or section.get("name") == name else {}
+
+
+def _rate(forms: list[tuple[str, Form]]) -> Any:
+    """The input of the learning rate."""
+    for place, part in forms:
+        for setting, item in zip(part.settings, part.inputs, strict=True):
+            if (place, setting.name) == ("training", "learning_rate"):
+                return item
+    raise LookupError("training.learning_rate")
+
+
+def _methods(kind: str, which: Any, forms: list[tuple[str, Form]], groups: Groups) -> None:
     """A group of inputs for each method that has some; that of the chosen one is in sight."""
     methods: list[Method] = REGISTRIES[kind].all()
     for method in methods:
@@ -122,26 +301,3 @@ def _methods(kind: str, which: Any, forms: list[tuple[str, Form]], groups: list[
             with gr.Row(visible=method.name == REGISTRIES[kind].DEFAULT) as group:
                 forms.append((f"{kind} {method.name}", form.build(method.Settings, settings)))
             groups.append((kind, method.name, group))
-
-
-def _shown(groups: list[tuple[str, str, gr.Row]]) -> Any:
-    """A handler for what stands below the two choices: their help, their settings, and why they don't go together."""
-
-    def shown(objective: str, tuner: str) -> list[Any]:
-        reason = pair_refusal(objectives.get(objective), tuners.get(tuner))
-        chosen: dict[str, Method] = {"objective": objectives.get(objective), "tuner": tuners.get(tuner)}
-        return [
-            gr.update(value=words.refusal(reason) if reason else "", visible=bool(reason)),
-            *(gr.update(info=_help(method)) for method in chosen.values()),
-            *(gr.update(visible=chosen[kind].name == name) for kind, name, _ in groups),
-        ]
-
-    return shown
-
-
-def _help(method: Method) -> str:
-    return f"Recommended. {method.help}" if method.recommended else method.help
-
-
-def _millions(parameters: int) -> str:
-    return f"{parameters / 1e9:.1f} billion" if parameters >= 1e9 else f"{parameters / 1e6:.0f} million"

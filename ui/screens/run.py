@@ -1,6 +1,6 @@
 """One run: live while it works, its result, and a talk with base and result side by side.
 
-The scripts of `ui/static` draw what stands in `ts-run` and `ts-more`; only the talk goes through Gradio.
+The scripts of `ui/static` draw what stands in `ts-run`, `ts-push` and `ts-more`; only the talk goes through Gradio.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def build() -> None:
             )
             ask = gr.Button("Ask", min_width=90, elem_classes=["ts-narrow"])
             again = gr.Button("Start over", min_width=130, elem_classes=["ts-narrow"])
-    words.html("<div id='ts-more'></div>")
+    words.html("<div id='ts-push'></div><div id='ts-said'></div><div id='ts-more'></div>")
     private = {"api_visibility": "private", "show_progress": "hidden"}
     run = gr.Textbox(visible=False)
     asked = gr.on([question.submit, ask.click], door(_asked), [question, *boxes], [question, *boxes], **private)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -11,7 +12,7 @@ from typing import Any
 
 import gradio as gr
 
-from engine import explain, models, preview
+from engine import explain, models, preview, speed
 from engine.data import table
 from engine.data.prepare import Prepared, prepare
 from engine.data.rows import Table
@@ -19,11 +20,12 @@ from engine.errors import UserError
 from engine.runs import queue, store
 from engine.sections import Model
 from engine.spec import RunSpec
-from ui import owner, words
+from ui import limits, owner, plan_words, sources, words
 from ui.door import door
 from ui.screens.data import DataScreen
 from ui.screens.method import MethodScreen
 
+START = "Start training"
 ROWS_SHOWN = 3
 GO = "(run) => { if (run) window.location.assign('?run=' + encodeURIComponent(run)); }"
 
@@ -34,6 +36,8 @@ class StartScreen:
     how: MethodScreen
     name: gr.Textbox
     shown: gr.HTML
+    """What will happen, what it costs, how long the rows are, and why it was planned so."""
+    preview: gr.HTML
     start: gr.Button
 
     @property
@@ -42,7 +46,7 @@ class StartScreen:
 
     @property
     def outputs(self) -> list[Any]:
-        return [self.shown, self.start]
+        return [self.shown, self.preview, self.start]
 
     def spec(self, given: Sequence[Any]) -> RunSpec:
         """The run that the inputs describe. Raises SettingError or DataError."""
@@ -51,30 +55,39 @@ class StartScreen:
         entry = self.rows.entry(rest[:count])
         return RunSpec.parse({"name": (name or "").strip(), "data": [entry], **self.how.values(rest[count:])})
 
-    def look(self, *given: Any) -> Iterator[tuple[str, Any]]:
+    def look(self, *given: Any) -> Iterator[tuple[Any, ...]]:
         """What the run would do, bit by bit as it becomes known; the button when all is well."""
-        wait = gr.update(interactive=False)
+        # With its words: an update that comes before the step is drawn replaces those that the button was made with.
+        wait, ready = (gr.update(value=START, interactive=known) for known in (False, True))
         try:
-            yield words.waiting("Looking at the rows…"), wait
+            yield words.waiting("Looking at the rows…"), "", wait
             wanted = self.spec(given)
             tables = {entry.source: table.load(entry) for entry in wanted.data}
             prepared = prepare(wanted.data, wanted.objective.wants, wanted.training.seed, tables=tables).require()
+            limits.require_model(wanted.model)
             folder = yield from _fetched(wanted.model, wait)
-            yield words.waiting("Counting tokens and memory…"), wait
-            planned = words.plan(explain.explain(wanted, prepared))
-            yield planned + words.waiting("Preparing a preview of the rows…"), gr.update(interactive=True)
-            yield planned + _preview(folder, wanted, prepared, tables), gr.update(interactive=True)
+            yield words.waiting(_counting()), "", wait
+            found = explain.explain(wanted, prepared)
+            planned = plan_words.plan(found) + plan_words.reasons(found)
+            yield planned, words.waiting("Preparing a preview of the rows…"), ready
+            yield planned, _preview(folder, wanted, prepared, tables), ready
         except UserError as error:
-            yield words.failure(error), wait
+            yield words.failure(error), "", wait
+
+
+def _counting() -> str:
+    if speed.is_any_known():
+        return "Counting tokens, memory and time…"
+    return "Measuring how fast this machine is, once; some 15 seconds…"
 
 
 def build(rows: DataScreen, how: MethodScreen) -> StartScreen:
     words.html(words.heading("Ready to start?", "This is what will happen. Nothing has been changed or started yet."))
-    shown = words.html()
+    shown, first = words.html(), words.html()
     name = gr.Textbox(label="Name of the run", info="Empty means that it is named after model and data.", max_length=80)
     with gr.Row(elem_classes=["ts-acts"]):
-        start = gr.Button("Start training", variant="primary", interactive=False)
-    screen = StartScreen(rows, how, name, shown, start)
+        start = gr.Button(START, variant="primary", interactive=False)
+    screen = StartScreen(rows, how, name, shown, first, start)
     run = gr.Textbox(visible=False)
 
     def begin(*given: Any) -> str:
@@ -86,20 +99,26 @@ def build(rows: DataScreen, how: MethodScreen) -> StartScreen:
 
 
 def started(wanted: RunSpec) -> store.Run:
-    """Prepare, create and queue a run of this page's owner."""
+    """Prepare, create and queue a run of whoever is being answered, from data and a model that are theirs to use."""
+    for entry in wanted.data:
+        sources.require(entry.source)
+    limits.require_model(wanted.model)
+    limits.require_turn()
+    limits.require_disk()
     run = store.create(wanted, prepare(wanted.data, wanted.objective.wants, wanted.training.seed), owner.current())
     queue.start(run)
     return run
 
 
-def _fetched(model: Model, wait: Any) -> Generator[tuple[str, Any], None, Path]:
+def _fetched(model: Model, wait: Any) -> Generator[tuple[Any, ...], None, Path]:
     """The folder of a model as the generator's value; on the way, what is being done to get it."""
     told: SimpleQueue[str | None] = SimpleQueue()
     with ThreadPoolExecutor(max_workers=1) as pool:
-        work = pool.submit(models.ensure, model, told.put)
+        # In this context: the Hub is asked with what the visitor may use.
+        work = pool.submit(copy_context().run, models.ensure, model, told.put)
         work.add_done_callback(lambda _: told.put(None))
         while (text := told.get()) is not None:
-            yield words.waiting(text), wait
+            yield words.waiting(text), "", wait
     return work.result()
 
 

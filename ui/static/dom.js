@@ -1,6 +1,6 @@
 /* Elements, figures in words, and requests to the server. Whatever comes from a run is put in as text, never as markup. */
 
-const DRAWN = new Set(["svg", "path", "line", "circle", "text", "g", "title"]);
+const DRAWN = new Set(["svg", "path", "line", "rect", "circle", "text", "g", "title"]);
 
 export function el(tag, attributes = {}, ...children) {
   const space = DRAWN.has(tag) ? "http://www.w3.org/2000/svg" : "http://www.w3.org/1999/xhtml";
@@ -35,9 +35,10 @@ export function found(id) {
   });
 }
 
-/* JSON from one of our routes. Throws an Error with `problem` and `fix` where the server refuses. */
-export async function ask(path, method = "GET") {
-  const answer = await fetch(address(path), { method, headers: { Accept: "application/json" }, cache: "no-cache" });
+/* JSON from one of our routes, which may be given some. Throws an Error with `problem` and `fix` where the server refuses. */
+export async function ask(path, method = "GET", body = undefined) {
+  const given = body === undefined ? {} : { "Content-Type": "application/json" };
+  const answer = await fetch(address(path), { method, headers: { Accept: "application/json", ...given }, cache: "no-cache", body: body && JSON.stringify(body) });
   const record = await answer.json();
   if (!answer.ok) throw Object.assign(new Error(record.problem), record);
   return record;

@@ -1,11 +1,26 @@
+import { compare } from "./compare.js";
+import { method } from "./method.js";
+import { notify } from "./notify.js";
+import { push } from "./push.js";
 import { rail } from "./rail.js";
 import { run } from "./run.js";
+import { runs } from "./runs.js";
+import { said } from "./said.js";
+import { settings } from "./settings.js";
+import { shortcuts } from "./shortcuts.js";
 import { steps } from "./steps.js";
 
 /* What is set going in each view; see VIEWS in ui/theme.py. */
-const VIEWS = { run, new: steps };
+const VIEWS = { run, runs, compare, settings, new: method };
 
 const asked = new URLSearchParams(window.location.search);
 const { view } = document.documentElement.dataset;
+notify();
+shortcuts(view);
 rail(asked.get("run"));
 VIEWS[view]?.(asked.get(view));
+if (view === "run") {
+  said();
+  push();
+}
+if (view === "new") steps();

@@ -22,6 +22,7 @@ export async function rail(current) {
     clearTimeout(timer);
     try {
       const runs = await ask("runs");
+      document.dispatchEvent(new CustomEvent("ts-runs", { detail: runs }));
       const text = JSON.stringify(runs);
       if (text !== shown) {
         shown = text;

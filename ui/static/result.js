@@ -1,18 +1,32 @@
-/* What a finished run found: scores with their intervals, and rows it answered best and worst. */
+/* What a run came to: the verdict, scores with their intervals, the rows that changed, what to try next. */
 
 import { count, el, loss, share, size, span } from "./dom.js";
 
-const SCORES = {
-  exact_match: ["Exact match", "the share of answers that equal the expected one, letter by letter"],
-  word_f1: ["Word overlap (F1)", "how far answers share the words of the expected ones"],
-  accuracy: ["Accuracy", "the share of rows that got the right label"],
-  macro_f1: ["Macro F1", "the F1 score of each label, averaged over labels"],
-  loss: ["Loss", "in nats, lower is better"],
-};
-const titled = (name) => (SCORES[name] || [name.replaceAll("_", " ")])[0];
+const LONG = 280;
 
-export function verdict(result) {
-  const { metrics } = result;
+/* result: figures of a finished run, else null. */
+export function verdict(found, result) {
+  return [
+    el("h2", {}, found.headline),
+    el("p", {}, found.sentences.join(" ")),
+    result && result.talks ? talk() : null,
+    ...(result ? scores(found, result) : []),
+  ];
+}
+
+/* The link by which the talk is found: it stands below the rows, and its message box is what one wants to be in. */
+function talk() {
+  const link = el("a", { class: "ts-button", href: "#ts-talk" }, "Compare base and tuned: talk to both");
+  link.addEventListener("click", (event) => {
+    event.preventDefault();
+    const box = document.querySelector(".ts-ask textarea");
+    box?.focus({ preventScroll: true });
+    box?.closest(".ts-talk").scrollIntoView({ block: "start", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+  });
+  return el("p", {}, link);
+}
+
+function scores(found, { metrics, measures, ...result }) {
   const learned = (100 * result.trainable_parameters) / result.total_parameters;
   const cost = el(
     "p",
@@ -21,46 +35,40 @@ export function verdict(result) {
       + `in ${span(result.seconds)}, with ${size(result.peak_memory_bytes)} of memory at its peak. `
       + `The result takes ${size(result.artifact_bytes)}.`,
   );
-  if (!metrics.after) return [el("h2", {}, "Trained, not scored"), el("p", {}, "No rows were held out."), cost];
-  const main = metrics.main;
+  if (!metrics.after) return [cost];
   const scored = [
     ["Before", metrics.before],
-    ...Object.entries(metrics.baselines || {}).map(([name, scores]) => [`Before, ${name}`, scores]),
+    ...Object.entries(metrics.baselines || {}).map(([name, values]) => [`Before, ${name}`, values]),
     ["After", metrics.after],
-  ].filter(([, scores]) => scores);
+  ].filter(([, values]) => values);
+  // Where the loss had to tell, no answer was exact: then the nearest score with a length is that of words.
+  const main = found.measure === "loss" && metrics.after.word_f1 !== undefined ? "word_f1" : metrics.main;
+  const { title, help } = measures[main] || { title: main, help: "the main score" };
   return [
-    el("h2", {}, headline(main, metrics)),
+    el("h3", {}, title),
+    bars(scored.filter(([, values]) => values[main] !== undefined), main),
     el(
       "p",
       { class: "ts-quiet" },
-      `${titled(main)} is ${(SCORES[main] || ["", "the main score"])[1]}. Measured on ${count(metrics.rows)} held-out rows, `
-        + "which it did not learn from. The thin bar is the 95 % interval: another set of rows like these would most likely score within it.",
+      `${title} is ${help}. Measured on ${count(metrics.rows)} held-out rows, which it did not learn from. `
+        + "The thin bar is the 95 % interval: another set of rows like these would most likely score within it.",
     ),
-    bars(scored, main),
-    el("details", {}, el("summary", {}, "All scores"), table(scored)),
+    el("details", {}, el("summary", {}, "All scores"), table(scored, measures)),
     cost,
   ];
 }
 
-function headline(main, { before, after }) {
-  if (!before) return `${titled(main)}: ${share(after[main])} on rows it had not seen`;
-  const apart = after[`${main}_low`] > before[`${main}_high`];
-  const word = after[main] >= before[main] ? "rose" : "fell";
-  const sure = apart || after[main] < before[main] ? "" : "; the intervals overlap, so this may be chance";
-  return `${titled(main)} ${word} from ${share(before[main])} to ${share(after[main])}${sure}`;
-}
-
 function bars(scored, main) {
   const list = el("dl", { class: "ts-scores" });
-  for (const [name, scores] of scored) {
-    const low = scores[`${main}_low`], high = scores[`${main}_high`];
+  for (const [name, values] of scored) {
+    const low = values[`${main}_low`], high = values[`${main}_high`];
     const fill = el("i"), whisker = el("b");
-    fill.style.width = `${100 * scores[main]}%`;
+    fill.style.width = `${100 * values[main]}%`;
     if (low !== undefined) Object.assign(whisker.style, { left: `${100 * low}%`, width: `${100 * (high - low)}%` });
     list.append(
       el("dt", {}, name),
       el("div", { class: `ts-track ${name === "After" ? "ts-after" : ""}`, "aria-hidden": "true" }, fill, low === undefined ? null : whisker),
-      el("dd", {}, share(scores[main]), " ", low === undefined ? null : el("small", {}, interval(low, high))),
+      el("dd", {}, share(values[main]), " ", low === undefined ? null : el("small", {}, interval(low, high))),
     );
   }
   return list;
@@ -68,41 +76,101 @@ function bars(scored, main) {
 
 const interval = (low, high) => `${(100 * low).toFixed(1)} to ${(100 * high).toFixed(1)}`;
 
-function table(scored) {
-  const names = Object.keys(scored.at(-1)[1]).filter((name) => !/_(low|high)$/.test(name));
-  const cell = (scores, name) => {
-    if (scores[name] === undefined) return "–";
-    if (!(`${name}_low` in scores)) return loss(scores[name]);
-    return `${share(scores[name])} (${interval(scores[`${name}_low`], scores[`${name}_high`])})`;
+function table(scored, measures) {
+  const cell = (values, name) => {
+    if (values[name] === undefined || values[name] === null) return "–";
+    if (!(`${name}_low` in values)) return loss(values[name]);
+    return `${share(values[name])} (${interval(values[`${name}_low`], values[`${name}_high`])})`;
   };
-  return scrolling(
-    "All scores",
-    ["Score", ...scored.map(([name]) => name)],
-    names.map((name) => [
-      el("th", { scope: "row" }, titled(name), ": ", el("span", { class: "ts-quiet" }, (SCORES[name] || ["", ""])[1])),
-      ...scored.map(([, scores]) => el("td", {}, cell(scores, name))),
-    ]),
-  );
-}
-
-export function rows(title, list) {
-  if (!list.length) return [];
-  const cells = (row) => [
-    el("td", {}, String(row.row)),
-    ...[row.prompt, row.expected, row.was ?? "–", row.answer].map((text) => el("td", { class: "ts-words" }, text || "(nothing)")),
-  ];
-  return [el("h2", {}, title), scrolling(title, ["Row", "Asked", "Expected", "Before", "After"], list.map(cells))];
-}
-
-function scrolling(title, heads, lines) {
+  const lines = Object.entries(measures).map(([name, { title, help }]) => [
+    el("th", { scope: "row" }, title, ": ", el("span", { class: "ts-quiet" }, help)),
+    ...scored.map(([, values]) => el("td", {}, cell(values, name))),
+  ]);
   return el(
     "div",
-    { class: "ts-scroll", tabindex: "0", role: "region", "aria-label": title },
+    { class: "ts-scroll", tabindex: "0", role: "region", "aria-label": "All scores" },
     el(
       "table",
       {},
-      el("thead", {}, el("tr", {}, ...heads.map((head) => el("th", { scope: "col" }, head)))),
+      el("thead", {}, el("tr", {}, ...["Score", ...scored.map(([name]) => name)].map((head) => el("th", { scope: "col" }, head)))),
       el("tbody", {}, ...lines.map((cells) => el("tr", {}, ...cells))),
     ),
   );
+}
+
+/* Rows that got better, got worse, or stayed wrong: one kind at a time, the most telling of it. */
+export function rows(changes) {
+  if (!changes) return [];
+  const kinds = [["better", "Better"], ["worse", "Worse"], ["still_wrong", "Still wrong"]];
+  const first = kinds.map(([name]) => name).find((name) => changes[name].length);
+  if (!first) return [];
+  const list = el("ol", { class: "ts-rows" });
+  const note = el("p", { class: "ts-quiet", role: "status" });
+  const buttons = kinds.map(([name, title]) => {
+    const node = el("button", { class: "ts-tab", type: "button" }, `${title} `, el("span", {}, count(changes.counts[name])));
+    node.disabled = !changes[name].length;
+    node.addEventListener("click", () => show(name));
+    return [name, node];
+  });
+  const show = (name) => {
+    buttons.forEach(([other, node]) => node.setAttribute("aria-pressed", String(other === name)));
+    const all = changes.counts[name], shown = changes[name].length;
+    note.textContent = shown < all ? `The ${shown} most telling of ${count(all)}.` : "";
+    list.replaceChildren(...changes[name].map(change));
+  };
+  show(first);
+  return [
+    el("h2", {}, "What became of the held-out rows"),
+    el("div", { class: "ts-tabs", role: "group", "aria-label": "Which rows" }, ...buttons.map(([, node]) => node)),
+    note,
+    list,
+    changes.counts.right ? el("p", { class: "ts-quiet" }, `${count(changes.counts.right)} more were right before and after.`) : null,
+  ];
+}
+
+function change(row) {
+  const said = [["Expected", row.expected], ["Before", row.before], ["After", row.after]];
+  return el(
+    "li",
+    {},
+    el("div", { class: "ts-prompt" }, el("small", {}, `Row ${count(row.row)}`), folded(row.prompt)),
+    el("dl", {}, ...said.map(([name, text]) => el("div", {}, el("dt", {}, name), el("dd", {}, folded(text))))),
+  );
+}
+
+/* A text that is cut where it is long, with a button for the rest. */
+function folded(text) {
+  if (!text.trim()) return el("p", { class: "ts-quiet" }, "(nothing)");
+  const node = el("p", {}, text);
+  if (text.length <= LONG && text.split("\n").length <= 6) return node;
+  node.classList.add("ts-folded");
+  const more = el("button", { class: "ts-link", type: "button", "aria-expanded": "false" }, "Show all");
+  more.addEventListener("click", () => {
+    const open = !node.classList.toggle("ts-folded");
+    more.setAttribute("aria-expanded", String(open));
+    more.textContent = open ? "Show less" : "Show all";
+  });
+  return el("div", {}, node, more);
+}
+
+/* The address of the form, filled in from a run, with some settings changed: {"training.epochs": 5}. */
+export function again(id, changes = {}) {
+  const written = (value) => (typeof value === "string" ? value : JSON.stringify(value));
+  const sets = Object.entries(changes).map(([name, value]) => `&set=${encodeURIComponent(`${name}=${written(value)}`)}`);
+  return `?from=${encodeURIComponent(id)}${sets.join("")}`;
+}
+
+export function advice(id, list) {
+  const items = list.map(({ title, reason, changes }) => {
+    const word = Object.keys(changes).length ? "Prepare this run" : "Open its data and settings";
+    return el(
+      "li",
+      {},
+      el("div", {}, el("h3", {}, title), el("p", { class: "ts-quiet" }, reason)),
+      el("a", { class: "ts-button", href: again(id, changes), "aria-label": `${word}: ${title}` }, word),
+    );
+  });
+  const other = el("a", { class: "ts-button", href: again(id) }, "Do it again with other settings");
+  const open = items.length ? null : el("p", {}, "Nothing in this run's figures asks for a change.");
+  return [el("h2", {}, "What to try next"), open, items.length ? el("ul", { class: "ts-next" }, ...items) : null, el("p", {}, other)];
 }

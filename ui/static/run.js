@@ -1,8 +1,10 @@
 /* One run: what it does at the moment, its curve and log by deltas, what can be done, its result. */
 
+import { copying } from "./copying.js";
 import { curve } from "./curve.js";
 import { address, ask, count, el, found, loss, put, size, span } from "./dom.js";
-import { rows, verdict } from "./result.js";
+import { course, facts, samples } from "./live.js";
+import { advice, rows, verdict } from "./result.js";
 
 const POLL_MS = 1000, REST_MS = 5000, MOST_LINES = 300, MOST_POINTS = 2000;
 const ACTIVE = ["queued", "running", "stopping"];
@@ -10,7 +12,7 @@ const RESTING = {
   created: "Not started.",
   queued: "Waiting for the run before it to end.",
   stopped: "Stopped. Everything up to the last checkpoint is kept; resuming goes on from there.",
-  finished: "Finished.",
+  finished: "Finished",
   failed: "Failed. What it had reached at the last checkpoint is safe.",
 };
 const AWAY = "The server does not answer. The run itself goes on; this page looks again by itself.";
@@ -22,10 +24,10 @@ const PHASES = {
   train: "Training",
   "score after": "Scoring the result",
 };
-const PARTS = ["head", "failure", "result", "facts", "curve"];
+const PARTS = ["head", "failure", "result", "rows", "advice", "facts", "curve", "sample"];
 
 export async function run(id) {
-  const view = { id, offset: 0, train: [], held: [], last: null, sample: null, note: "", state: null, hidden: 0, away: false };
+  const view = { id, offset: 0, train: [], held: [], last: null, samples: [], note: "", told: 0, state: null, hidden: 0, away: false };
   const [place, more] = await Promise.all([found("ts-run"), found("ts-more")]);
   try {
     const first = await ask(`runs/${id}`);
@@ -63,13 +65,13 @@ function build(view, place, more, name) {
   view.bar = el("div", { class: "ts-bar", role: "progressbar", "aria-label": "Progress", "aria-valuemin": 0, "aria-valuemax": 100 }, view.fill);
   view.headPlace.append(el("h1", { class: "ts-title" }, name), view.says, view.bar);
   view.lines = el("pre", { tabindex: "0", "aria-label": "Log" });
-  view.rowsPlace = el("section", { class: "ts-stack" });
-  view.samplePlace = el("section", { class: "ts-stack" });
+  view.curve = curve();
+  view.curvePlace.append(view.curve.node);
   view.acts = el("div", { class: "ts-acts" });
-  put(place, ...PARTS.map((part) => view[`${part}Place`]), view.samplePlace);
+  put(place, ...PARTS.map((part) => view[`${part}Place`]));
   view.logTitle = el("summary", {}, "Log");
   view.rest = el("div", { class: "ts-rest" });
-  put(more, view.rowsPlace, el("details", { class: "ts-log" }, view.logTitle, view.lines), view.rest, view.acts);
+  put(more, el("details", { class: "ts-log" }, view.logTitle, view.lines), view.rest, view.acts);
 }
 
 async function take(view, news) {
@@ -83,10 +85,11 @@ async function take(view, news) {
   }
   if (view.train.length > MOST_POINTS) view.train = view.train.filter((_, i) => i % 2 === 0 || i === view.train.length - 1);
   if (news.now) view.last = news.now;
+  view.told = Math.max(view.told, news.now?.time ?? 0, ...news.events.map((event) => event.time));
   news.events.forEach((event) => notice(view, event));
   if (news.steps.length) line(view, news.now.time, `Step ${news.now.step} of ${news.now.total_steps}, loss ${loss(news.now.loss)}`);
   progress(view, news);
-  if (news.steps.length || news.events.length || view.state === null) draw(view);
+  if (news.steps.length || news.events.length || view.state === null) draw(view, news);
   if (news.state !== view.state) {
     settle(view, await ask(`runs/${view.id}`));
     view.state = news.state;
@@ -106,8 +109,8 @@ function notice(view, event) {
   if (!told) return;
   line(view, event.time, told());
   if (event.type === "notice") view.note = event.text;
-  if (event.type === "sample") view.sample = event;
-  if (event.type === "evaluation" && event.metrics.loss !== undefined) {
+  if (event.type === "sample") view.samples = [...view.samples.filter((sample) => sample.step < event.step), event];
+  if (event.type === "evaluation" && Number.isFinite(event.metrics.loss)) {
     view.held = view.held.filter((point) => point.step < event.step);
     view.held.push({ step: event.step, loss: event.metrics.loss });
   }
@@ -129,12 +132,21 @@ function progress(view, news) {
   view.bar.hidden = !running;
   view.fill.style.transform = `scaleX(${portion})`;
   view.bar.setAttribute("aria-valuenow", Math.round(100 * portion));
-  if (!running) return say(view, RESTING[news.state] || news.state);
+  // A state that is new is told by `settle`, which knows more of it.
+  if (!running) return news.state === view.state && say(view, resting(view, news.state));
   const stopping = news.state === "stopping" ? "Stopping after this step. " : "";
   const parts = [`${stopping}${PHASES[news.phase] || "Starting"}${news.total > 1 ? `, ${count(news.done)} of ${count(news.total)}` : ""}`];
   if (news.phase === "train" && news.left !== null) parts.push(`About ${span(news.left)} of training left`);
-  if (["prepare", "load"].includes(news.phase) && view.note) parts.push(view.note.replace(/\.$/, ""));
   say(view, `${parts.join(". ")}.`);
+}
+
+/* A run at rest: what that means, since when, and how long it trained. */
+function resting(view, state) {
+  if (!view.told || !["stopped", "finished", "failed"].includes(state)) return RESTING[state] || state;
+  const when = new Date(1000 * view.told).toLocaleString("en-GB", { day: "numeric", month: "long", hour: "2-digit", minute: "2-digit" });
+  const seconds = view.trained ?? view.last?.seconds;
+  const trained = seconds ? `, after ${span(seconds)} of training` : "";
+  return state === "finished" ? `Finished on ${when}${trained}.` : `${RESTING[state]} Its last word came on ${when}${trained}.`;
 }
 
 /* Only what changed is written, so that a screen reader doesn't say the same twice. */
@@ -142,30 +154,19 @@ function say(view, text) {
   if (view.says.textContent !== text) view.says.textContent = text;
 }
 
-function draw(view) {
-  const { last, held, train, sample } = view;
-  if (last) {
-    const facts = [
-      ["Step", `${count(last.step)} of ${count(last.total_steps)}`],
-      ["Passes", last.epoch.toFixed(2)],
-      ["Training loss", loss(last.loss)],
-      held.length ? ["Held-out loss", loss(held.at(-1).loss)] : null,
-      last.tokens_per_second ? ["Speed", `${count(Math.round(last.tokens_per_second))} tokens/s`] : null,
-      last.memory_bytes ? ["Memory, peak", size(last.memory_bytes)] : null,
-      ["Trained for", span(last.seconds)],
-    ].filter(Boolean);
-    put(view.factsPlace, el("dl", { class: "ts-facts" }, ...facts.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value)))));
-  }
-  if (train.length > 1) put(view.curvePlace, curve(train, held, last.total_steps, Math.max(280, view.curvePlace.parentElement.clientWidth)));
-  if (sample) {
-    const said = [["Asked", sample.prompt], ["Answers", sample.answer || "(nothing)"], ["Expected", sample.expected]];
-    const list = el("dl", { class: "ts-asked" }, ...said.flatMap(([name, text]) => [el("dt", {}, name), el("dd", {}, text)]));
-    put(view.samplePlace, el("h2", {}, `What it answers at step ${sample.step}`), list);
-  }
+function draw(view, news) {
+  const { last, held, train } = view;
+  const live = ACTIVE.includes(news.state);
+  const beside = (news.phase === "train" && course(news.estimate_seconds, last, news.left)) || view.note;
+  put(view.factsPlace, facts(last, held, news.left, live), live && el("p", { class: "ts-quiet ts-line" }, beside));
+  view.curve.draw(train, held, last ? last.total_steps : 1, Math.max(280, view.curvePlace.parentElement.clientWidth));
+  put(view.samplePlace, ...samples(view.samples));
 }
 
-function settle(view, { summary, result }) {
+function settle(view, { summary, result, verdict: judged }) {
   const state = summary.state;
+  view.trained = result?.seconds;
+  if (!["running", "stopping"].includes(state)) say(view, resting(view, state));
   const button = (text, path, kind = "") => {
     const node = el("button", { class: `ts-button ${kind}`, type: "button" }, text);
     node.addEventListener("click", () => act(view, node, path));
@@ -176,6 +177,7 @@ function settle(view, { summary, result }) {
   const done = state === "finished";
   put(
     view.rest,
+    copying(view.id, done),
     link("Settings (YAML)", "spec"),
     done ? link("Script of this run", "script") : null,
     ACTIVE.includes(state) ? null : button("Delete this run", "delete", "ts-danger"),
@@ -189,10 +191,15 @@ function settle(view, { summary, result }) {
   );
   const { problem, fix } = summary;
   put(view.failurePlace, problem ? el("div", { class: "ts-note ts-bad" }, el("p", {}, el("strong", {}, problem)), el("p", {}, fix)) : null);
-  put(view.resultPlace, ...(result ? verdict(result) : []));
-  put(view.rowsPlace, ...(result ? [...rows("Rows it answered worst", result.worst), ...rows("Rows it answered best", result.best)] : []));
-  view.samplePlace.hidden = view.factsPlace.hidden = Boolean(result);
+  put(view.resultPlace, ...(judged ? verdict(judged, result) : []));
+  put(view.rowsPlace, ...(judged ? rows(judged.rows) : []));
+  put(view.advicePlace, ...(judged ? advice(view.id, judged.advice) : []));
+  // A run that ended before its first step has no course to show.
+  view.factsPlace.hidden = Boolean(result) || (Boolean(judged) && !view.last);
+  view.curvePlace.hidden = Boolean(judged) && !view.train.length;
   document.body.classList.toggle("ts-can-talk", Boolean(result && result.talks));
+  // Other parts of the page draw what they have to say of this run (its state and result are new).
+  document.dispatchEvent(new CustomEvent("ts-run-settled", { detail: { id: view.id, summary, result, verdict: judged } }));
 }
 
 async function act(view, node, path) {

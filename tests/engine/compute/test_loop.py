@@ -11,6 +11,7 @@ import pytest
 from engine.errors import UserError
 from engine.events import Writer
 from engine.jobs import open_job
+from engine.sections import Output
 from tests.fakes import models, runs
 
 
@@ -25,7 +26,7 @@ def run(folder: Path) -> bool:
 
     writer = Writer(folder / "events.jsonl")
     try:
-        return whole(open_job(folder, lambda text: None), Reporter(folder, writer), keep_checkpoints=2)
+        return whole(open_job(folder, lambda text: None), Reporter(folder, writer), Output())
     finally:
         writer.close()
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from urllib.parse import parse_qs, urlsplit
 
 import pyarrow
 import pyarrow.parquet
@@ -42,6 +45,7 @@ FILES: dict[str, dict[str, bytes]] = {
     },
     "ann/empty": {"README.md": b"# Nothing\n"},
     "ann/classes": {"train.parquet": _classes()},
+    "ann/long": {"train.csv": b"text,label\n" + b"".join(b"row %d,a\n" % n for n in range(60_000))},
 }
 
 
@@ -55,7 +59,9 @@ class _Handler(BaseHTTPRequestHandler):
         api = parts[:2] == ["api", "datasets"]
         name = "/".join(parts[2:4] if api else parts[1:3])
         files = FILES.get(name)
-        if files is None:
+        if parts == ["api", "datasets"]:
+            self._listed()
+        elif files is None:
             gated = name == "ann/gated"
             self._send(403 if gated else 404, b"", {"X-Error-Code": "GatedRepo" if gated else "RepoNotFound"})
         elif not api:
@@ -76,9 +82,27 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET
     do_POST = do_GET
 
+    def _listed(self) -> None:
+        asked = parse_qs(urlsplit(self.path).query)
+        words = asked.get("search", [""])[0]
+        if words == "slow":
+            time.sleep(3)
+        tags = ["size_categories:10K<n<100K"]
+        found = [name for name in FILES if words in name]
+        self._json(
+            [
+                {"id": name, "downloads": 1200, "gated": False, "tags": tags if name == "ann/csv" else []}
+                for name in found[: int(asked.get("limit", ["100"])[0])]
+            ]
+        )
+
     def _file(self, data: bytes | None) -> None:
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range") or "")
         if data is None:
             self._send(404, b"", {"X-Error-Code": "EntryNotFound"})
+        elif wanted:
+            start, end = int(wanted[1]), min(int(wanted[2]), len(data) - 1)
+            self._send(206, data[start : end + 1], {"Content-Range": f"bytes {start}-{end}/{len(data)}"})
         else:
             self._send(200, data, {"ETag": f'"{hashlib.sha1(data).hexdigest()}"', "X-Repo-Commit": COMMIT})
 

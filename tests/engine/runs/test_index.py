@@ -206,3 +206,20 @@ def test_a_home_that_can_not_be_made_is_told(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("TUNESMITH_HOME", str(tmp_path / "file"))
     with pytest.raises(MachineError, match="Choose another home"):
         store.listed()
+
+
+def test_an_index_of_the_layout_before_is_widened_and_keeps_what_only_it_knows() -> None:
+    run = made("finish", name="kept", owner="ada")
+    store.annotate(run, note="A note.", tags=["one"])
+    rows = sqlite3.connect(home.runs() / "index.sqlite")
+    rows.execute("UPDATE runs SET deaths = 2, device = 'cuda:1', state = 'stopped'")
+    for column in ("note", "tags", "about"):
+        rows.execute(f"ALTER TABLE runs DROP COLUMN {column}")
+    rows.commit()
+    rows.close()
+    again = store.get(run.id)
+    assert (again.state, again.name, again.note, again.tags) == ("stopped", "kept", "A note.", ("one",))
+    assert again.about.model == "nowhere"
+    with store.index() as known:
+        assert known.execute("SELECT deaths, device FROM runs").fetchone() == (2, "cuda:1")
+    assert not list(home.runs().glob("*set-aside*"))

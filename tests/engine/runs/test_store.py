@@ -15,10 +15,12 @@ import pytest
 from engine import home
 from engine.data.prepare import Prepared
 from engine.data.rows import RowProblem
-from engine.errors import DataError, MachineError, RunError
-from engine.files import read_json
+from engine.errors import DataError, MachineError, RunError, SettingError
+from engine.files import read_json, write_json
 from engine.home import CHECKOUT
 from engine.runs import queue, store
+from engine.runs.about import About
+from engine.spec import RunSpec
 from tests.fakes import runs
 from tests.fakes.living import at_work, comes_to, made, prepared
 
@@ -162,3 +164,65 @@ def test_four_writers_at_once_lose_nothing() -> None:
     writers = [subprocess.Popen([sys.executable, "-c", WRITES], cwd=CHECKOUT) for _ in range(4)]
     assert [writer.wait(120) for writer in writers] == [0] * 4
     assert len(store.listed()) == 100
+
+
+def lose_index() -> None:
+    for file in home.runs().glob("index.sqlite*"):
+        file.unlink()
+
+
+def test_what_a_person_says_of_a_run_outlives_the_index() -> None:
+    run = made("finish")
+    store.annotate(run, name="  bank   helper ", note=" For Friday.\n", tags=["Paper", "bank ", "", "paper"])
+    lose_index()
+    again = store.get(run.id)
+    assert (again.name, again.note, again.tags) == ("bank helper", "For Friday.", ("Paper", "bank"))
+
+
+def test_what_is_not_said_anew_stays() -> None:
+    run = made("finish")
+    store.annotate(run, note="A note.", tags=["one"])
+    store.annotate(run, name="other")
+    again = store.get(run.id)
+    assert (again.name, again.note, again.tags, again.owner) == ("other", "A note.", ("one",), run.owner)
+    store.annotate(run, note="", tags=[])
+    assert (store.get(run.id).note, store.get(run.id).tags) == ("", ())
+
+
+def test_all_that_does_not_fit_is_told_at_once() -> None:
+    run = made("finish", name="kept")
+    with pytest.raises(SettingError) as caught:
+        store.annotate(run, name=" ", note="x" * 4001, tags=["y" * 31, "a,b"])
+    told = "\n".join(caught.value.problems)
+    assert all(part in told for part in ("name is empty", "4,001 letters", "31 letters", "comma"))
+    assert store.get(run.id).name == "kept"
+
+
+def test_a_search_looks_into_names_notes_tags_ids_and_models() -> None:
+    first, second = made("finish", name="Bank"), made("finish", name="Poems")
+    store.annotate(second, note="About GRÖSSE", tags=["Verse"])
+    assert [run.id for run in store.listed(search="größe")] == [second.id]
+    assert [run.id for run in store.listed(search=" verse ")] == [second.id]
+    assert [run.id for run in store.listed(search=first.id[-8:])] == [first.id]
+    assert len(store.listed(search="nowhere")) == 2 and store.listed(search="/nowhere") == []
+
+
+def test_no_more_runs_are_listed_than_are_asked_for() -> None:
+    ids = [made("finish").id for _ in range(3)]
+    assert [run.id for run in store.listed(most=2)] == ids[:0:-1]
+
+
+def test_a_run_is_about_its_model_method_and_data_without_places(tmp_path: Path) -> None:
+    values = runs.spec(Path("/nowhere"), "chat", "lora").as_dict()
+    entry = {"source": str(tmp_path / "bank.csv")}
+    run = store.create(RunSpec.parse({**values, "data": [entry, entry, entry]}), prepared())
+    assert run.about == store.get(run.id).about == About("nowhere", "chat", "lora", "bank.csv and 2 more")
+
+
+def test_what_an_older_run_is_about_is_read_from_its_spec() -> None:
+    run = made("finish")
+    record = read_json(run.folder / "run.json") or {}
+    write_json(run.folder / "run.json", {name: record[name] for name in ("id", "owner", "name", "created")})
+    lose_index()
+    again = store.get(run.id)
+    assert again.known is None and (again.about.objective, again.note, again.tags) == ("chat", "", ())

@@ -1,0 +1,90 @@
+"""Which objective and tuner suit the data, the model and this machine, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from engine import objectives, offers, tuners
+from engine.errors import UserError
+from engine.job import Objective, Tuner, pair_refusal
+from engine.machine import Machine
+from engine.models import ModelFacts
+
+SMALL = 200_000_000
+"""Weights up to which a whole model may learn on little memory and comes out as a small file."""
+ENOUGH_ROWS = 500
+"""Rows to learn from, from which on learning the whole of a small model is worth its memory."""
+FEW_FOR_ADDITIONS = 50
+COMFORTABLE = 0.5
+"""Share of the free memory that a whole model may take."""
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    objective: str
+    tuner: str
+    reason: str
+    """In a sentence or two."""
+
+
+def recommended(facts: ModelFacts, rows: int, labelled: bool, here: Machine) -> Recommendation:
+    """rows: to learn from; 0 where they are not known yet. labelled: whether they are texts with labels."""
+    objective, why = _objective(facts, labelled)
+    tuner, how = _tuner(objective, facts, rows, here)
+    return Recommendation(objective.name, tuner.name, f"{why} {how}")
+
+
+def _objective(facts: ModelFacts, labelled: bool) -> tuple[Objective, str]:
+    """The first by rank that works with this kind of model and data."""
+    fitting = [objective for objective in objectives.all() if objective.refuses(facts) is None]
+    if not fitting:
+        usual = objectives.get(objectives.DEFAULT)
+        return usual, f"This model is of the kind {facts.kind}, which can't be trained here."
+    readable = [objective for objective in fitting if labelled or objective.wants != "labelled"]
+    chosen = (readable or fitting)[0]
+    if not readable:
+        return chosen, "This model reads and does not write, so it needs texts with labels; this data has none."
+    if facts.kind == "encoder":
+        return chosen, "This model reads and does not write, so it learns to choose a label."
+    if labelled:
+        return chosen, "This model writes, so it learns to answer with the label."
+    return chosen, "The data holds answers, and this model writes them."
+
+
+def _tuner(objective: Objective, facts: ModelFacts, rows: int, here: Machine) -> tuple[Tuner, str]:
+    fitting = [
+        tuner
+        for tuner in tuners.all()
+        if pair_refusal(objective, tuner) is None and tuner.refuses(facts, tuner.Settings()) is None
+    ]
+    if not fitting:
+        return tuners.get(tuners.DEFAULT), "No tuner that is there works with it."
+    usual = next((tuner for tuner in fitting if tuner.recommended), fitting[0])
+    whole = next((tuner for tuner in fitting if tuner.trains_base), None)
+    if whole is not None and facts.kind == "encoder" and facts.parameters <= SMALL and rows >= ENOUGH_ROWS:
+        share = _share(lambda: offers.cost(facts, objective.name, whole.name, here))
+        if share is not None and share <= COMFORTABLE:
+            return whole, (
+                f"The model is small and there are {rows:,} rows, so all of it can learn ({whole.title}) in "
+                f"{_percent(share)} of the free memory."
+            )
+    share = _share(lambda: offers.cost(facts, objective.name, usual.name, here))
+    if share is None:
+        return usual, f"{usual.title} is the usual choice."
+    if share > 1:
+        return usual, f"{usual.title} needs the least memory of what is usual, and even that is more than is free here."
+    few = f", and {rows:,} rows are enough for it" if rows >= FEW_FOR_ADDITIONS else ""
+    return usual, f"{usual.title} takes {_percent(share)} of the free memory{few}."
+
+
+def _share(cost: Callable[[], offers.Cost]) -> float | None:
+    try:
+        found = cost()
+    except UserError:
+        return None
+    return found.bytes / max(1, found.available)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"

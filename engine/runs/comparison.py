@@ -1,0 +1,255 @@
+"""Two runs side by side: what was set differently, what came of it, and whether the difference is noise.
+
+Their results are compared on the held-out rows that both answered, row by row (`engine.pairing`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from engine import objectives, pairing, tuners
+from engine.data.rows import counted
+from engine.evidence import Evidence, Point, gather, paired
+from engine.job import ScoredRow
+from engine.measures import loss, measure, points, share
+from engine.pairing import Difference
+from engine.runs import view
+from engine.runs.store import Run
+from engine.sections import Common
+from engine.settings import Section, describe
+from engine.spec import RunSpec
+
+A, B = "A", "B"
+MOST_POINTS = 300
+"""Of one curve."""
+MOST_ROWS = 40
+LONGEST_TEXT = 4000
+UNTOLD = ("version", "name", "output.webhook")
+"""Not settings of what the model learns; an address that takes messages may be a secret."""
+Pairs = Sequence[tuple[ScoredRow, ScoredRow]]
+"""Rows as A and as B answered them."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    place: str
+    """In the spec ("tuner.rank")."""
+    title: str
+    a: Any
+    b: Any
+    """None in a run that has no such setting."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A held-out row that the two answered differently."""
+
+    row: int
+    prompt: str
+    expected: str
+    a: str
+    b: str
+    better: str
+    """A, B, or empty where neither is."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    sentence: str
+    """Which is better, or that it can't be told."""
+    data: str
+    """Whether they learned from the same rows."""
+    settings: list[Setting]
+    runs: list[dict[str, Any]]
+    """Of A and B: summary, metrics, weights that learned, and curves (train and held: [step, loss])."""
+    rows: list[Row]
+    counts: dict[str, int]
+    """Rows that both answered: better in A, better in B, answered differently but no better, answered alike."""
+    difference: Difference | None = None
+    """B − A."""
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def compare(a: Run, b: Run) -> Comparison:
+    """Raises UserError where the settings of one can't be read."""
+    found = gather(a.folder, a.state), gather(b.folder, b.state)
+    same_measure = found[0].after and found[1].after and found[0].main == found[1].main
+    pairs = paired(found[0].after, found[1].after) if same_measure else []
+    by_loss = _by_loss(pairs)
+    change = _difference(pairs, by_loss)
+    rows = [_row(x, y, by_loss) for x, y in pairs if x.answer != y.answer or x.score != y.score]
+    counts = {side: sum(row.better == side for row in rows) for side in (A, B, "")}
+    return Comparison(
+        sentence=_sentence(found[0], pairs, change, by_loss) if change else _why_not(*found),
+        data=_data(a, b, *found, len(pairs)),
+        settings=list(_settings(found[0].spec, found[1].spec)),
+        runs=[_side(run, evidence) for run, evidence in zip((a, b), found, strict=True)],
+        rows=sorted(rows, key=lambda row: (not row.better, row.row))[:MOST_ROWS],
+        counts={A: counts[A], B: counts[B], "other": counts[""], "alike": len(pairs) - len(rows)},
+        difference=change,
+    )
+
+
+# Whether the difference is noise
+
+
+def _by_loss(pairs: Pairs) -> bool:
+    """Free text never matches letter by letter; where no answer did, the loss alone can tell."""
+    losses = all(row.loss is not None for pair in pairs for row in pair)
+    return bool(pairs) and losses and not any(row.score for pair in pairs for row in pair)
+
+
+def _difference(pairs: Pairs, by_loss: bool) -> Difference | None:
+    if not pairs:
+        return None
+    if by_loss:
+        return pairing.difference([x.loss or 0.0 for x, _ in pairs], [y.loss or 0.0 for _, y in pairs])
+    return pairing.difference([x.score for x, _ in pairs], [y.score for _, y in pairs])
+
+
+def _sentence(a: Evidence, pairs: Pairs, change: Difference, by_loss: bool) -> str:
+    rows = f"On the {counted(len(pairs), 'held-out row', 'held-out rows')} that both answered,"
+    title = "held-out loss" if by_loss else measure(a.main).title.lower()
+    first, second = (_written(_mean([pair[side] for pair in pairs], by_loss), by_loss) for side in (0, 1))
+    told = f"{title} is {first} for {A} and {second} for {B}"
+    if not change.up and not change.down:
+        return f"{rows} {A} and {B} do equally well: {told}, row by row."
+    write, unit = (_signed, a.loss_unit) if by_loss else (points, "percentage points")
+    between = f"95 % interval {write(change.low)} to {write(change.high)}, paired row by row"
+    differing = f"a difference of {write(change.mean)} {unit} ({between})"
+    if not change.certain:
+        return f"{rows} no difference between {A} and {B} can be told from chance: {told}, {differing}."
+    better = B if (change.mean > 0) != by_loss else A
+    return f"{rows} {better} does better: {told}, {differing}."
+
+
+def _why_not(a: Evidence, b: Evidence) -> str:
+    for name, found in ((A, a), (B, b)):
+        if not found.after:
+            why = "it has not finished" if found.state != "finished" else "no rows were held out to score it"
+            return f"Which is better is not known: {name} has no score after training, since {why}."
+    if a.main != b.main:
+        titles = [measure(found.main).title.lower() for found in (a, b)]
+        return f"Which is better is not known: {A} is scored by {titles[0]} and {B} by {titles[1]}."
+    return f"Which is better is not known: {A} and {B} were scored on different rows, and have none in common."
+
+
+def _data(a: Run, b: Run, first: Evidence, second: Evidence, common: int) -> str:
+    hashes = [_hash(run.folder / "examples.jsonl") for run in (a, b)]
+    if hashes[0] and hashes[0] == hashes[1]:
+        return "Both learned from the same rows, split in the same way."
+    counts = [counted(found.counts.get("train", 0), "row", "rows") for found in (first, second)]
+    told = f"The data differs: {A} learned from {counts[0]}, {B} from {counts[1]}."
+    if not (first.after and second.after):
+        return told
+    most = max(len(first.after), len(second.after))
+    if not common:
+        return f"{told} Their scores stand on different rows; a difference may come from the rows alone."
+    if common == most:
+        return f"{told} The held-out rows are the same."
+    return f"{told} Only the {common:,} of {most:,} held-out rows that both answered are compared."
+
+
+def _hash(path: Path) -> str:
+    try:
+        return _hash_at(path, path.stat().st_mtime_ns)
+    except OSError:
+        return ""
+
+
+@lru_cache(maxsize=500)
+def _hash_at(path: Path, changed: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# What was set differently
+
+
+def _settings(a: RunSpec, b: RunSpec) -> Iterator[Setting]:
+    values = [_flat(spec.as_dict()) for spec in (a, b)]
+    titles = {**_titles(a), **_titles(b)}
+    for place in dict.fromkeys([*values[0], *values[1]]):
+        left, right = values[0].get(place), values[1].get(place)
+        if left != right and place not in UNTOLD:
+            yield Setting(place, titles.get(place, place), left, right)
+
+
+def _flat(values: Any, place: str = "") -> dict[str, Any]:
+    """Values by their place ("data.0.split.test"); mappings and lists of mappings are gone into."""
+    inside = place + "." if place else ""
+    if isinstance(values, dict) and values:
+        return {key: value for name, inner in values.items() for key, value in _flat(inner, f"{inside}{name}").items()}
+    if isinstance(values, list) and values and all(isinstance(item, dict) for item in values):
+        return {key: value for i, inner in enumerate(values) for key, value in _flat(inner, f"{inside}{i}").items()}
+    return {place: values}
+
+
+def _titles(spec: RunSpec) -> dict[str, str]:
+    """What people call each setting, by its place."""
+    found = {"objective.name": "What it learns from", "tuner.name": "What of it changes"}
+    for part, registry in (("objective", objectives), ("tuner", tuners)):
+        found |= _section_titles(registry.get(getattr(spec, part).name).Settings, f"{part}.")
+    found |= _section_titles(Common, "")
+    for i, entry in enumerate(spec.data):
+        found |= _section_titles(type(entry), f"data.{i}.")
+    return found
+
+
+def _section_titles(section: type[Section], place: str) -> dict[str, str]:
+    found = {}
+    for setting in describe(section):
+        found[f"{place}{setting.name}"] = setting.title
+        inner = section.model_fields[setting.name].annotation
+        if isinstance(inner, type) and issubclass(inner, Section):
+            found |= _section_titles(inner, f"{place}{setting.name}.")
+    return found
+
+
+# What came of it
+
+
+def _side(run: Run, found: Evidence) -> dict[str, Any]:
+    done = found.finished
+    return {
+        "summary": view.summary(run),
+        "before": found.metrics.get("before"),
+        "after": found.metrics.get("after"),
+        "measure": {"name": found.main, **asdict(measure(found.main))},
+        "trainable_parameters": done.trainable_parameters if done else None,
+        "total_steps": found.total_steps,
+        "train": _curve(found.train),
+        "held": _curve(found.held),
+    }
+
+
+def _curve(course: Sequence[Point]) -> list[list[float]]:
+    stride = max(1, -(-len(course) // MOST_POINTS))
+    kept = course[::-1][::stride][::-1]
+    return [[point.step, float(f"{point.loss:.5g}")] for point in kept]
+
+
+def _row(a: ScoredRow, b: ScoredRow, by_loss: bool) -> Row:
+    gain = (a.loss or 0.0) - (b.loss or 0.0) if by_loss else b.score - a.score
+    better = B if gain > 0 else A if gain < 0 else ""
+    prompt, expected, first, second = (text[:LONGEST_TEXT] for text in (a.prompt, a.expected, a.answer, b.answer))
+    return Row(a.row, prompt, expected, first, second, better)
+
+
+def _mean(rows: Sequence[ScoredRow], by_loss: bool) -> float:
+    return sum((row.loss or 0.0) if by_loss else row.score for row in rows) / len(rows)
+
+
+def _written(value: float, by_loss: bool) -> str:
+    return loss(value) if by_loss else share(value)
+
+
+def _signed(value: float) -> str:
+    return f"{'−' if value < 0 else '+' if value > 0 else ''}{loss(abs(value))}"

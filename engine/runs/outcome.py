@@ -1,0 +1,49 @@
+"""What a run came to, judged from its folder: the verdict, and what to try next."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from engine.advice import Advice, advise
+from engine.errors import UserError
+from engine.evidence import gather
+from engine.runs.store import Run
+from engine.verdict import JUDGED, Verdict, judge
+
+
+@dataclass(frozen=True)
+class Outcome:
+    verdict: Verdict
+    advice: list[Advice]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for a page or a program."""
+        return self.verdict.as_dict() | {"advice": [asdict(item) for item in self.advice]}
+
+    def lines(self) -> list[str]:
+        """For a terminal."""
+        told = [f"{self.verdict.headline}.", *self.verdict.sentences]
+        for item in self.advice:
+            told += [f"To try next: {item.title}.", f"  {item.reason}"]
+        return told
+
+
+def outcome(run: Run) -> Outcome | None:
+    """None while the run is on its way, and where its settings can't be read."""
+    if run.state not in JUDGED:
+        return None
+    files = [run.folder / "events.jsonl", *sorted((run.folder / "scores").glob("*.json"))]
+    try:
+        return _judged(run.folder, run.state, tuple(path.stat().st_mtime_ns for path in files if path.exists()))
+    except (UserError, OSError):
+        return None
+
+
+@lru_cache(maxsize=64)
+def _judged(folder: Path, state: str, changed: tuple[int, ...]) -> Outcome:
+    found = gather(folder, state)
+    verdict = judge(found)
+    return Outcome(verdict, advise(found, verdict))

@@ -1,0 +1,102 @@
+"""How a pushed model is loaded and asked: short Python for its card. Tests run it.
+
+A result is a language model or a backbone with our classification head; either of them comes in one of three forms.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Form = Literal["whole", "adapter", "changed"]
+"""Full weights; an adapter of PEFT; or those of the base's own weights alone that learned."""
+CHANGED_FILE = "changed.safetensors"
+_POOLED = {"cls": "hidden[:, 0]", "last": "hidden[:, -1]", "lasttoken": "hidden[:, -1]", "max": "hidden.amax(1)"}
+_MEAN = "hidden.mean(1)"
+_PEFT = {"AutoModelForCausalLM": "AutoPeftModelForCausalLM", "AutoModel": "AutoPeftModelForFeatureExtraction"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a result is loaded from. base: its base model's Hub id, or a folder that the reader has to have."""
+
+    repo: str
+    form: Form
+    base: str
+    on_hub: bool = True
+    """Whether `base` is a Hub id, which an adapter names by itself."""
+
+
+@dataclass(frozen=True)
+class Snippet:
+    load: str
+    ask: str
+    """Goes on where `load` ended."""
+
+
+def chat(source: Source, messages: list[dict[str, Any]]) -> Snippet:
+    """A language model, and `messages` put to it."""
+    repo = json.dumps(source.repo)
+    ask = [
+        f"messages = {json.dumps(messages, ensure_ascii=False)}",
+        (
+            'prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", '
+            "return_dict=True)"
+        ),
+        "answer = model.generate(**prompt, max_new_tokens=256)",
+        'print(tokenizer.decode(answer[0, prompt["input_ids"].shape[1]:], skip_special_tokens=True))',
+    ]
+    if source.form != "whole":  # its base may know fewer tokens that end an answer, or draw its words by chance
+        ends = f"ends = GenerationConfig.from_pretrained({repo})"
+        answer = "answer = model.generate(**prompt, max_new_tokens=256, generation_config=ends)"
+        ask = ["from transformers import GenerationConfig", ends, *ask[:2], answer, ask[3]]
+    imports, lines = _loading(source, "AutoModelForCausalLM")
+    return Snippet("\n".join([*imports, *lines]), "\n".join(ask))
+
+
+def classify(source: Source, pooling: str, max_tokens: int) -> Snippet:
+    """A backbone with our head, which no class of transformers holds, and one text put to it."""
+    repo = json.dumps(source.repo)
+    imports, lines = _loading(source, "AutoModel")
+    files = ["from huggingface_hub import hf_hub_download", "from safetensors.torch import load_file"]
+    load = [
+        "import json",
+        *files,
+        *(line for line in imports if line not in files),
+        *lines,
+        f'head = load_file(hf_hub_download({repo}, "head.safetensors"))',
+        f'labels = json.load(open(hf_hub_download({repo}, "classifier.json"), encoding="utf-8"))["labels"]',
+    ]
+    ask = [
+        'text = "Write a text here."',
+        f'ids = tokenizer(text, truncation=True, max_length={max_tokens}, return_tensors="pt").input_ids',
+        "hidden = model(ids).last_hidden_state.float()",
+        f'scores = {_POOLED.get(pooling, _MEAN)} @ head["weight"].T + head["bias"]',
+        "print(labels[scores.argmax()])",
+    ]
+    return Snippet("\n".join(load), "\n".join(ask))
+
+
+def _loading(source: Source, kind: str) -> tuple[list[str], list[str]]:
+    """Imports, and the lines that make `model` and `tokenizer`."""
+    repo, base = json.dumps(source.repo), json.dumps(source.base, ensure_ascii=False)
+    tokenizer = f"tokenizer = AutoTokenizer.from_pretrained({repo})"
+    both = f"from transformers import {kind}, AutoTokenizer"
+    if source.form == "whole":
+        return [both], [f"model = {kind}.from_pretrained({repo})", tokenizer]
+    if source.form == "changed":
+        changed = f'load_file(hf_hub_download({repo}, "{CHANGED_FILE}"))'
+        return (
+            ["from huggingface_hub import hf_hub_download", "from safetensors.torch import load_file", both],
+            [
+                f"model = {kind}.from_pretrained({base})",
+                f"model.load_state_dict({changed}, strict=False)",
+                tokenizer,
+            ],
+        )
+    if source.on_hub:
+        imports = [f"from peft import {_PEFT[kind]}", "from transformers import AutoTokenizer"]
+        return imports, [f"model = {_PEFT[kind]}.from_pretrained({repo})", tokenizer]
+    model = f"model = PeftModel.from_pretrained({kind}.from_pretrained({base}), {repo})"
+    return ["from peft import PeftModel", both], [model, tokenizer]

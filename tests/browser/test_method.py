@@ -1,0 +1,223 @@
+"""Model, method and plan in Chromium: by keyboard alone, on a phone, by a link, and with a model that does not fit."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import struct
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from engine import machine
+from engine.data.prepare import prepare
+from engine.runs import store
+from engine.spec import RunSpec
+from tests.browser.conftest import PHONE, OpenPage
+from tests.browser.server import PageServer
+from tests.fakes import models
+
+SLOW = 120_000
+"""Milliseconds: this machine's speed is measured in between, on two busy cores."""
+INTENTS = {"card arrival": "Where is my card number {}?", "exchange rate": "Which rate do you use for {} euros?"}
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    path = tmp_path / "my rows.csv"
+    lines = [f"{text.format(number)},{label}" for number in range(40) for label, text in INTENTS.items()]
+    path.write_text("message,intent\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def tiny(page_server: PageServer) -> Path:
+    """A model in the home's own folder, where the page finds it."""
+    return models.tiny_decoder(page_server.home / "models" / "tiny")
+
+
+def to_method(page: Page, rows: Path) -> None:
+    page.locator("input[type=file]").first.set_input_files(rows)
+    expect(page.get_by_text("80 rows: texts with labels")).to_be_visible()
+    page.get_by_role("button", name="Next: model and method").click()
+    expect(page.get_by_role("radio", name=re.compile("SmolLM2-135M-Instruct"))).to_be_visible()
+
+
+def planned(page: Page) -> None:
+    expect(page.get_by_text(re.compile(r"64 rows, [\d.]+ pass(es)?, [\d,]+ steps"))).to_be_visible(timeout=SLOW)
+
+
+@pytest.mark.timeout(300)
+def test_the_way_from_data_to_a_run_goes_by_keyboard_alone(browser_page: Page, rows: Path, tiny: Path) -> None:
+    page = browser_page
+    page.locator("input[type=file]").first.set_input_files(rows)
+    expect(page.get_by_text("80 rows: texts with labels")).to_be_visible()
+    page.get_by_role("button", name="Next: model and method").press("Enter")
+    chosen = page.get_by_role("radio", name=re.compile("SmolLM2-135M-Instruct"))
+    expect(chosen).to_be_checked()
+    chosen.focus()
+    page.keyboard.press("ArrowDown")
+    reads = page.get_by_role("radio", name=re.compile("all-MiniLM-L6-v2"))
+    expect(reads).to_be_focused()
+    expect(page.get_by_role("radio", name=re.compile(r"Classify \(choose a label\)"))).to_be_checked()
+    # The cards were drawn anew meanwhile; the arrows go on from where they were.
+    expect(reads).to_be_focused()
+    page.keyboard.press("ArrowDown")
+    own = page.get_by_role("radio", name=re.compile("^tiny"))
+    expect(own).to_be_focused()
+    expect(page.locator("#ts-model :is(input, textarea)")).to_have_value(str(tiny))
+    expect(page.get_by_role("radio", name=re.compile("^Chat"))).to_be_checked()
+    page.get_by_role("button", name="Next: check the plan").press("Enter")
+    planned(page)
+    page.get_by_role("button", name="Start training").press("Enter")
+    page.wait_for_url(re.compile(r"\?run="), timeout=SLOW)
+
+
+@pytest.mark.timeout(300)
+def test_a_run_on_ones_own_file_takes_at_most_six_clicks(open_page: OpenPage, rows: Path, tiny: Path) -> None:
+    page = open_page()
+    page.add_init_script(
+        "addEventListener('click', (event) => event.isTrusted && (sessionStorage.clicks = 1 + +(sessionStorage.clicks || 0)), true)"
+    )
+    page.reload()
+    with page.expect_file_chooser() as chooser:
+        page.locator(".ts-drop button").first.click()
+    chooser.value.set_files(rows)
+    expect(page.get_by_text("80 rows: texts with labels")).to_be_visible()
+    page.get_by_role("button", name="Next: model and method").click()
+    page.get_by_role("radio", name=re.compile("^tiny")).click()
+    page.get_by_role("button", name="Next: check the plan").click()
+    planned(page)
+    page.get_by_role("button", name="Start training").click()
+    page.wait_for_url(re.compile(r"\?run="), timeout=SLOW)
+    assert 1 <= int(page.evaluate("sessionStorage.clicks")) <= 6
+
+
+@pytest.mark.timeout(300)
+def test_the_plan_states_steps_memory_and_time(browser_page: Page, rows: Path, tiny: Path) -> None:
+    page = browser_page
+    to_method(page, rows)
+    page.get_by_role("radio", name=re.compile("^tiny")).click()
+    expect(page.get_by_text(re.compile(r"^Fits: .* GB of memory\.$")).first).to_be_visible()
+    page.get_by_role("button", name="Next: check the plan").click()
+    sentence = r"64 rows, 3 passes, 24 steps, about .*(second|minute)s?, [\d.]+.of.[\d.]+.GB of memory"
+    expect(page.get_by_text(re.compile(sentence))).to_be_visible(timeout=SLOW)
+    expect(page.get_by_role("img", name=re.compile(r"^Memory: .* of "))).to_be_visible()
+    expect(page.get_by_text("8 rows are held out to score it")).to_be_visible()
+    expect(page.get_by_role("heading", name="Time", exact=True)).to_be_visible()
+
+
+def created(server: PageServer, source: str, model: Path) -> store.Run:
+    spec = RunSpec.parse(
+        {
+            "name": "the first one",
+            "model": {"id": str(model)},
+            "data": [{"source": source, "columns": {"text": "text", "label": "intent"}}],
+            "tuner": {"name": "lora", "rank": 4},
+        }
+    )
+    return store.create(spec, prepare(spec.data, spec.objective.wants, spec.training.seed))
+
+
+@pytest.mark.timeout(300)
+def test_a_link_opens_a_runs_settings_with_changes_and_starts_nothing(
+    open_page: OpenPage, page_server: PageServer, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNESMITH_HOME", str(page_server.home))
+    run = created(page_server, "sample:banking-intents", tiny)
+    link = urlencode([("from", run.id), ("set", "training.epochs=5"), ("set", "tuner.rank=8")])
+    page = open_page(f"/?{link}")
+    expect(page.get_by_text("Settings of run the first one.")).to_be_visible()
+    expect(page.get_by_text("Nothing has been started.", exact=False).first).to_be_visible()
+    expect(page.get_by_text(re.compile(r"480 rows, 5 passes, 300 steps"))).to_be_visible(timeout=SLOW)
+    expect(page.get_by_label("Name of the run")).to_have_value("the first one")
+    page.locator(".step-button").nth(1).click()
+    expect(page.get_by_text("Changed from the defaults: Rank 8, Passes 5.")).to_be_visible()
+    expect(page.get_by_role("radio", name=re.compile("^tiny"))).to_be_checked()
+    page.locator(".step-button").first.click()
+    expect(page.get_by_text("600 rows: texts with labels")).to_be_visible()
+    assert [other.id for other in store.listed()] == [run.id]
+
+
+def test_a_link_to_a_run_whose_data_is_gone_asks_for_it_and_keeps_the_rest(
+    open_page: OpenPage, page_server: PageServer, rows: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNESMITH_HOME", str(page_server.home))
+    spec = RunSpec.parse({"model": {"id": str(tiny)}, "data": [{"source": str(rows)}], "training": {"epochs": 7}})
+    run = store.create(spec, prepare(spec.data, spec.objective.wants, spec.training.seed))
+    page = open_page(f"/?from={run.id}")
+    expect(page.get_by_text("Its data is not there any more.")).to_be_visible()
+    to_method(page, rows)
+    expect(page.get_by_label("Passes")).to_have_value("7")
+
+
+def huge(folder: Path, like: Path) -> Path:
+    """A model that learns in the free memory with additions, and not as a whole. Its weights are a hole in the file."""
+    shutil.copytree(like, folder)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    width = config["hidden_size"]
+    words = machine.inspect().available // 8 // width
+    (folder / "config.json").write_text(json.dumps(config | {"vocab_size": words}), encoding="utf-8")
+    with open(folder / "model.safetensors", "r+b") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+        name = next(name for name in header if name.endswith("embed_tokens.weight"))
+        end = max(entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__")
+        size = 4 * words * width
+        header[name] = {"dtype": "F32", "shape": [words, width], "data_offsets": [end, end + size]}
+        text = json.dumps(header).encode()
+        file.seek(0)
+        file.write(struct.pack("<Q", len(text)) + text)
+        file.truncate(8 + len(text) + end + size)
+    return folder
+
+
+@pytest.mark.timeout(300)
+def test_a_model_that_does_not_fit_says_so_before_the_start_with_what_would(
+    browser_page: Page, page_server: PageServer, rows: Path, tiny: Path
+) -> None:
+    huge(page_server.home / "models" / "huge", tiny)
+    page = browser_page
+    to_method(page, rows)
+    page.get_by_text("The model's own weights").click()
+    page.get_by_role("radio", name=re.compile("^Full fine-tuning")).click()
+    card = page.locator(".ts-card", has_text="huge")
+    expect(card).to_contain_text("Does not fit")
+    card.click()
+    page.get_by_role("button", name="Next: check the plan").click()
+    expect(page.get_by_text(re.compile("This run does not fit: it needs about"))).to_be_visible(timeout=SLOW)
+    expect(page.get_by_text("Choose a tuner that leaves the base weights as they are, such as LoRA")).to_be_visible()
+    expect(page.get_by_role("button", name="Start training")).to_be_disabled()
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_phone_shows_models_and_methods_in_one_column(open_page: OpenPage, rows: Path, dark: bool) -> None:
+    page = open_page(size=PHONE, dark=dark)
+    to_method(page, rows)
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE[0]
+    left = page.evaluate(
+        "[...document.querySelectorAll('.ts-card')].filter((c) => c.checkVisibility()).map((c) => c.offsetLeft)"
+    )
+    assert len(set(left)) == 1
+    low = page.evaluate(
+        "Math.min(...[...document.querySelectorAll('.ts-card')].filter((c) => c.checkVisibility()).map((c) => c.offsetHeight))"
+    )
+    assert low >= 44
+
+
+def test_a_pair_that_does_not_work_is_told_as_soon_as_it_is_chosen(browser_page: Page, rows: Path) -> None:
+    page = browser_page
+    to_method(page, rows)
+    page.get_by_role("radio", name=re.compile("^DoRA")).click()
+    page.get_by_role("radio", name=re.compile("all-MiniLM-L6-v2")).click()
+    expect(page.get_by_role("alert").get_by_text("needs a model of the kind decoder")).to_be_visible()
+
+
+def test_a_search_without_a_network_says_so_in_one_sentence(browser_page: Page, rows: Path) -> None:
+    page = browser_page
+    to_method(page, rows)
+    page.get_by_label("Search the Hub").press_sequentially("qwen", delay=80)
+    expect(page.get_by_text("The Hub can't be reached from here right now.")).to_be_visible()

@@ -1,0 +1,75 @@
+"""Choices as cards, of which one is taken: by pointing, or with the arrow keys, as native radio buttons are.
+
+The choice itself is kept by a text input of Gradio's; `static/method.js` brings the two together. So a choice outlives
+a restart of the server, and what it stands for is checked where it is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Literal
+
+Mood = Literal["good", "tight", "bad", "plain"]
+
+
+@dataclass(frozen=True)
+class Card:
+    value: str
+    title: str
+    text: str
+    """One sentence."""
+    facts: tuple[str, ...] = ()
+    mark: str = ""
+    """What singles it out, such as 'Recommended'."""
+    said: str = ""
+    """A last line, with its mood: whether it fits, why it doesn't go together."""
+    mood: Mood = "plain"
+
+
+@dataclass(frozen=True)
+class Cards:
+    title: str
+    cards: Sequence[Card]
+    folded: bool = False
+    """Whether they are shown only when asked for, or when the choice is one of them."""
+    told: str = ""
+    """What stands beside the title of folded ones."""
+
+
+def fieldset(input_id: str, label: str, groups: Sequence[Cards], chosen: str) -> str:
+    """The cards as markup. input_id: elem_id of the text input that keeps the choice."""
+    inside = "".join(_group(input_id, group, chosen, alone=len(groups) == 1) for group in groups)
+    legend = f"<legend class='ts-legend-text'>{escape(label)}</legend>"
+    return f"<fieldset class='ts-choices' data-for='{escape(input_id)}'>{legend}{inside}</fieldset>"
+
+
+def _group(input_id: str, group: Cards, chosen: str, alone: bool) -> str:
+    cards = "".join(_card(input_id, card, card.value == chosen) for card in group.cards)
+    cards = f"<div class='ts-cards'>{cards}</div>"
+    if group.folded:
+        told = f"<span>: {escape(group.told)}</span>" if group.told else ""
+        opened = " open" if any(card.value == chosen for card in group.cards) else ""
+        summary = f"<summary><div>{escape(group.title)}{told}</div></summary>"
+        return f"<details class='ts-more-cards'{opened}>{summary}{cards}</details>"
+    title = f"<p class='ts-group'>{escape(group.title)}</p>" if group.title and not alone else ""
+    return title + cards
+
+
+def _card(input_id: str, card: Card, chosen: bool) -> str:
+    """Called by its title; the rest describes it, so that a screen reader tells the two apart."""
+    place = f"{input_id}-{hashlib.sha256(card.value.encode()).hexdigest()[:12]}"
+    mark = f" <span class='ts-badge'>{escape(card.mark)}</span>" if card.mark else ""
+    facts = f"<span class='ts-card-facts'>{escape(', '.join(card.facts))}</span>" if card.facts else ""
+    said = f"<span class='ts-card-said ts-{card.mood}'>{escape(card.said)}</span>" if card.said else ""
+    checked = " checked" if chosen else ""
+    return (
+        f"<label class='ts-card'><input type='radio' name='{escape(input_id)}-choice' "
+        f"aria-labelledby='{place}' aria-describedby='{place}-more' "
+        f"value='{escape(card.value, quote=True)}'{checked}>"
+        f"<span class='ts-card-title' id='{place}'>{escape(card.title)}{mark}</span>"
+        f"<span class='ts-card-more' id='{place}-more'>{facts}"
+        f"<span class='ts-card-text'>{escape(card.text)}</span>{said}</span></label>"
+    )

@@ -1,0 +1,106 @@
+"""A new run that opens with settings: those of an earlier run, of a preset, and changes to them, all by the address.
+
+`?from=RUN`, `?preset=NAME`, and any number of `set=training.epochs=5` besides. Nothing is started by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+from urllib.parse import parse_qs
+
+from engine import catalog, objectives, presets, tuners
+from engine.errors import SettingError, UserError
+from engine.settings import describe
+from engine.spec import RunSpec, changed
+from ui import owner, sources, words
+from ui.screens.method import COMMON
+
+MOST_CHANGES = 50
+MOST_LETTERS = 4000
+DATA, METHOD, PLAN = 1, 2, 3
+"""Steps to stand on."""
+
+
+@dataclass(frozen=True)
+class Prefill:
+    spec: dict[str, Any]
+    """Complete, as `RunSpec.as_dict` gives it."""
+    note: str
+    """What this is, as markup."""
+    step: int
+    has_data: bool
+    name: str = ""
+
+
+def asked(address: str) -> Prefill | str | None:
+    """What an address ("?from=…") asks for; None for nothing; markup for what can't be opened."""
+    query = parse_qs(str(address or "")[:MOST_LETTERS].removeprefix("?"), keep_blank_values=True)
+    run, preset = query.get("from"), query.get("preset")
+    if not run and not preset:
+        return None
+    try:
+        spec, title = _of_run(run[0]) if run else _of_preset(preset[0] if preset else "")
+    except UserError as error:
+        return words.failure(error)
+    return _opened(spec, title, query.get("set", [])[:MOST_CHANGES], with_data=bool(run))
+
+
+def _of_run(run_id: str) -> tuple[dict[str, Any], str]:
+    run = owner.own(run_id)
+    return run.spec().as_dict(), f"run {run.name}"
+
+
+def _of_preset(name: str) -> tuple[dict[str, Any], str]:
+    """A preset says nothing of the data, and may leave out more."""
+    plain = {"model": {"id": catalog.SMOLLM2.id}, "data": [{"source": "-"}]}
+    given = {part: value for part, value in _preset(name).items() if part != "data"}
+    return RunSpec.parse({**plain, **given}).as_dict(), f"preset {name}"
+
+
+def _opened(spec: dict[str, Any], title: str, given: list[str], with_data: bool) -> Prefill:
+    notes = [f"<p><strong>Settings of {escape(title)}.</strong> Nothing has been started.</p>"]
+    changes = {name.strip(): value for name, _, value in (item.partition("=") for item in given)}
+    if changes:
+        try:
+            spec = RunSpec.parse(changed(_for(spec, changes), changes)).as_dict()
+            told = ", ".join(f"{escape(_title(spec, name))} {escape(value)}" for name, value in changes.items())
+            notes.append(f"<p>Changed: {told}.</p>")
+        except SettingError as error:
+            refused = " ".join(map(escape, error.problems))
+            notes.append(f"<p role='alert'><strong>The changes were not made.</strong> {refused}</p>")
+    has_data = with_data
+    if with_data:
+        try:
+            sources.require(spec["data"][0]["source"])
+        except UserError:
+            has_data = False
+            notes.append("<p>Its data is not there any more. Give it again; all other settings are kept.</p>")
+        if len(spec["data"]) > 1:
+            notes.append(f"<p>It learned from {len(spec['data'])} data sets; only the first is shown here.</p>")
+    step = PLAN if has_data else DATA
+    return Prefill(spec, f"<div class='ts-note'>{''.join(notes)}</div>", step, has_data, spec.get("name") or "")
+
+
+def _title(spec: dict[str, Any], name: str) -> str:
+    """What the page calls a setting that is named by its place in the spec."""
+    part, _, rest = name.partition(".")
+    registry = {"objective": objectives, "tuner": tuners}.get(part)
+    section = registry.get(spec[part]["name"]).Settings if registry else COMMON.get(part)
+    known = {setting.name: setting.title for setting in describe(section)} if section else {}
+    return known.get(rest, name)
+
+
+def _for(spec: dict[str, Any], changes: Mapping[str, str]) -> dict[str, Any]:
+    """The spec before changes: a method that is exchanged takes none of the other's settings along."""
+    for part in ("objective", "tuner"):
+        name = changes.get(f"{part}.name", changes.get(part, "")).strip()
+        if name and name != spec[part]["name"]:
+            spec = {**spec, part: {"name": name}}
+    return spec
+
+
+def _preset(name: str) -> dict[str, Any]:
+    return presets.load(owner.current(), name)

@@ -1,0 +1,53 @@
+/* What a run tells while it works: its figures, the plan against the clock, and what it answers by the way. */
+
+import { count, el, loss, size, span } from "./dom.js";
+
+const MOST_SAMPLES = 5, MEASURED_STEPS = 10, LONG = 200;
+
+/* All figures from the start on, those not yet known as a dash: so nothing moves when they come. */
+export function facts(last, held, left, live) {
+  const known = last || {};
+  const told = (value, write) => (value === undefined || value === null ? "–" : write(value));
+  const list = [
+    ["Step", last ? `${count(last.step)} of ${count(last.total_steps)}` : "–"],
+    ["Passes", told(known.epoch, (value) => value.toFixed(2))],
+    ["Training loss", told(known.loss, loss)],
+    ["Held-out loss", held.length ? loss(held.at(-1).loss) : "–"],
+    ["Speed", told(known.tokens_per_second, (value) => `${count(Math.round(value))} tokens/s`)],
+    ["Memory, peak", told(known.memory_bytes, size)],
+    ["Trained for", told(known.seconds, span)],
+    ...(live ? [["Left to train", told(left, span)]] : []),
+  ];
+  return el("dl", { class: "ts-facts" }, ...list.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
+}
+
+/* The plan's time for training, and after ten steps what it is coming to. Null where nothing was planned. */
+export function course(planned, last, left) {
+  if (!planned) return null;
+  const measured = last && last.step >= MEASURED_STEPS && left !== null && left !== undefined;
+  const so = measured ? `on course for ${span(last.seconds + left)}` : "measured against the clock after ten steps";
+  return `Planned ${span(planned)} of training, ${so}.`;
+}
+
+/* Newest first. Its table is there from the first check on, and grows at its end only until it is full. */
+export function samples(list) {
+  if (!list.length) return [];
+  const shown = list.slice(-MOST_SAMPLES).reverse();
+  const cells = ({ step, prompt, answer, expected }) => [
+    el("th", { scope: "row" }, count(step)),
+    ...[prompt, answer || "(nothing)", expected || "–"].map((text) => el("td", { class: "ts-words" }, brief(text))),
+  ];
+  const heads = ["Step", "Asked", "Answers", "Expected"].map((head) => el("th", { scope: "col" }, head));
+  return [
+    el("h2", {}, "What it answered on the way"),
+    el(
+      "div",
+      { class: "ts-scroll", tabindex: "0", role: "region", "aria-label": "What it answered on the way" },
+      el("table", {}, el("thead", {}, el("tr", {}, ...heads)), el("tbody", {}, ...shown.map((sample) => el("tr", {}, ...cells(sample))))),
+    ),
+  ];
+}
+
+function brief(text) {
+  return text.length > LONG ? `${text.slice(0, LONG - 1)}…` : text;
+}

@@ -1,0 +1,52 @@
+/* Cards to choose from (ui/choices.py): a card that is taken is written into the text input that keeps the choice,
+   and an id that is typed there takes its card. */
+
+let last = null;
+
+export function method() {
+  document.addEventListener("change", (event) => {
+    const radio = event.target.closest?.(".ts-card input[type=radio]");
+    if (radio) write(field(radio.closest(".ts-choices").dataset.for), radio.value);
+  });
+  document.addEventListener("input", (event) => {
+    const input = event.target.closest?.("#ts-model textarea, #ts-model input");
+    if (input) take("ts-model", input.value.trim());
+  });
+  // Cards are drawn anew when what they say changes; whoever was going through them by keyboard stays where they were.
+  document.addEventListener("focusin", (event) => {
+    last = event.target.matches?.(".ts-card input[type=radio]") ? event.target : null;
+  });
+  new MutationObserver((changes) => {
+    if (!changes.some(({ addedNodes }) => [...addedNodes].some(holdsCards))) return;
+    // The input has the last word: a choice may have moved on while the server drew the cards.
+    for (const { dataset } of document.querySelectorAll(".ts-choices")) take(dataset.for, field(dataset.for)?.value.trim());
+    if (!last || last.isConnected) return;
+    const { name, value } = last;
+    last = null;
+    radios(name).find((radio) => radio.value === value)?.focus();
+  }).observe(document.body, { childList: true, subtree: true });
+}
+
+function holdsCards(node) {
+  return node instanceof Element && (node.matches(".ts-choices") || node.querySelector(".ts-choices") !== null);
+}
+
+function field(id) {
+  return document.querySelector(`#${id} textarea, #${id} input`);
+}
+
+function radios(name) {
+  return [...document.querySelectorAll(".ts-card input[type=radio]")].filter((radio) => radio.name === name);
+}
+
+function write(input, value) {
+  if (!input || input.value === value) return;
+  const kind = input instanceof HTMLTextAreaElement ? HTMLTextAreaElement : HTMLInputElement;
+  Object.getOwnPropertyDescriptor(kind.prototype, "value").set.call(input, value);
+  input.dispatchEvent(new Event("input", { bubbles: true }));
+}
+
+function take(id, value) {
+  if (value === undefined) return;
+  for (const radio of radios(`${id}-choice`)) radio.checked = radio.value === value;
+}
