@@ -84,14 +84,15 @@ def host(visit: Visit, shared_server: PageServer) -> Page:
 
 def start_run(page: Page, model: str, steps: int, name: str = "mine") -> Any:
     """Start a run through the page's calls for programs, with this visitor's cookies; what the call said."""
-    rows = "text,label\n" + "".join(f'"{text}",{label}\n' for label, texts in INTENTS.items() for text in texts)
+    texts = [(text, label) for label, texts in INTENTS.items() for text in texts]
+    rows = "text,label\n" + "".join(f'"{text} {case}",{label}\n' for text, label in texts for case in range(20))
     source = call(page, "add", [rows])["source"]
     spec = {
         "name": name,
         "model": {"id": model},
         "data": [{"source": source}],
         "tuner": {"name": "lora", "rank": 2},
-        "training": {"max_steps": steps, "batch_size": 2, "max_tokens": 64, "precision": "float32"},
+        "training": {"epochs": 1000, "max_steps": steps, "batch_size": 2, "max_tokens": 64, "precision": "float32"},
         "launch": {"threads": 1},
     }
     return call(page, "train", [spec])
