@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from engine import access
+from engine import access, home
 from engine.errors import MachineError, ModelError, UserError
 
 PROBE_S = 4.0
@@ -53,6 +53,11 @@ def model(id: str, revision: str | None) -> HubModel:
     folder = _cached(id, revision)
     if folder is None:
         raise _offline(id)
+    if access.token() is False and not _is_known_as_open(id):
+        raise ModelError(
+            f"Whether {id} is open to everybody can't be asked, because the Hub can't be reached.",
+            "Try again later, or choose an embedded model (embedded:smollm2-135m, embedded:minilm).",
+        )
     return HubModel(folder.name, folder=folder)
 
 
@@ -145,6 +150,8 @@ def _asked(id: str, revision: str | None, token: str | bool | None, minute: int)
             if name in sizes
         }
         header = api.get_safetensors_metadata(id, revision=info.sha)
+    if not info.gated and not info.private:
+        _remember_as_open(id)
     tensors = {
         name: (str(entry.dtype), tuple(entry.shape))
         for file in header.files_metadata.values()
@@ -171,6 +178,22 @@ def license_of(card: Any) -> str | None:
     if stated == "other":
         return str(card.get("license_name") or "other")
     return str(stated) if stated else None
+
+
+def _is_known_as_open(id: str) -> bool:
+    """Whether the Hub once said that everybody may have a model: then a visitor may use its download without asking."""
+    known = _open_models()
+    return known.is_file() and id in known.read_text(encoding="utf-8").splitlines()
+
+
+def _remember_as_open(id: str) -> None:
+    if not _is_known_as_open(id):
+        with open(_open_models(), "a", encoding="utf-8") as file:
+            file.write(f"{id}\n")
+
+
+def _open_models() -> Path:
+    return home.cache() / "open-models.txt"
 
 
 def _cached(id: str, revision: str | None, needed: Sequence[str] = ()) -> Path | None:
@@ -203,10 +226,10 @@ def _translated(id: str, revision: str | None) -> Iterator[None]:
     except UserError:
         raise
     except errors.GatedRepoError:  # a RepositoryNotFoundError, too: it has to stand first
-        raise ModelError(
-            f"{id} is gated: its owner asks everybody to agree to the terms first.",
-            f"Agree on its page (huggingface.co/{id}) and sign in (`hf auth login`), or choose an open model.",
-        ) from None
+        fix = f"Agree on its page (huggingface.co/{id}) and sign in (`hf auth login`), or choose an open model."
+        if access.token() is False:
+            fix = "Choose an open model: visitors of a shared page don't get access to gated ones here."
+        raise ModelError(f"{id} is gated: its owner asks everybody to agree to the terms first.", fix) from None
     except errors.RevisionNotFoundError:
         raise ModelError(
             f"{id} has no revision {revision!r}.", "Give a branch, tag or commit of it, or none."

@@ -150,7 +150,8 @@ def _own(runs: Sequence[Run], folders: bool) -> list[tuple[str, str, str]]:
         found = [(str(path), path.name, "A folder of this home.") for path in inside if (path / "config.json").exists()]
     for run in runs:
         left = run.folder / "model"
-        whole = (left / "config.json").exists() and not (left / "adapter_config.json").exists()
+        # Of a tuner that lets parts learn only those parts are left, beside a config: no model by itself.
+        whole = any((left / name).exists() for name in ("model.safetensors", "model.safetensors.index.json"))
         if run.state == "finished" and whole and not (left / "head.safetensors").exists():
             found.append((f"run:{run.id}", run.name, "The result of this run; training goes on from it."))
     return found[:MOST_OWN]

@@ -14,10 +14,17 @@ import yaml
 from engine import objectives, tuners
 from engine.__main__ import parser
 from engine.spec import RunSpec
+from ui import limits, retention
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
 PAGES = [CHECKOUT / "README.md", CHECKOUT / "CHANGELOG.md", *sorted((CHECKOUT / "docs").rglob("*.md"))]
+USERS_PAGES = [
+    CHECKOUT / "docs" / f"{name}.md"
+    for name in ("first-run", "own-data", "choose-a-model", "read-the-result", "push", "sharing", "space")
+]
+MOST_LINES = 120
+"""Of a page for users."""
 
 
 def generator() -> ModuleType:
@@ -96,6 +103,7 @@ def test_the_card_of_a_space_has_what_a_space_needs() -> None:
     assert card["sdk"] == "gradio"
     assert card["app_file"] == "app.py"
     assert card["python_version"] == "3.12"
+    assert card["hf_oauth"] is True and card["hf_oauth_scopes"] == ["contribute-repos"]
     assert len(card["short_description"]) <= 60
     pinned = (CHECKOUT / "constraints.txt").read_text(encoding="utf-8")
     assert f"gradio=={card['sdk_version']}\n" in pinned
@@ -113,3 +121,71 @@ def test_the_constraints_pin_every_requirement() -> None:
         }
 
     assert names("requirements.txt") | names("requirements-dev.txt") <= names("constraints.txt")
+
+
+@pytest.fixture(scope="module")
+def source() -> str:
+    """All that the page and the engine are made of, as one text."""
+    files = [found for room in ("ui", "engine") for kind in ("*.py", "*.js") for found in (CHECKOUT / room).rglob(kind)]
+    return "\n".join(found.read_text(encoding="utf-8") for found in sorted(files))
+
+
+@pytest.mark.parametrize("page", USERS_PAGES, ids=lambda page: page.name)
+def test_a_users_page_is_linked_from_the_readme_and_short(page: Path) -> None:
+    assert f"](docs/{page.name})" in README
+    assert len(page.read_text(encoding="utf-8").splitlines()) <= MOST_LINES
+
+
+def test_every_page_of_the_docs_is_reached_by_a_link() -> None:
+    linked = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    inside = {page.name for page in PAGES if page.parent.name == "docs"} - {"status.md"}
+    assert [name for name in sorted(inside) if f"{name})" not in linked and f"{name}#" not in linked] == []
+
+
+@pytest.mark.parametrize("page", USERS_PAGES, ids=lambda page: page.name)
+def test_what_stands_in_bold_stands_on_the_page(page: Path, source: str) -> None:
+    names = re.findall(r"\*\*(.+?)\*\*", " ".join(page.read_text(encoding="utf-8").split()))
+    assert names
+    # As a text of its own or one's beginning, in quotes or between tags: a word in passing is no name.
+    missing = [name for name in names if not re.search(rf"[\"'`>]{re.escape(name.rstrip('.'))}[\"'`<:.]", source)]
+    assert missing == []
+
+
+def test_every_environment_variable_is_told(source: str) -> None:
+    rest = [(CHECKOUT / name).read_text(encoding="utf-8") for name in ("app.py", "Dockerfile")]
+    used = set(re.findall(r"TUNESMITH_[A-Z_]+", "\n".join([source, *rest])))
+    told = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    assert {"TUNESMITH_HOME", limits.DISK.variable, retention.VARIABLE} <= used
+    assert sorted(name for name in used if f"`{name}" not in told) == []
+
+
+def test_the_table_of_limits_is_current() -> None:
+    assert limits.table() in (CHECKOUT / "docs" / "sharing.md").read_text(encoding="utf-8")
+
+
+def test_the_days_that_things_are_kept_are_current() -> None:
+    told = (CHECKOUT / "docs" / "sharing.md").read_text(encoding="utf-8")
+    assert f"kept for {retention.DEFAULT_DAYS:g} days" in told
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_link_into_a_page_finds_its_heading(page: Path) -> None:
+    for target, mark in re.findall(r"\]\(([\w./-]*\.md)?#([\w-]+)\)", page.read_text(encoding="utf-8")):
+        whole = (page.parent / target if target else page).read_text(encoding="utf-8")
+        headings = re.findall(r"^#+ (.+)$", whole, flags=re.MULTILINE)
+        assert mark in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", USERS_PAGES, ids=lambda page: page.name)
+def test_commands_in_the_docs_are_accepted_by_the_parser(page: Path) -> None:
+    for block in re.findall(r"```\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL):
+        for line in block.splitlines():
+            if line.startswith("python -m engine "):
+                words = shlex.split(re.split(r"\s{2,}", line)[0])[3:]
+                assert parser().parse_args(words).call
+
+
+def test_pictures_have_words_for_those_who_dont_see_them() -> None:
+    told = [words for page in PAGES for words in re.findall(r"!\[(.*?)\]\(", page.read_text(encoding="utf-8"))]
+    assert len(told) >= 10
+    assert [words for words in told if len(words) < 20] == []

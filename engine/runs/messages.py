@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from engine import access, webhooks
+from engine import access, home, webhooks
 from engine.errors import UserError
 from engine.events import Notice, Writer
 from engine.files import read_json
@@ -31,6 +33,24 @@ def send(folder: Path) -> None:
         told = Notice(f"{name} could not be told how this run ended: {problem} The run itself is as it was.", "warning")
     with Writer(folder / "events.jsonl") as writer:
         writer.write(told)
+
+
+def send_apart(folder: Path) -> None:
+    """The same from a process of its own, for who must not wait; nothing where the run has no webhook."""
+    if not _webhook(folder):
+        return
+    owner = str((read_json(folder / "run.json") or {}).get("owner", ""))
+    places = {"TUNESMITH_HOME": str(home.home()), "TUNESMITH_CACHE": str(home.cache())}
+    quiet = subprocess.DEVNULL
+    child = subprocess.Popen(
+        [sys.executable, "-m", "engine.runs.messages", str(folder)],
+        stdin=quiet, stdout=quiet, stderr=quiet,
+        cwd=home.CHECKOUT,
+        env={**access.for_owner(owner), **places},
+        start_new_session=True,
+    )  # fmt: skip
+    _children[:] = [known for known in _children if known.poll() is None]
+    _children.append(child)
 
 
 def message(run: store.Run) -> dict[str, Any]:
@@ -73,3 +93,10 @@ def _webhook(folder: Path) -> str:
         return webhooks.checked(address) if address else ""
     except (OSError, ValueError, AttributeError, yaml.YAMLError):
         return ""
+
+
+_children: list[subprocess.Popen[bytes]] = []
+"""Started by this process, so that they are collected when they end."""
+
+if __name__ == "__main__":
+    send(Path(sys.argv[1]))

@@ -15,7 +15,7 @@ from engine import access, home
 from engine.errors import MachineError, RunError
 from engine.events import Event, Failed, Notice, Writer
 from engine.files import read_json, write_json
-from engine.runs import checkpoints, process, room
+from engine.runs import checkpoints, messages, process, room
 from engine.runs.index import index, verdict
 from engine.runs.store import ACTIVE, Run, state_of, tidy
 
@@ -58,8 +58,9 @@ def stop(run: Run, force: bool = False) -> None:
         (run.folder / "stop").touch()
         if state == "queued":
             (run.folder / "queued").unlink(missing_ok=True)
-            return _set(rows, run.id, "stopped")
-        _set(rows, run.id, "stopping")
+        _set(rows, run.id, "stopped" if state == "queued" else "stopping")
+    if state == "queued":
+        return messages.send_apart(run.folder)
     if force:
         process.end(read_json(run.folder / "worker.json"), force=True)
     reconcile()
@@ -136,7 +137,7 @@ def _settle(rows: sqlite3.Connection, run_id: str, folder: Path) -> None:
         ("failed" if failed else "queued", deaths, step, run_id),
     )
     _try_to_tell(folder, _given_up(deaths) if failed else _taken_up(folder, step))
-    return None
+    return messages.send_apart(folder) if failed else None
 
 
 def _taken_up(folder: Path, step: int) -> Notice:

@@ -61,6 +61,14 @@ def at_work(page: Page) -> None:
     expect(page.locator(".ts-log pre")).to_contain_text(re.compile(r"Step \d"), timeout=SLOW)
 
 
+def watch_for_jumps(page: Page) -> None:
+    """From its next loading on, `window.moved` is the sum of the page's layout shifts (https://web.dev/articles/cls)."""
+    page.add_init_script(
+        "window.moved = 0; new PerformanceObserver((list) => list.getEntries().forEach((e) => { moved += e.value; }))"
+        ".observe({ type: 'layout-shift', buffered: false })"
+    )
+
+
 @pytest.mark.timeout(600)
 def test_from_a_dropped_file_to_a_talk_with_the_result(
     browser_page: Page, page_server: PageServer, rows: Path, tiny: Path
@@ -71,6 +79,7 @@ def test_from_a_dropped_file_to_a_talk_with_the_result(
     expect(page.locator(".ts-curve svg")).to_be_visible()
     before = status(page_server, run)["step"]
 
+    watch_for_jumps(page)
     page.reload()
     expect(page.locator(".ts-curve svg")).to_be_visible(timeout=SLOW)
     page_server.kill()
@@ -83,6 +92,7 @@ def test_from_a_dropped_file_to_a_talk_with_the_result(
         page.get_by_role("heading", name=re.compile(r"Exact match (rose|fell) from \d+\.\d % to \d+\.\d %"))
     ).to_be_visible()
     expect(page.get_by_role("heading", name="What became of the held-out rows")).to_be_visible()
+    assert page.evaluate("window.moved") < 0.05
     page.get_by_label("Message").fill("Where is my card?")
     page.get_by_role("button", name="Ask").click()
     expect(page.locator(".bot.message").nth(1)).to_be_visible(timeout=SLOW)

@@ -74,15 +74,20 @@ def ask(hub: FakeHub, tmp_path_factory: pytest.TempPathFactory) -> Callable[...,
     """Asks for (what, id, revision), one after the other, in a fresh process."""
 
     def asked(
-        *questions: tuple[str, str, str | None], url: str = hub.url, cache: Path | None = None
+        *questions: tuple[str, str, str | None],
+        url: str = hub.url,
+        cache: Path | None = None,
+        code: str = ASK,
+        **more: str,
     ) -> list[dict[str, Any]]:
         environment = {
             **os.environ,
             "HF_ENDPOINT": url,
             "HF_HUB_OFFLINE": "0",
             "HF_HOME": str(cache or tmp_path_factory.mktemp("hub-cache")),
+            **more,
         }
-        command = [sys.executable, "-c", ASK, json.dumps(questions)]
+        command = [sys.executable, "-c", code, json.dumps(questions)]
         done = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=True)
         answers: list[dict[str, Any]] = json.loads(done.stdout)
         return answers
@@ -182,3 +187,36 @@ def test_without_a_hub_an_unknown_model_is_refused_with_what_works(ask: Callable
     (answer,) = ask(("facts", "owner/chat", None), url="http://127.0.0.1:9")
     assert "can't be reached" in answer["problem"]
     assert "embedded:smollm2-135m" in answer["fix"]
+
+
+def test_without_a_hub_a_visitor_gets_only_what_is_known_to_be_open(
+    ask: Callable[..., list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    visitor = f"from engine import access; access.close(){ASK}"
+    question = ("ensure", "owner/chat", None)
+    ask(question, cache=tmp_path / "hub", TUNESMITH_CACHE=str(tmp_path / "asked"))
+    gone: dict[str, Any] = {"url": "http://127.0.0.1:9", "cache": tmp_path / "hub"}
+    (known,) = ask(question, code=visitor, TUNESMITH_CACHE=str(tmp_path / "asked"), **gone)
+    (unknown,) = ask(question, code=visitor, TUNESMITH_CACHE=str(tmp_path / "never asked"), **gone)
+    (hosts,) = ask(question, TUNESMITH_CACHE=str(tmp_path / "never asked"), **gone)
+    assert "files" in known and "files" in hosts
+    assert "open to everybody" in unknown["problem"]
+
+
+def test_a_gated_model_is_not_remembered_as_open(
+    folders: dict[str, Path], ask: Callable[..., Any], tmp_path: Path
+) -> None:
+    with FakeHub(folders, agreed=frozenset({"owner/chat"})) as served:
+        ask(
+            ("facts", "owner/chat", None),
+            ("facts", "owner/encoder", None),
+            url=served.url,
+            TUNESMITH_CACHE=str(tmp_path),
+        )
+    assert (tmp_path / "open-models.txt").read_text(encoding="utf-8") == "owner/encoder\n"
+
+
+def test_a_visitor_is_not_sent_to_sign_in_for_a_gated_model(ask: Callable[..., list[dict[str, Any]]]) -> None:
+    (answer,) = ask(("facts", "owner/gated", None), code=f"from engine import access; access.close(){ASK}")
+    assert "is gated" in answer["problem"]
+    assert "hf auth login" not in answer["fix"] and "open model" in answer["fix"]

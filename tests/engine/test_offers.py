@@ -76,12 +76,14 @@ def test_folders_of_the_home_are_offered_to_its_owner_alone() -> None:
     assert all(group.title != "Your own" for group in offers.groups("chat", "lora"))
 
 
-def test_a_run_that_left_a_whole_model_is_offered_and_one_that_left_an_adapter_is_not() -> None:
+@pytest.mark.parametrize("left", ["adapter_model.safetensors", "changed.safetensors"])
+def test_a_run_that_left_a_whole_model_is_offered_and_one_that_left_a_part_is_not(left: str) -> None:
     runs = []
     for name in ("20260101-000000-aaaaaaaa", "20260101-000000-bbbbbbbb"):
         fakes.tiny_decoder(home.runs() / name / "model")
         runs.append(Run(name, home.runs() / name, "local", name, 0.0, "finished"))
-    (runs[1].folder / "model" / "adapter_config.json").write_text("{}", encoding="utf-8")
+    part = runs[1].folder / "model"
+    (part / "model.safetensors").rename(part / left)
     own = offers.groups("chat", "lora", runs)[-1]
     assert [offer.id for offer in own.offers] == ["run:20260101-000000-aaaaaaaa"]
 

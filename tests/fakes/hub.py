@@ -27,6 +27,8 @@ class FakeHub:
 
     models: dict[str, Path]
     gated: frozenset[str] = frozenset()
+    agreed: frozenset[str] = frozenset()
+    """Gated models whose terms whoever asks has agreed to."""
     license: str = "mit"
     asked: list[str] = field(default_factory=list)
     """Requests so far: method, path and range."""
@@ -158,6 +160,6 @@ def _information(hub: FakeHub, id: str, folder: Path) -> dict[str, Any]:
         "siblings": siblings,
         "cardData": {"license": hub.license},
         "private": bool(hub.uploads and hub.uploads.is_private(id)),
-        "gated": False,
+        "gated": "auto" if id in hub.agreed else False,
         "tags": [],
     }

@@ -45,6 +45,7 @@ export async function run(id) {
       view.away = false;
     } catch (error) {
       view.away = true;
+      if (view.state === null) lay(view);
       say(view, error.problem ? `${error.problem} ${error.fix}` : AWAY);
     }
     const rest = view.away || ACTIVE.includes(view.state) ? POLL_MS : REST_MS;
@@ -68,13 +69,28 @@ function build(view, place, more, name) {
   view.curve = curve();
   view.curvePlace.append(view.curve.node);
   view.acts = el("div", { class: "ts-acts" });
-  put(place, ...PARTS.map((part) => view[`${part}Place`]));
   view.logTitle = el("summary", {}, "Log");
   view.rest = el("div", { class: "ts-rest" });
-  put(more, el("details", { class: "ts-log" }, view.logTitle, view.lines), view.rest, view.acts);
+  view.log = el("details", { class: "ts-log" }, view.logTitle, view.lines);
+  Object.assign(view, { place, more });
+}
+
+/* Shows all parts in their order: first when there is something in them, so that nothing moves; and anew when a run that was
+   watched ends. Then the page turns into its result and fades in, where else everything below the verdict would jump. */
+function lay(view) {
+  for (const [place, ...parts] of [[view.place, ...PARTS.map((part) => view[`${part}Place`])], [view.more, view.log, view.rest, view.acts]]) {
+    put(place);
+    place.classList.remove("ts-turn");
+    void place.offsetWidth;
+    place.classList.add("ts-turn");
+    put(place, ...parts);
+  }
 }
 
 async function take(view, news) {
+  // With a new state there is more to tell; it is asked for first, so that everything is drawn at once.
+  const whole = news.state === view.state ? null : await ask(`runs/${view.id}`);
+  const ended = Boolean(whole?.verdict) && ACTIVE.includes(view.state);
   view.offset = news.offset;
   view.hidden += news.left_out;
   if (view.hidden) view.logTitle.textContent = `Log (${count(view.hidden)} more lines are in events.jsonl)`;
@@ -90,11 +106,11 @@ async function take(view, news) {
   if (news.steps.length) line(view, news.now.time, `Step ${news.now.step} of ${news.now.total_steps}, loss ${loss(news.now.loss)}`);
   progress(view, news);
   if (news.steps.length || news.events.length || view.state === null) draw(view, news);
-  if (news.state !== view.state) {
-    settle(view, await ask(`runs/${view.id}`));
-    view.state = news.state;
-    document.dispatchEvent(new Event("ts-run-changed"));
-  }
+  if (!whole) return;
+  settle(view, whole);
+  if (ended || view.state === null) lay(view);
+  view.state = news.state;
+  document.dispatchEvent(new Event("ts-run-changed"));
 }
 
 function notice(view, event) {
@@ -129,7 +145,8 @@ function line(view, time, text) {
 function progress(view, news) {
   const running = ["running", "stopping"].includes(news.state);
   const portion = news.total ? news.done / news.total : 0;
-  view.bar.hidden = !running;
+  view.bar.hidden = !ACTIVE.includes(news.state);
+  view.bar.style.visibility = running ? "" : "hidden";
   view.fill.style.transform = `scaleX(${portion})`;
   view.bar.setAttribute("aria-valuenow", Math.round(100 * portion));
   // A state that is new is told by `settle`, which knows more of it.
@@ -159,7 +176,7 @@ function draw(view, news) {
   const live = ACTIVE.includes(news.state);
   const beside = (news.phase === "train" && course(news.estimate_seconds, last, news.left)) || view.note;
   put(view.factsPlace, facts(last, held, news.left, live), live && el("p", { class: "ts-quiet ts-line" }, beside));
-  view.curve.draw(train, held, last ? last.total_steps : 1, Math.max(280, view.curvePlace.parentElement.clientWidth));
+  view.curve.draw(train, held, last ? last.total_steps : 1, Math.max(280, view.place.clientWidth));
   put(view.samplePlace, ...samples(view.samples));
 }
 
@@ -178,8 +195,13 @@ function settle(view, { summary, result, verdict: judged }) {
   put(
     view.rest,
     copying(view.id, done),
-    link("Settings (YAML)", "spec"),
-    done ? link("Script of this run", "script") : null,
+    el(
+      "div",
+      { class: "ts-copying", role: "group", "aria-label": "Download parts of this run" },
+      el("span", { class: "ts-quiet" }, "Download"),
+      link("Settings (YAML)", "spec"),
+      done ? link("Script of this run", "script") : null,
+    ),
     ACTIVE.includes(state) ? null : button("Delete this run", "delete", "ts-danger"),
   );
   put(

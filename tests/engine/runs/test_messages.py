@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from engine.events import Notice
-from engine.runs import messages, queue, store
+from engine.files import read_json
+from engine.runs import messages, process, queue, store
+from engine.runs.index import index
 from engine.spec import RunSpec
 from tests.fakes import outcomes, runs
 from tests.fakes.hook import hook
@@ -51,6 +53,32 @@ def test_a_run_that_is_stopped_is_told_too() -> None:
         comes_to(run, "stopped")
         until(lambda: served.received)
     assert served.received[0][2]["state"] == "stopped"
+
+
+def test_a_run_that_is_stopped_while_it_waits_is_told_too() -> None:
+    with hook() as served:
+        ahead, behind = hooked("", "wait"), hooked(served.url, "finish")
+        queue.start(ahead)
+        queue.start(behind)
+        queue.stop(behind)
+        until(lambda: served.received)
+        queue.stop(ahead)
+        comes_to(ahead, "stopped")
+    assert served.received[0][2]["state"] == "stopped"
+
+
+def test_a_run_that_is_given_up_is_told_too() -> None:
+    with hook() as served:
+        run = hooked(served.url, "wait")
+        queue.start(run)
+        until(lambda: (run.folder / "worker.json").exists())
+        with index() as rows:
+            rows.execute("UPDATE runs SET deaths = ?", (queue.MOST_DEATHS,))
+        for name in ("supervisor.json", "worker.json"):
+            process.end(read_json(run.folder / name), force=True)
+        comes_to(run, "failed")
+        until(lambda: served.received)
+    assert served.received[0][2]["state"] == "failed"
 
 
 def test_a_hook_that_does_not_answer_holds_up_no_other_run() -> None:
