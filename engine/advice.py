@@ -82,7 +82,7 @@ def _all(found: Evidence, verdict: Verdict) -> Iterator[Advice]:
 
 def _calmer(found: Evidence, verdict: Verdict) -> Iterator[Advice]:
     moved = verdict.trends.get("diverged")
-    reason = found.failed.problem if found.failed else f"{verdict.headline}."
+    reason = "" if found.failed else f"{verdict.headline}."
     if isinstance(moved, trend.Move):
         reason = f"Training loss rose from {loss(moved.first)} to {loss(moved.last)}."
     yield _lower_rate(found, reason)
@@ -99,7 +99,7 @@ def _lower_rate(found: Evidence, reason: str) -> Advice:
     lower = _rounded(rate / 3)
     return Advice(
         f"A lower learning rate: {lower:g} in place of {rate:g}",
-        f"{reason} A third of the learning rate makes smaller steps.",
+        f"{reason} A third of the learning rate makes smaller steps.".strip(),
         {"training.learning_rate": lower},
     )
 

@@ -99,7 +99,7 @@ def predict(work: Work) -> list[MemoryPart]:
         MemoryPart("Optimizer", moments),
         MemoryPart("Gradients", gradients),
         MemoryPart("Activations", activations),
-        MemoryPart("Word scores", scores),
+        MemoryPart("Scores of words", scores),
         MemoryPart("Scoring", scoring),
         MemoryPart("Loading", loading),
     ]

@@ -22,7 +22,7 @@ from engine.spec import RunSpec
 TYPICAL_TOKENS = 256
 """Length of the rows that a cost is stated for, before anybody knows the data."""
 MOST_OWN = 12
-TRIED = "Tried ones of the Hub"
+TRIED = "Well-known models of the Hub"
 Basis = Literal["its shapes", "its size"]
 
 

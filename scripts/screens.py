@@ -16,7 +16,7 @@ SLOW_MS = 180_000
 WALK = Callable[[Page, Stage], Iterator[str]]
 IN_SIGHT = {"data-lengths", "result-rows", "talk", "push", "rail", "shortcuts"}
 """Screens of which only the part that was scrolled to is taken. Of the others the whole page is."""
-FIRST = {"data-empty", "run", "result"}
+FIRST = {"data-empty", "run", "result", "compare"}
 """Of these the first screen is taken, too, as NAME-first."""
 
 

@@ -30,11 +30,12 @@ VARIANTS = {
     "-phone-dark": ((390, 844), True),
 }
 NAMES = [screens.LIVE, *(name for journey in screens.JOURNEYS for name in journey.names)]
-DESKTOP_LIGHT = "data-found model plan run result talk push runs compare share-password".split()
+DESKTOP_LIGHT = "data-found model plan run result talk push runs share-password".split()
 DOCS = {
     **{f"page{suffix}": ("run", f"-first{suffix}") for suffix in VARIANTS},
     **{f"new{suffix}": ("data-empty", f"-first{suffix}") for suffix in VARIANTS},
     **{name: (name, "") for name in DESKTOP_LIGHT},
+    "compare": ("compare", "-first"),
     "result-phone-dark": ("result", "-phone-dark"),
 }
 """Pictures of the docs: which screen, and which picture of it."""
@@ -42,7 +43,7 @@ COLOURS = 256
 TIMEOUT_MS = 30_000
 
 
-CUT = """() => [...document.querySelectorAll("main *")].filter((node) => {
+CUT = """() => [...document.querySelectorAll("main *:not(svg *)")].filter((node) => {
   const box = node.getBoundingClientRect();
   if (!box.width || box.right <= document.documentElement.clientWidth + 1 || !node.checkVisibility()) return false;
   for (let up = node.parentElement; up && up.tagName !== "MAIN"; up = up.parentElement)
@@ -165,7 +166,9 @@ def _publish(folder: Path) -> None:
     for target, (name, kind) in DOCS.items():
         path = folder / f"{name}{kind}.png"
         if path.exists():
-            picture = Image.open(path).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+            # By coverage: by frequency the few pixels of a mark would take another colour.
+            whole = Image.open(path).convert("RGB")
+            picture = whole.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
             picture.save(IMAGES / f"{target}.png", optimize=True)
 
 

@@ -31,6 +31,10 @@ BROWSER_PLACES = (
 )
 
 
+MOST_AT_ONCE = 4
+"""Processes that test at the same time: each may load a real model, about 2 GB."""
+
+
 class Missing(Exception):
     """Something that this machine lacks; the text says what to do."""
 
@@ -58,7 +62,7 @@ def main() -> int:
     steps = {
         "Lint (ruff)": ["ruff", "check", "--output-format", "concise", "."],
         "Types (mypy)": ["mypy"],
-        "Tests (pytest)": ["pytest", "-m", marks, *wanted.pytest],
+        "Tests (pytest)": ["pytest", "-m", marks, *spread(), *wanted.pytest],
     }
     failed = []
     for title, command in steps.items():
@@ -68,6 +72,11 @@ def main() -> int:
     verdict = f"Failed: {', '.join(failed)}" if failed else "All passed"
     print(f"\n{verdict} after {time.monotonic() - started:.0f} s.", flush=True)
     return 1 if failed else 0
+
+
+def spread() -> list[str]:
+    """Arguments that spread the tests over the processors; tests of one file share its fixtures, so they stay together."""
+    return ["-n", str(min(os.cpu_count() or 1, MOST_AT_ONCE)), "--dist", "loadgroup"]
 
 
 class Heading:

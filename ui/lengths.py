@@ -39,9 +39,9 @@ def picture(lengths: Lengths) -> str:
     half = full[(len(full) - 1) // 2]
     told = f"Half of the rows have at most {half:,} tokens, the longest has {full[-1]:,}."
     return (
-        f"<figure class='ts-lengths' data-lengths='{escape(json.dumps(drawn))}'>"
-        f"<figcaption><strong>How long the rows are</strong> <span class='ts-quiet'>{told} Rows are cut at the line; "
-        "move it to change 'Longest row'.</span></figcaption></figure>"
+        f"<h3>How long the rows are</h3><figure class='ts-lengths' data-lengths='{escape(json.dumps(drawn))}'>"
+        f"<figcaption><span class='ts-quiet'>{told} Rows are cut at the line; move it to change 'Longest row'. "
+        "Across: tokens; up: how many rows.</span></figcaption></figure>"
     )
 
 

@@ -38,8 +38,8 @@ def results(found: Sequence[Found], chosen: str, objective: str, tuner: str) -> 
 
 def _note() -> str:
     return (
-        f"<p class='ts-quiet ts-cost-note'>Memory is for rows of {offers.TYPICAL_TOKENS} tokens, from each model's "
-        "shapes; the plan states it for your rows.</p>"
+        f"<p class='ts-quiet ts-cost-note'>Memory is for rows of {offers.TYPICAL_TOKENS} tokens; the plan counts "
+        "with your own.</p>"
     )
 
 

@@ -26,7 +26,8 @@ def plan(explanation: Explanation) -> str:
         f"<section class='ts-stack'><h2>{escape(words.model_title(explanation.model))}</h2>"
         f"<p class='ts-lead'>{words.bound(escape(explanation.sentence))}</p>"
         f"<p class='ts-quiet'>{words.bound(escape(explanation.learning))}</p>{noted}"
-        f"<h3>Memory at its peak</h3>{_memory(explanation.plan)}{lengths.picture(explanation.lengths)}</section>"
+        f"<h3>Memory at its peak: {_amount(explanation.plan)}</h3>{_memory(explanation.plan)}"
+        f"{lengths.picture(explanation.lengths)}</section>"
     )
 
 
@@ -43,6 +44,10 @@ def advice(reason: str) -> str:
     return f"<p class='ts-advice'><strong>Recommended for your data.</strong> {escape(reason)}</p>" if reason else ""
 
 
+def _amount(made: Plan) -> str:
+    return f"{words.size(made.memory_bytes)} of {words.size(made.memory_available)}"
+
+
 def _memory(made: Plan) -> str:
     total = max(made.memory_available, made.memory_bytes, 1)
     parts = [(number % 7, part) for number, part in enumerate(made.memory) if part.bytes]
@@ -52,8 +57,8 @@ def _memory(made: Plan) -> str:
         f"<li><i class='ts-part-{number}'></i>{escape(part.name)} {words.size(part.bytes)}</li>"
         for number, part in parts
     )
-    label = f"Memory: {words.size(made.memory_bytes)} of {words.size(made.memory_available)}"
-    return f"<div class='ts-memory' role='img' aria-label='{label}'>{spans}</div><ul class='ts-legend'>{legend}</ul>"
+    bar = f"<div class='ts-memory' role='img' aria-label='Memory: {_amount(made)}'>{spans}</div>"
+    return f"{bar}<ul class='ts-legend'>{legend}</ul>"
 
 
 def _times(made: Plan) -> str:

@@ -64,7 +64,7 @@ def _new() -> None:
     with gr.Walkthrough(selected=1) as steps:
         with gr.Step(STEPS[1], id=1):
             rows = data.build(_sample)
-            with gr.Row(elem_classes=["ts-acts"]):
+            with gr.Row(elem_classes=["ts-acts", "ts-after-data"]):
                 to_method = gr.Button("Next: model and method", variant="primary")
         with gr.Step(STEPS[2], id=2):
             how = method.build()

@@ -126,8 +126,15 @@ def _sentence(a: Evidence, pairs: Pairs, change: Difference, by_loss: bool) -> s
     differing = f"a difference of {write(change.mean)} {unit} ({between})"
     if not change.certain:
         return f"{rows} no difference between {A} and {B} can be told from chance: {told}, {differing}."
-    better = B if (change.mean > 0) != by_loss else A
-    return f"{rows} {better} does better: {told}, {differing}."
+    better, other = (B, A) if (change.mean > 0) != by_loss else (A, B)
+    # From the better one's side, so that nobody has to turn a minus round.
+    low, high = sorted(map(abs, (change.low, change.high)))
+    size, *ends = (_unsigned(value, by_loss) for value in (change.mean, low, high))
+    more = "less" if by_loss else "more"
+    return (
+        f"{rows} {better} does better: {told}, which is {size} {unit} {more} than {other} "
+        f"(95 % interval {ends[0]} to {ends[1]}, paired row by row)."
+    )
 
 
 def _why_not(a: Evidence, b: Evidence) -> str:
@@ -249,6 +256,10 @@ def _mean(rows: Sequence[ScoredRow], by_loss: bool) -> float:
 
 def _written(value: float, by_loss: bool) -> str:
     return loss(value) if by_loss else share(value)
+
+
+def _unsigned(value: float, by_loss: bool) -> str:
+    return loss(abs(value)) if by_loss else points(abs(value)).lstrip("+")
 
 
 def _signed(value: float) -> str:

@@ -38,7 +38,7 @@ def begin(page: Page, rows: Path, tiny: Path, passes: int) -> str:
     page.locator("input[type=file]").first.set_input_files(rows)
     expect(page.get_by_text("80 rows: texts with labels")).to_be_visible()
     page.get_by_role("button", name="Next: model and method").click()
-    model = page.get_by_label("Base model")
+    model = page.get_by_label("Or name a model")
     model.fill(str(tiny))
     model.press("Enter")
     page.get_by_label("Passes").fill(str(passes))
@@ -150,7 +150,7 @@ def test_a_newcomer_meets_at_most_twelve_inputs_in_each_step(browser_page: Page,
     page.locator("input[type=file]").first.set_input_files(rows)
     expect(page.get_by_text("80 rows: texts with labels")).to_be_visible()
     page.get_by_role("button", name="Next: model and method").click()
-    expect(page.get_by_label("Base model")).to_be_visible()
+    expect(page.get_by_label("Or name a model")).to_be_visible()
     assert page.evaluate(visible) <= 12
 
 

@@ -180,6 +180,12 @@ def test_a_run_that_was_stopped_says_how_far_it_came(open_page: OpenPage) -> Non
     expect(page.get_by_text("Left to train")).to_have_count(0)
 
 
+def test_the_words_of_a_run_are_in_ink(open_page: OpenPage) -> None:
+    page, _ = opened(open_page, "better")
+    colour = "(where) => getComputedStyle(document.querySelector(where)).color"
+    assert page.evaluate(colour, "#ts-run h1") == page.evaluate(colour, ".ts-mark")
+
+
 @pytest.mark.parametrize("name", ["overfitted", "free text", "failed"])
 def test_a_phone_shows_the_whole_of_it_without_scrolling_sideways(open_page: OpenPage, name: str) -> None:
     page, _ = opened(open_page, name, size=PHONE, dark=True)

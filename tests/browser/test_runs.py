@@ -66,6 +66,16 @@ def test_a_header_sorts_and_says_so(open_page: OpenPage) -> None:
     expect(page.get_by_role("button", name="Score")).to_be_focused()
 
 
+def test_a_phone_sorts_both_ways(open_page: OpenPage) -> None:
+    told("better"), told("stopped")
+    page = open_page("/?runs", size=PHONE)
+    expect(links(page)).to_have_text(["stopped", "better"])
+    page.get_by_label("Order").select_option(label="Date, oldest first")
+    expect(links(page)).to_have_text(["better", "stopped"])
+    page.get_by_label("Order").select_option(label="Name, Z to A")
+    expect(links(page)).to_have_text(["stopped", "better"])
+
+
 def test_two_checked_runs_are_compared(open_page: OpenPage) -> None:
     told("better", settings={"tuner": {"name": "lora", "rank": 32}}), told("overfitted")
     page = open_page("/?runs")

@@ -105,8 +105,8 @@ def test_checkpointing_saves_memory() -> None:
 
 
 def test_word_scores_count_learned_positions_only() -> None:
-    assert _part(WORK, "Word scores") == memory.SCORE_BYTES * 64 * WORK.facts.vocabulary
-    assert _part(replace(WORK, learned=0), "Word scores") == 0
+    assert _part(WORK, "Scores of words") == memory.SCORE_BYTES * 64 * WORK.facts.vocabulary
+    assert _part(replace(WORK, learned=0), "Scores of words") == 0
 
 
 def test_attention_grows_with_the_square_only_where_dropout_falls_on_it() -> None:

@@ -44,10 +44,14 @@ class Giving:
 def build() -> Giving:
     with gr.Tabs():
         with gr.Tab("File"):
-            words.html(f"<p class='ts-quiet'>{ACCEPTED}; up to {MAX_BYTES // 2**20} MB. It stays on this machine.</p>")
+            words.html(
+                f"<p class='ts-quiet ts-before-data'>{ACCEPTED}; up to {MAX_BYTES // 2**20} MB. "
+                "It stays on this machine.</p>"
+            )
             file = gr.File(label="Data file", height=150, elem_classes=["ts-drop"])
             words.html(
-                f"<p class='ts-quiet'>Not sure how to lay it out? Put your rows into an example: {_EXAMPLES}.</p>"
+                "<p class='ts-quiet ts-before-data'>Not sure how to lay it out? Put your rows into an example: "
+                f"{_EXAMPLES}.</p>"
             )
         with gr.Tab("Paste"):
             pasted = gr.Textbox(

@@ -121,8 +121,8 @@ def build() -> MethodScreen:
         )
         model = gr.Textbox(
             catalog.SMOLLM2.id,
-            label="Base model",
-            info="What was chosen above, or a Hub id (owner/name) or folder that you write here.",
+            label="Or name a model",
+            info="A Hub id (owner/name) or a folder. A choice above writes its name here.",
             elem_id=PLACES["model"],
             max_lines=1,
             max_length=LONGEST_ID,

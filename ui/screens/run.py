@@ -27,11 +27,7 @@ def build() -> None:
     with gr.Column(elem_classes=["ts-talk"]):
         words.html("<h2>Talk to it</h2><p class='ts-quiet'>One message to the model before and after training.</p>")
         with gr.Row():
-            boxes = [
-                # Letter by letter: an answer is judged as it is, marks and tags included.
-                gr.Chatbot(label=label, height=220, min_width=280, render_markdown=False, elem_classes=["ts-chat"])
-                for label in ("Before training", "After training")
-            ]
+            boxes = [_box(label) for label in ("Before training", "After training")]
         with gr.Row(elem_classes=["ts-ask"]):
             question = gr.Textbox(
                 label="Message",
@@ -51,6 +47,15 @@ def build() -> None:
     for base, box in zip((True, False), boxes, strict=True):
         asked.success(door(_answerer(base)), [run, box], [box], js=OF_ADDRESS, concurrency_limit=4, **private)
     again.click(lambda: ([], []), None, boxes, **private)
+
+
+def _box(title: str) -> gr.Chatbot:
+    with gr.Column(min_width=280, elem_classes=["ts-side-by-side"]):
+        words.html(f"<h3>{title}</h3>")
+        # Letter by letter: an answer is judged as it is, marks and tags included.
+        return gr.Chatbot(
+            label=title, show_label=False, height=240, render_markdown=False, buttons=["copy"], elem_classes=["ts-chat"]
+        )
 
 
 def _asked(question: str, *talks: list[Any]) -> tuple[Any, ...]:

@@ -4,7 +4,7 @@ import { smoothed, thinned, ticks } from "./curve.js";
 import { ask, count, el, found, loss, put, share, size, span } from "./dom.js";
 
 const HEIGHT = 260, LEFT = 44, RIGHT = 26, TOP = 10, BOTTOM = 26;
-const SIDES = ["A", "B"];
+const SIDES = ["A", "B"], MOST_ROWS = 10;
 
 export async function compare(ids) {
   document.title = "Compare two runs, Tunesmith";
@@ -116,7 +116,7 @@ function rows({ rows: all, counts }) {
   const differing = counts.A + counts.B + counts.other;
   if (!differing) return counts.alike ? [el("h2", {}, "Rows that differ"), el("p", { class: "ts-quiet" }, `None: both answered ${count(counts.alike)} rows alike.`)] : [];
   const kinds = [["A", "Better in A"], ["B", "Better in B"], ["", "Neither better"]];
-  const list = el("ol", { class: "ts-rows" }), note = el("p", { class: "ts-quiet", role: "status" });
+  const list = el("ol", { class: "ts-rows" }), note = el("p", { class: "ts-quiet", role: "status" }), further = el("div", {});
   const many = (name) => counts[name || "other"];
   const buttons = kinds.map(([name, title]) => {
     const node = el("button", { class: "ts-tab", type: "button" }, `${title} `, el("span", {}, count(many(name))));
@@ -127,12 +127,22 @@ function rows({ rows: all, counts }) {
   const show = (name) => {
     buttons.forEach(([other, node]) => node.setAttribute("aria-pressed", String(other === name)));
     const some = all.filter((row) => row.better === name);
-    note.textContent = some.length < many(name) ? `${count(some.length)} of ${count(many(name))} are shown.` : "";
-    put(list, ...some.map(row));
+    const more = el("button", { class: "ts-button", type: "button" }, "Show more");
+    const reveal = (most) => {
+      const shown = Math.min(most, some.length);
+      put(list, ...some.slice(0, shown).map(row));
+      note.textContent = shown < many(name) ? `${count(shown)} of ${count(many(name))} are shown.` : "";
+      put(further, shown < some.length ? more : null);
+      more.onclick = () => {
+        reveal(most + MOST_ROWS);
+        list.children[shown]?.querySelector("p").focus();
+      };
+    };
+    reveal(MOST_ROWS);
   };
   show(kinds.find(([name]) => many(name))[0]);
   const alike = counts.alike ? el("p", { class: "ts-quiet" }, `${count(counts.alike)} more were answered alike.`) : null;
-  return [el("h2", {}, "Rows that differ"), el("div", { class: "ts-tabs", role: "group", "aria-label": "Which rows" }, ...buttons.map(([, node]) => node)), note, list, alike].filter(Boolean);
+  return [el("h2", {}, "Rows that differ"), el("div", { class: "ts-tabs", role: "group", "aria-label": "Which rows" }, ...buttons.map(([, node]) => node)), note, list, further, alike].filter(Boolean);
 }
 
 function row(found) {
@@ -140,7 +150,7 @@ function row(found) {
   return el(
     "li",
     {},
-    el("div", { class: "ts-prompt" }, el("small", {}, `Row ${count(found.row)}`), el("p", { class: "ts-clamped" }, found.prompt)),
+    el("div", { class: "ts-prompt" }, el("small", {}, `Row ${count(found.row)}`), el("p", { class: "ts-clamped", tabindex: "-1" }, found.prompt)),
     el("dl", {}, ...said.map(([name, text]) => el("div", {}, el("dt", {}, name), el("dd", {}, el("p", {}, text.trim() ? text : "(nothing)"))))),
   );
 }

@@ -32,6 +32,7 @@ export function findings(element, trigger, watch) {
     const asked = [...element.querySelectorAll("button")].find((button) => button.textContent === "Working on it…");
     if (asked) asked.textContent = asked.getAttribute("aria-label")?.split(": ")[0] ?? "Undo the last step";
     rest();
+    if (document.activeElement === document.body) asked?.focus();
   });
 }
 

@@ -3,6 +3,7 @@
 import { count, el, loss, size, span } from "./dom.js";
 
 const MOST_SAMPLES = 5, MEASURED_STEPS = 10, LONG = 200;
+const HEADS = ["Step", "Asked", "Answers", "Expected"];
 
 /* All figures from the start on, those not yet known as a dash: so nothing moves when they come. */
 export function facts(last, held, left, live) {
@@ -34,16 +35,18 @@ export function samples(list) {
   if (!list.length) return [];
   const shown = list.slice(-MOST_SAMPLES).reverse();
   const cells = ({ step, prompt, answer, expected }) => [
-    el("th", { scope: "row" }, count(step)),
-    ...[prompt, answer || "(nothing)", expected || "–"].map((text) => el("td", { class: "ts-words" }, brief(text))),
+    el("th", { scope: "row", role: "rowheader", "data-head": HEADS[0] }, count(step)),
+    ...[prompt, answer || "(nothing)", expected || "–"].map((text, i) => el("td", { class: "ts-words", role: "cell", "data-head": HEADS[i + 1] }, brief(text))),
   ];
-  const heads = ["Step", "Asked", "Answers", "Expected"].map((head) => el("th", { scope: "col" }, head));
+  const heads = HEADS.map((head) => el("th", { scope: "col", role: "columnheader" }, head));
   return [
     el("h2", {}, "What it answered on the way"),
     el(
       "div",
-      { class: "ts-scroll", tabindex: "0", role: "region", "aria-label": "What it answered on the way" },
-      el("table", {}, el("thead", {}, el("tr", {}, ...heads)), el("tbody", {}, ...shown.map((sample) => el("tr", {}, ...cells(sample))))),
+      { class: "ts-scroll ts-samples", tabindex: "0", role: "region", "aria-label": "What it answered on the way" },
+      // The roles are those of a table anyway; on a phone, where it is drawn as cards, browsers would forget them.
+      el("table", { role: "table" }, el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, ...heads)),
+        el("tbody", { role: "rowgroup" }, ...shown.map((sample) => el("tr", { role: "row" }, ...cells(sample))))),
     ),
   ];
 }

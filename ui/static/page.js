@@ -1,4 +1,5 @@
 import { compare } from "./compare.js";
+import { keyboard } from "./keyboard.js";
 import { method } from "./method.js";
 import { notify } from "./notify.js";
 import { push } from "./push.js";
@@ -16,6 +17,7 @@ const VIEWS = { run, runs, compare, settings, new: method };
 const asked = new URLSearchParams(window.location.search);
 const { view } = document.documentElement.dataset;
 notify();
+keyboard();
 shortcuts(view);
 rail(asked.get("run"));
 VIEWS[view]?.(asked.get(view));

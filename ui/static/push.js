@@ -1,6 +1,7 @@
 /* Sharing a finished run on the Hub: what would be sent, the form, the push while it goes, its end. */
 
 import { address, ask, count, el, found, put, size } from "./dom.js";
+import { keepFocus } from "./focus.js";
 
 const POLL_MS = 1000, HIDDEN_MS = 5000;
 const AWAY = "The server does not answer. The push itself goes on; this page looks again by itself.";
@@ -62,7 +63,7 @@ async function form(view, state = null) {
   const token = tokenField(view, offer);
   const go = el("button", { class: "ts-button ts-primary", type: "submit" }, "Push to the Hub");
   const leave = el("button", { class: "ts-button", type: "button" }, "Not now");
-  leave.addEventListener("click", () => (state ? show(view, state) : closed(view)));
+  leave.addEventListener("click", () => busy(leave, () => (state ? show(view, state) : closed(view)), view));
   const says = el("div", { role: "alert" });
   const fields = el("form", { class: "ts-push-form", novalidate: "" },
     field("Repository", name, "Owner and name, as in ada/bank-helper. A name alone goes under your own account."),
@@ -246,6 +247,7 @@ function write(node, text) {
 }
 
 async function busy(button, act, view, says = null) {
+  const back = keepFocus(() => view.place.querySelector("h2, button"));
   button.disabled = true;
   try {
     await act();
@@ -255,6 +257,7 @@ async function busy(button, act, view, says = null) {
     else view.place.firstElementChild.append(told);
   }
   button.disabled = false;
+  back();
 }
 
 async function send(path, body) {

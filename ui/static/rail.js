@@ -1,6 +1,7 @@
 /* The list of runs beside the page. */
 
 import { ask, el, found, put, share } from "./dom.js";
+import { keepFocus, land } from "./focus.js";
 
 const LOOK_MS = 4000;
 export const STATES = {
@@ -16,7 +17,17 @@ export const STATES = {
 export async function rail(current) {
   const place = await found("ts-rail");
   const side = document.getElementById("ts-side"), toggle = side.querySelector(".ts-toggle");
-  toggle.addEventListener("click", () => toggle.setAttribute("aria-expanded", side.classList.toggle("ts-open")));
+  toggle.addEventListener("click", () => {
+    const open = side.classList.toggle("ts-open");
+    toggle.setAttribute("aria-expanded", open);
+    toggle.textContent = open ? "Close" : "Runs";
+  });
+  side.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || !side.classList.contains("ts-open")) return;
+    toggle.click();
+    toggle.focus();
+  });
+  side.prepend(skip());
   let shown = "", timer = 0;
   const look = async () => {
     clearTimeout(timer);
@@ -26,7 +37,10 @@ export async function rail(current) {
       const text = JSON.stringify(runs);
       if (text !== shown) {
         shown = text;
+        const { href } = document.activeElement;
+        const back = keepFocus(() => [...place.querySelectorAll("a")].find((link) => link.href === href));
         put(place, ...(runs.length ? runs.map((run) => item(run, current)) : [empty()]));
+        back();
       }
     } catch {
       // The server is away. The next look tells, and the run's own view says so.
@@ -35,6 +49,16 @@ export async function rail(current) {
   };
   document.addEventListener("ts-run-changed", look);
   await look();
+}
+
+/* Past the runs to the page, for those who go by Tab. */
+function skip() {
+  const link = el("a", { class: "ts-skip", href: "#" }, "Skip to the page");
+  link.addEventListener("click", (event) => {
+    event.preventDefault();
+    land([...document.querySelectorAll(".ts-main")].find((view) => view.getClientRects().length));
+  });
+  return link;
 }
 
 function empty() {

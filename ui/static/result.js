@@ -8,7 +8,7 @@ const LONG = 280;
 export function verdict(found, result) {
   return [
     el("h2", {}, found.headline),
-    el("p", {}, found.sentences.join(" ")),
+    ...found.sentences.map((sentence) => el("p", {}, sentence)),
     result && result.talks ? talk() : null,
     ...(result ? scores(found, result) : []),
   ];
@@ -68,7 +68,7 @@ function bars(scored, main) {
     list.append(
       el("dt", {}, name),
       el("div", { class: `ts-track ${name === "After" ? "ts-after" : ""}`, "aria-hidden": "true" }, fill, low === undefined ? null : whisker),
-      el("dd", {}, share(values[main]), " ", low === undefined ? null : el("small", {}, interval(low, high))),
+      el("dd", {}, share(values[main]), " ", low === undefined ? null : el("small", {}, `(${interval(low, high)})`)),
     );
   }
   return list;
@@ -160,14 +160,15 @@ export function again(id, changes = {}) {
   return `?from=${encodeURIComponent(id)}${sets.join("")}`;
 }
 
-export function advice(id, list) {
-  const items = list.map(({ title, reason, changes }) => {
+/* first: whether the first of them is the next thing to do. */
+export function advice(id, list, first) {
+  const items = list.map(({ title, reason, changes }, place) => {
     const word = Object.keys(changes).length ? "Prepare this run" : "Open its data and settings";
     return el(
       "li",
       {},
       el("div", {}, el("h3", {}, title), el("p", { class: "ts-quiet" }, reason)),
-      el("a", { class: "ts-button", href: again(id, changes), "aria-label": `${word}: ${title}` }, word),
+      el("a", { class: `ts-button ${first && !place ? "ts-primary" : ""}`, href: again(id, changes), "aria-label": `${word}: ${title}` }, word),
     );
   });
   const other = el("a", { class: "ts-button", href: again(id) }, "Do it again with other settings");

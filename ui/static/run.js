@@ -3,6 +3,7 @@
 import { copying } from "./copying.js";
 import { curve } from "./curve.js";
 import { address, ask, count, el, found, loss, put, size, span } from "./dom.js";
+import { keepFocus } from "./focus.js";
 import { course, facts, samples } from "./live.js";
 import { advice, rows, verdict } from "./result.js";
 
@@ -34,7 +35,7 @@ export async function run(id) {
     document.title = `${first.summary.name}, Tunesmith`;
     build(view, place, more, first.summary.name);
   } catch (error) {
-    const again = error.problem ? el("a", { href: "?" }, "Start a new run") : "Reload the page to try again.";
+    const again = error.problem ? el("a", { href: "?runs" }, "All runs") : "Reload the page to try again.";
     put(place, el("h1", {}, error.problem || "The server does not answer."), el("p", {}, error.fix || "", " ", again));
     return;
   }
@@ -68,7 +69,7 @@ function build(view, place, more, name) {
   view.lines = el("pre", { tabindex: "0", "aria-label": "Log" });
   view.curve = curve();
   view.curvePlace.append(view.curve.node);
-  view.acts = el("div", { class: "ts-acts" });
+  view.acts = el("div", { class: "ts-acts", role: "group", "aria-label": "What can be done with this run", tabindex: "-1" });
   view.logTitle = el("summary", {}, "Log");
   view.rest = el("div", { class: "ts-rest" });
   view.log = el("details", { class: "ts-log" }, view.logTitle, view.lines);
@@ -78,13 +79,15 @@ function build(view, place, more, name) {
 /* Shows all parts in their order: first when there is something in them, so that nothing moves; and anew when a run that was
    watched ends. Then the page turns into its result and fades in, where else everything below the verdict would jump. */
 function lay(view) {
+  const back = keepFocus(() => view.acts);
   for (const [place, ...parts] of [[view.place, ...PARTS.map((part) => view[`${part}Place`])], [view.more, view.log, view.rest, view.acts]]) {
     put(place);
-    place.classList.remove("ts-turn");
+    place.classList.remove("ts-arriving");
     void place.offsetWidth;
-    place.classList.add("ts-turn");
+    place.classList.add("ts-arriving");
     put(place, ...parts);
   }
+  back();
 }
 
 async function take(view, news) {
@@ -107,8 +110,10 @@ async function take(view, news) {
   progress(view, news);
   if (news.steps.length || news.events.length || view.state === null) draw(view, news);
   if (!whole) return;
+  const back = keepFocus(() => view.acts);
   settle(view, whole);
   if (ended || view.state === null) lay(view);
+  back();
   view.state = news.state;
   document.dispatchEvent(new Event("ts-run-changed"));
 }
@@ -163,7 +168,7 @@ function resting(view, state) {
   const when = new Date(1000 * view.told).toLocaleString("en-GB", { day: "numeric", month: "long", hour: "2-digit", minute: "2-digit" });
   const seconds = view.trained ?? view.last?.seconds;
   const trained = seconds ? `, after ${span(seconds)} of training` : "";
-  return state === "finished" ? `Finished on ${when}${trained}.` : `${RESTING[state]} Its last word came on ${when}${trained}.`;
+  return state === "finished" ? `Finished on ${when}${trained}.` : `${RESTING[state]} It ended on ${when}${trained}.`;
 }
 
 /* Only what changed is written, so that a screen reader doesn't say the same twice. */
@@ -208,14 +213,14 @@ function settle(view, { summary, result, verdict: judged }) {
     view.acts,
     ["running", "queued"].includes(state) ? button("Stop", "stop") : null,
     state === "stopping" ? button("End at once", "end") : null,
-    ["stopped", "failed", "created"].includes(state) ? button(state === "created" ? "Start" : "Resume", "resume", "ts-primary") : null,
+    ["stopped", "failed", "created"].includes(state) ? button(state === "created" ? "Start" : "Resume", "resume", state === "failed" ? "" : "ts-primary") : null,
     done ? link("Download the result", "zip", "ts-primary") : null,
   );
   const { problem, fix } = summary;
   put(view.failurePlace, problem ? el("div", { class: "ts-note ts-bad" }, el("p", {}, el("strong", {}, problem)), el("p", {}, fix)) : null);
   put(view.resultPlace, ...(judged ? verdict(judged, result) : []));
   put(view.rowsPlace, ...(judged ? rows(judged.rows) : []));
-  put(view.advicePlace, ...(judged ? advice(view.id, judged.advice) : []));
+  put(view.advicePlace, ...(judged ? advice(view.id, judged.advice, state === "failed") : []));
   // A run that ended before its first step has no course to show.
   view.factsPlace.hidden = Boolean(result) || (Boolean(judged) && !view.last);
   view.curvePlace.hidden = Boolean(judged) && !view.train.length;
@@ -226,6 +231,7 @@ function settle(view, { summary, result, verdict: judged }) {
 
 async function act(view, node, path) {
   if (path === "delete" && !window.confirm("Delete this run with its result and all its files?")) return;
+  const back = keepFocus(() => view.acts);
   node.disabled = true;
   try {
     await ask(`runs/${view.id}/${path}`, "POST");
@@ -235,4 +241,5 @@ async function act(view, node, path) {
     say(view, `${error.problem ?? "The server does not answer."} ${error.fix ?? "Try again."}`);
   }
   node.disabled = false;
+  back();
 }

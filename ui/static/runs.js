@@ -1,6 +1,7 @@
 /* All runs: search, filters and order by the server, a page at a time; comparing two, deleting several; presets. */
 
 import { ask, count, el, found, put, share, size } from "./dom.js";
+import { keepFocus } from "./focus.js";
 import { STATES } from "./rail.js";
 
 const LOOK_MS = 4000, TYPING_MS = 250;
@@ -17,6 +18,11 @@ const COLUMNS = [
   ["created", "Date"],
 ];
 const DOWN_FIRST = ["after", "seconds", "memory_bytes", "artifact_bytes", "created"];
+const DIRECTIONS = {
+  created: { desc: "newest first", asc: "oldest first" },
+  ...Object.fromEntries(DOWN_FIRST.slice(0, -1).map((name) => [name, { desc: "highest first", asc: "lowest first" }])),
+};
+const BY_LETTERS = { asc: "A to Z", desc: "Z to A" };
 const AWAY = "The server does not answer. This page looks again by itself.";
 
 export async function runs() {
@@ -25,6 +31,8 @@ export async function runs() {
   const view = { asked: asked(), chosen: new Map(), answer: null, shown: "", turn: 0 };
   build(view, place);
   await look(view);
+  // The key "/" leads here (shortcuts.js); the field can take the focus only now that it shows.
+  if (window.location.hash === "#search") view.search.focus();
   presets(view);
 }
 
@@ -47,7 +55,10 @@ function build(view, place) {
   view.order = el("select", { id: "ts-runs-order" });
   view.state.addEventListener("change", () => change(view, { state: view.state.value }));
   view.tag.addEventListener("change", () => change(view, { tag: view.tag.value }));
-  view.order.addEventListener("change", () => change(view, { sort: view.order.value, order: DOWN_FIRST.includes(view.order.value) ? "desc" : "asc" }));
+  view.order.addEventListener("change", () => {
+    const [sort, order] = view.order.value.split(" ");
+    change(view, { sort, order });
+  });
   const field = (label, input, kind = "") => el("div", { class: `ts-runs-field ${kind}` }, el("label", { for: input.id }, label), input);
   view.tools = el("div", { class: "ts-runs-tools", role: "search" }, field("Search", view.search, "ts-runs-wide"), field("State", view.state), field("Tag", view.tag), field("Order", view.order, "ts-runs-order"));
   view.says = el("p", { class: "ts-quiet", role: "status" });
@@ -61,7 +72,8 @@ function build(view, place) {
   view.many = el("span", { class: "ts-quiet" });
   view.acts = el("div", { class: "ts-acts" }, view.many, view.compare, view.remove);
   view.body = el("section", { class: "ts-stack" }, view.tools, view.says, view.table, view.pages);
-  put(place, el("h1", {}, "Runs"), view.body, view.presets, view.acts);
+  view.title = el("h1", {}, "Runs");
+  put(place, view.title, view.body, view.presets, view.acts);
   view.acts.hidden = view.body.hidden = true;
 }
 
@@ -155,8 +167,13 @@ function filters(view) {
   const { states, tags } = view.answer;
   options(view.state, [["", "All"], ...Object.keys(STATES).filter((state) => states[state]).map((state) => [state, `${STATES[state]} (${count(states[state])})`])], view.asked.state);
   options(view.tag, [["", "All"], ...tags.map((tag) => [tag, tag])], view.asked.tag);
-  options(view.order, COLUMNS.map(([name, title]) => [name, title]), view.asked.sort);
+  options(view.order, orders(), `${view.asked.sort} ${view.asked.order}`);
   view.tag.parentElement.hidden = !tags.length && !view.asked.tag;
+}
+
+/* Every column in both directions, the usual one first. */
+function orders() {
+  return COLUMNS.flatMap(([name, title]) => Object.entries(DIRECTIONS[name] || BY_LETTERS).map(([order, words]) => [`${name} ${order}`, `${title}, ${words}`]));
 }
 
 function options(select, list, value) {
@@ -197,7 +214,7 @@ function line(view, run) {
     chosen(view);
   });
   const tags = run.tags.map((tag) => {
-    const button = el("button", { type: "button", class: "ts-tag", "aria-label": `Only runs with the tag ${tag}` }, tag);
+    const button = el("button", { type: "button", class: "ts-tag", "aria-label": `Only runs with the tag ${tag}`, "data-focus": `tag ${run.id} ${tag}` }, tag);
     button.addEventListener("click", () => change(view, { tag }));
     return button;
   });
@@ -211,7 +228,7 @@ function line(view, run) {
       tags.length ? el("div", { class: "ts-runs-tags" }, ...tags) : null),
     cell("state", el("span", { class: "ts-dot", "aria-hidden": "true" }), el("span", {}, STATES[run.state] || run.state, run.state === "running" && run.percent !== null ? ` ${Math.round(run.percent)} %` : "")),
     cell("model", el("span", { title: run.model }, run.model.split("/").at(-1).replace(/^embedded:/, "")), el("span", { class: "ts-second-line" }, [run.objective, run.tuner].filter(Boolean).join(" × "))),
-    cell("data", run.data),
+    cell("data", el("span", { class: "ts-clipped", title: run.data }, run.data)),
     cell("after", ...score(run)),
     cell("seconds", run.seconds === null ? "" : minutes(run.seconds)),
     cell("memory_bytes", run.memory_bytes === null ? "" : size(run.memory_bytes)),
@@ -240,8 +257,10 @@ function pages(view) {
     const node = el("button", { class: "ts-button ts-small", type: "button" }, text);
     node.disabled = to < 0 || to >= most;
     node.addEventListener("click", async () => {
+      const back = keepFocus(() => view.pages.querySelector(to < page ? "button:enabled" : "button:enabled:last-of-type") ?? view.pages.querySelector("button:enabled"));
       await change(view, { page: String(to) });
       view.says.scrollIntoView({ block: "nearest" });
+      back();
     });
     return node;
   };
@@ -271,6 +290,7 @@ async function remove(view) {
   const ids = [...view.chosen.keys()], names = [...view.chosen.values()];
   const which = ids.length === 1 ? `the run ${names[0]}` : `these ${count(ids.length)} runs`;
   if (!window.confirm(`Delete ${which}, with results and all files? They can't be brought back.`)) return;
+  const back = keepFocus(() => view.title);
   view.remove.disabled = true;
   let problem = "";
   try {
@@ -283,6 +303,7 @@ async function remove(view) {
   document.dispatchEvent(new Event("ts-run-changed"));
   await look(view);
   if (problem) say(view, problem);
+  back();
 }
 
 async function presets(view) {
@@ -292,8 +313,10 @@ async function presets(view) {
     const remove = el("button", { class: "ts-button ts-small ts-danger", type: "button", "aria-label": `Delete the preset ${preset.name}` }, "Delete");
     remove.addEventListener("click", async () => {
       if (!window.confirm(`Delete the preset ${preset.name}? Runs that were made with it stay as they are.`)) return;
+      const back = keepFocus(() => view.presets.querySelector("h2"));
       await ask("presets/delete", "POST", { name: preset.name }).catch(() => null);
-      presets(view);
+      await presets(view);
+      back();
     });
     const use = el("a", { class: "ts-button ts-small", href: `?preset=${encodeURIComponent(preset.name)}`, "aria-label": `Start a run with the preset ${preset.name}` }, "Use");
     const what = [preset.model, [preset.objective, preset.tuner].filter(Boolean).join(" × ")].filter(Boolean).join(", ");

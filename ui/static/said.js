@@ -1,6 +1,7 @@
 /* What a person says of a run (name, note, tags), and its settings kept as a preset. Drawn when the run has told its state. */
 
 import { ask, el, found, put } from "./dom.js";
+import { keepFocus } from "./focus.js";
 import { telling } from "./notify.js";
 
 export async function said() {
@@ -81,6 +82,7 @@ function form(view, summary) {
 }
 
 async function act(button, says, work) {
+  const back = keepFocus();
   button.disabled = true;
   put(says);
   try {
@@ -90,4 +92,5 @@ async function act(button, says, work) {
     put(says, error.problem ? `${error.problem} ${error.fix}` : "The server does not answer. Nothing was saved.");
   }
   button.disabled = false;
+  back();
 }

@@ -1,6 +1,7 @@
 /* Settings: what is stored and for how long, the recovery link, limits, deleting; for the host, everybody's runs. */
 
 import { ask, count, el, found, put, size } from "./dom.js";
+import { keepFocus } from "./focus.js";
 import { STATES } from "./rail.js";
 
 export async function settings() {
@@ -18,6 +19,7 @@ export async function settings() {
     }
   };
   const act = async (button, path, waiting, told) => {
+    const back = keepFocus(() => status);
     button.disabled = true;
     put(status, waiting);
     try {
@@ -28,6 +30,7 @@ export async function settings() {
     document.dispatchEvent(new Event("ts-run-changed"));
     await draw();
     status.scrollIntoView({ block: "nearest" });
+    back();
   };
   await draw();
 }
@@ -35,8 +38,8 @@ export async function settings() {
 function stored(facts) {
   const used = facts.runs_bytes + facts.files_bytes;
   const lines = [
-    ["Runs", `${count(facts.runs)}, with ${size(facts.runs_bytes)}`],
-    ["Files", size(facts.files_bytes)],
+    ["Runs", facts.runs ? `${count(facts.runs)}, with ${size(facts.runs_bytes)}` : "none"],
+    ["Files", facts.files_bytes ? size(facts.files_bytes) : "none"],
     facts.most_bytes ? ["Together", `${size(used)} of ${size(facts.most_bytes)}`] : null,
     facts.free_bytes !== null ? ["Free on the disk", size(facts.free_bytes)] : null,
     facts.home ? ["Where", facts.home] : null,
@@ -50,7 +53,7 @@ function stored(facts) {
 
 function kept(facts) {
   const parts = [
-    facts.shared
+    facts.shared && !facts.host
       ? "Runs and uploaded files lie on the machine of whoever shares this page. Other visitors don't see them; the host can."
       : "Runs and files lie on this machine and leave it only when you push or send them.",
     facts.outlives_restarts ? "" : "They vanish when this Space restarts.",

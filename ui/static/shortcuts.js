@@ -31,7 +31,6 @@ export function shortcuts(view) {
     event.preventDefault();
     act();
   });
-  if (view === "runs" && window.location.hash === "#search") found(SEARCH).then((input) => input.focus());
 }
 
 const go = (address) => window.location.assign(address);

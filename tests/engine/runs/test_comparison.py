@@ -19,7 +19,7 @@ def test_a_clear_difference_names_the_better_one_with_its_interval() -> None:
     found = compare(told([RIGHT] * 20 + [WRONG] * 20), told([RIGHT] * 37 + [WRONG] * 3))
     assert found.sentence.startswith(
         "On the 40 held-out rows that both answered, B does better: exact match is 50.0 % for A and 92.5 % for B, "
-        "a difference of +42.5 percentage points (95 % interval +"
+        "which is 42.5 percentage points more than A (95 % interval "
     )
     assert found.difference and found.difference.certain
     assert found.counts == {"A": 0, "B": 17, "other": 0, "alike": 23}
@@ -27,7 +27,7 @@ def test_a_clear_difference_names_the_better_one_with_its_interval() -> None:
 
 def test_the_better_one_may_be_the_first() -> None:
     found = compare(told([RIGHT] * 37 + [WRONG] * 3), told([RIGHT] * 20 + [WRONG] * 20))
-    assert "A does better" in found.sentence and "−42.5" in found.sentence
+    assert "A does better" in found.sentence and "which is 42.5 percentage points more than B" in found.sentence
 
 
 def test_noise_is_told_as_such_and_names_no_winner() -> None:
@@ -62,7 +62,7 @@ def test_free_text_is_compared_by_its_loss() -> None:
     lower = [value - 0.5 for value in losses]
     b = told([WRONG] * 20, losses_before=[2.3] * 20, losses_after=lower, answers=["said otherwise"] * 20)
     found = compare(a, b)
-    assert "B does better: held-out loss is 1.500 for A and 1.000 for B, a difference of −0.500" in found.sentence
+    assert "B does better: held-out loss is 1.500 for A and 1.000 for B, which is 0.500" in found.sentence
     assert found.counts["B"] == 20
 
 
