@@ -19,8 +19,8 @@ class ByDepth(Section):
     depth_factor: float = setting(
         1.0,
         "Rate by depth",
-        "Each layer learns this many times as fast as the one above it (discriminative fine-tuning). Below 1, the lower "
-        "layers, which hold what is general, change less; 1 means all alike.",
+        "Each layer learns this many times as fast as the one above it (discriminative fine-tuning). Below 1, the "
+        "lower layers, which hold what is general, change less; 1 means all alike.",
         advanced=True,
         gt=0,
         le=1,

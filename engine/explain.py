@@ -115,7 +115,8 @@ def parameter_counts(spec: RunSpec, facts: ModelFacts, examples: Sequence[Exampl
     body = facts.parameters if "answers" in spec.objective.gives else facts.backbone_parameters
     tuned = spec.tuner.trainable_parameters(facts, spec.tuner_settings)
     if spec.tuner.adds:
-        return tuned + head, body + tuned + head
+        frozen = spec.tuner.frozen_parameters(facts, spec.tuner_settings)
+        return tuned + head, body + tuned + frozen + head
     return min(tuned, body) + head, body + head
 
 

@@ -212,6 +212,10 @@ class Tuner(Method):
     def trainable_parameters(self, facts: ModelFacts, settings: Any) -> int:
         """How many parameters will learn, from the model's shapes alone. Needs no torch."""
 
+    def frozen_parameters(self, facts: ModelFacts, settings: Any) -> int:
+        """How many parameters it adds besides that stay as they begin."""
+        return 0
+
     @abstractmethod
     def apply(self, backbone: nn.Module, settings: Any, seed: int) -> nn.Module:
         """The backbone with only this tuner's parameters trainable."""

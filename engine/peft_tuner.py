@@ -87,6 +87,13 @@ class PeftTuner(Tuner):
     def trainable_parameters(self, facts: ModelFacts, settings: Any) -> int:
         return sum(self.count(*shape, settings) for shape in self.shapes(facts, settings))
 
+    def frozen_count(self, outputs: int, inputs: int, settings: Any) -> int:
+        """Parameters that are added to one linear layer of this shape and stay as they begin."""
+        return 0
+
+    def frozen_parameters(self, facts: ModelFacts, settings: Any) -> int:
+        return sum(self.frozen_count(*shape, settings) for shape in self.shapes(facts, settings))
+
     def refuses(self, facts: ModelFacts, settings: Any) -> str | None:
         if not self.transposed and facts.config.get("model_type") in ("gpt2", "openai-gpt"):
             return f"{self.title} does not work on layers as {facts.id} has them (GPT-2's Conv1D); choose LoRA."

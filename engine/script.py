@@ -128,14 +128,18 @@ HOOKS = {
     "step_ends": ("STEP_ENDS_HERE", "            step_ends(step)\n", ""),
     "penalty": (
         "PENALTY_HERE",
-        "                extra = penalty()\n"
-        "                loss = loss + (extra - extra.detach()) * (len(found) / learned)  # its gradient alone\n",
+        """\
+                extra = penalty()  # its gradient alone counts
+                loss = loss + (extra - extra.detach()) * (len(found) / learned)
+""",
         "",
     ),
     "rates": (
         "RATES_HERE",
-        '    own = {n: p for n, p in getattr(model, "backbone", model).named_parameters() if p.requires_grad}\n'
-        "    factors = {id(own[name]): factor for name, factor in rates(own).items()}\n",
+        """\
+    own = {n: p for n, p in getattr(model, "backbone", model).named_parameters() if p.requires_grad}
+    factors = {id(own[name]): factor for name, factor in rates(own).items()}
+""",
         "",
     ),
     "save": (

@@ -158,7 +158,8 @@ class Tokens:
         for text in (word, f" {word}"):
             ids = self._backend.encode(text, add_special_tokens=False).ids
             found |= set(ids) if len(ids) == 1 else set()
-        return sorted(found - {None, self._id("unk_token")})
+        unknown = self._id("unk_token")
+        return sorted(one for one in found if one is not None and one != unknown)
 
     def decode(self, ids: Sequence[int], skip_special: bool = True) -> str:
         return str(self._backend.decode(list(ids), skip_special_tokens=skip_special))

@@ -239,7 +239,7 @@ def _announce(job: Job, reporter: Reporter) -> None:
 def _head_bare(model: nn.Module) -> Iterator[None]:
     """TRL refuses additions to the language head, since its own loss would not see them; ours calls the head."""
     find = getattr(model, "get_output_embeddings", None)
-    head = find() if find and hasattr(model, "peft_config") else None
+    head: Any = find() if find and hasattr(model, "peft_config") else None
     if not hasattr(head, "get_base_layer"):
         yield
         return

@@ -56,6 +56,9 @@ class Adalora(PeftTuner):
     def count(self, outputs: int, inputs: int, settings: Any) -> int:
         return _first_rank(settings) * (inputs + outputs + 1)
 
+    def frozen_count(self, outputs: int, inputs: int, settings: Any) -> int:
+        return 1  # PEFT keeps the rank as a parameter
+
     def step_ends(self, backbone: nn.Module, settings: Any, step: int, total: int) -> None:
         from engine.compute.allocation import allocate
 

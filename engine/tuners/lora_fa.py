@@ -30,5 +30,8 @@ class LoraFa(PeftTuner):
     def count(self, outputs: int, inputs: int, settings: Any) -> int:
         return int(settings.rank * outputs)
 
+    def frozen_count(self, outputs: int, inputs: int, settings: Any) -> int:
+        return int(settings.rank * inputs)
+
 
 METHOD = LoraFa()

@@ -26,7 +26,7 @@ class Pissa(PeftTuner):
     paper = "https://arxiv.org/abs/2404.02948"
     family = "LoRA and its kin"
     order = 31
-    base_rate = 2e-4
+    base_rate = 5e-4
     config_class = "LoraConfig"
 
     class Settings(Placed):
@@ -49,6 +49,9 @@ class Pissa(PeftTuner):
 
     def count(self, outputs: int, inputs: int, settings: Any) -> int:
         return int(settings.rank * (inputs + outputs))
+
+    def frozen_count(self, outputs: int, inputs: int, settings: Any) -> int:
+        return self.count(outputs, inputs, settings)
 
     def apply(self, backbone: nn.Module, settings: Any, seed: int) -> nn.Module:
         from engine.compute.low_rank import start_from_largest

@@ -1,4 +1,4 @@
-"""Only the embeddings of chosen tokens learn (as for soft prompts, Lester et al. 2021, arXiv 2104.08691)."""
+"""Only the embeddings of chosen tokens learn, under a frozen body (as in Artetxe et al. 2019, arXiv 1910.11856)."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ class TrainableTokens(PeftTuner):
         "Only the embeddings of the words that you name learn; everything else stays as it is. For words that mean "
         "something of their own in your data, and for markers that the model hardly saw. A tiny result."
     )
+    paper = "https://arxiv.org/abs/1910.11856"
     family = "The model's own weights"
     order = 29
     base_rate = 5e-3
