@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from engine import cautions, machine, models, planner, preview, reporters, speed, timing
@@ -89,6 +89,7 @@ def explain(spec: RunSpec, prepared: Prepared | None = None) -> Explanation:
     facts = models.facts(spec.model)
     require_pair(spec, facts)
     folder = models.ensure(spec.model, lambda text: None)
+    spec = replace(spec, tuner_settings=spec.tuner.settled(spec.tuner_settings, folder))
     rows = {split: [e for e in prepared.examples if e.split == split] for split in ("train", "validation", "test")}
     here = machine.inspect()
     counts = {split: preview.lengths(folder, spec, found) for split, found in rows.items()}
@@ -114,7 +115,8 @@ def parameter_counts(spec: RunSpec, facts: ModelFacts, examples: Sequence[Exampl
     body = facts.parameters if "answers" in spec.objective.gives else facts.backbone_parameters
     tuned = spec.tuner.trainable_parameters(facts, spec.tuner_settings)
     if spec.tuner.adds:
-        return tuned + head, body + tuned + head
+        frozen = spec.tuner.frozen_parameters(facts, spec.tuner_settings)
+        return tuned + head, body + tuned + frozen + head
     return min(tuned, body) + head, body + head
 
 

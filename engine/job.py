@@ -8,6 +8,7 @@ a pair works is decided by what they declare. Modules of both import torch insid
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
@@ -211,18 +212,45 @@ class Tuner(Method):
     def trainable_parameters(self, facts: ModelFacts, settings: Any) -> int:
         """How many parameters will learn, from the model's shapes alone. Needs no torch."""
 
+    def frozen_parameters(self, facts: ModelFacts, settings: Any) -> int:
+        """How many parameters it adds besides that stay as they begin."""
+        return 0
+
     @abstractmethod
     def apply(self, backbone: nn.Module, settings: Any, seed: int) -> nn.Module:
         """The backbone with only this tuner's parameters trainable."""
 
+    def settled(self, settings: Any, model_folder: Path) -> Any:
+        """The settings with what only the model's files can say. Raises SettingError. Needs no torch."""
+        return settings
+
+    def rates(self, names: Iterable[str], settings: Any) -> dict[str, float]:
+        """How many times as fast as the run's learning rate a parameter of the backbone learns, where it is not 1."""
+        return {}
+
     def step_begins(self, backbone: nn.Module, settings: Any, step: int, total: int) -> None:
         """Called before each update (`step` from 0), for tuners that change with time. Depends on `step` alone."""
+
+    def step_ends(self, backbone: nn.Module, settings: Any, step: int, total: int) -> None:
+        """Called after each update (`step` from 0), while its gradients are there. May depend on `state` as well."""
+
+    def penalty(self, backbone: nn.Module, settings: Any) -> torch.Tensor | None:
+        """What is lowered along with the loss of the rows, once an update. The loss that people see is without it."""
+        return None
+
+    def state(self, backbone: nn.Module) -> dict[str, torch.Tensor]:
+        """What a checkpoint must hold besides the weights that learn."""
+        return {}
+
+    def set_state(self, backbone: nn.Module, state: dict[str, torch.Tensor]) -> None:
+        """Take up what `state` gave."""
 
     @abstractmethod
     def script(self, settings: Any) -> str:
         """Python source of `tune(backbone)` for the standalone script (see engine.script).
 
-        A tuner that changes with time defines `step_begins(step)` there, too.
+        What else it overrides is defined there, too: `rates(names)`, `step_begins(step)`, `step_ends(step)`,
+        `penalty()`, and `save(backbone, folder)` where the backbone's own `save_pretrained` does not do.
         """
 
     @abstractmethod

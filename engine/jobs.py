@@ -33,6 +33,7 @@ def open_job(folder: Path, report: Callable[[str], None], to_train: bool = True)
     report(f"Getting {facts.id}.")
     model_folder = models.ensure(spec.model, report)
     tokens = Tokens.load(model_folder)
+    spec = dataclasses.replace(spec, tuner_settings=spec.tuner.settled(spec.tuner_settings, model_folder))
     every = examples_file.load(folder / "examples.jsonl")
     examples: dict[str, list[Example]] = {split: [e for e in every if e.split == split] for split in SPLITS}
     if not examples["train"]:

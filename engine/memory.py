@@ -80,11 +80,13 @@ class Work:
     """Whether held-out rows are answered in words."""
     accumulates: bool = False
     """Whether gradients of one micro-batch wait for the next."""
+    frozen: int = 0
+    """Parameters that are added and don't learn."""
 
 
 def predict(work: Work) -> list[MemoryPart]:
     """Parts of the peak, in bytes; they add up to it."""
-    additions = 0 if work.trains_base else 4 * work.trained
+    additions = 4 * work.frozen + (0 if work.trains_base else 4 * work.trained)
     moments, gradients = 8 * work.trained, 4 * work.trained
     activations = _activations(work)
     scores = SCORE_BYTES * work.learned * work.facts.vocabulary

@@ -19,6 +19,12 @@ ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj", "query", "key", "value", "c
 """Names of the linear layers of attention, over the usual families."""
 
 
+FREEZING = """    for name, parameter in model.named_parameters():
+        if PART in name:
+            parameter.requires_grad_(False)
+"""
+
+
 class Placed(Section):
     """Settings of additions to linear layers."""
 
@@ -58,6 +64,9 @@ class PeftTuner(Tuner):
     transposed: ClassVar[bool] = True
     """Whether the method works on GPT-2's layers, which hold their weights as (inputs, outputs)."""
 
+    frozen: ClassVar[str] = ""
+    """Part of the names of additions that stay as they begin."""
+
     def arguments(self, settings: Any) -> dict[str, Any]:
         """Arguments of the config class besides target modules and task type."""
         raise NotImplementedError
@@ -78,6 +87,13 @@ class PeftTuner(Tuner):
     def trainable_parameters(self, facts: ModelFacts, settings: Any) -> int:
         return sum(self.count(*shape, settings) for shape in self.shapes(facts, settings))
 
+    def frozen_count(self, outputs: int, inputs: int, settings: Any) -> int:
+        """Parameters that are added to one linear layer of this shape and stay as they begin."""
+        return 0
+
+    def frozen_parameters(self, facts: ModelFacts, settings: Any) -> int:
+        return sum(self.frozen_count(*shape, settings) for shape in self.shapes(facts, settings))
+
     def refuses(self, facts: ModelFacts, settings: Any) -> str | None:
         if not self.transposed and facts.config.get("model_type") in ("gpt2", "openai-gpt"):
             return f"{self.title} does not work on layers as {facts.id} has them (GPT-2's Conv1D); choose LoRA."
@@ -92,12 +108,16 @@ class PeftTuner(Tuner):
         with _quiet():
             config = getattr(peft, self.config_class)(
                 **self.arguments(settings),
-                **self._orientation(backbone),
+                **self.orientation(backbone),
                 target_modules=self._modules(backbone, settings),
                 task_type=peft.TaskType.CAUSAL_LM if backbone.can_generate() else peft.TaskType.FEATURE_EXTRACTION,
             )
             torch.manual_seed(seed)
-            return peft.get_peft_model(backbone, config)
+            model = peft.get_peft_model(backbone, config)
+        for name, parameter in model.named_parameters():
+            if self.frozen and self.frozen in name:
+                parameter.requires_grad_(False)
+        return model
 
     def script(self, settings: Any) -> str:
         targets = self.targets(settings)
@@ -105,6 +125,7 @@ class PeftTuner(Tuner):
         if isinstance(targets, tuple):
             chosen = f'sorted({{n.rsplit(".", 1)[-1] for n, _ in backbone.named_modules()}} & set({targets!r}))'
         lines = "".join(f"        {name}={value!r},\n" for name, value in self.arguments(settings).items())
+        freezing = FREEZING.replace("PART", repr(self.frozen)) if self.frozen else ""
         return f"""
 def tune(backbone):
     from peft import {self.config_class}, get_peft_model
@@ -114,7 +135,8 @@ def tune(backbone):
         task_type="CAUSAL_LM" if backbone.can_generate() else "FEATURE_EXTRACTION",
     )
     torch.manual_seed(SEED)
-    return get_peft_model(backbone, config)
+    model = get_peft_model(backbone, config)
+{freezing}    return model
 """
 
     def save(self, backbone: nn.Module, folder: Path) -> None:
@@ -132,7 +154,7 @@ def tune(backbone):
             return targets
         return sorted({name.rsplit(".", 1)[-1] for name, _ in backbone.named_modules()} & set(targets))
 
-    def _orientation(self, backbone: nn.Module) -> dict[str, Any]:
+    def orientation(self, backbone: nn.Module) -> dict[str, Any]:
         """GPT-2's Conv1D holds its weight as (inputs, outputs)."""
         if not any(type(module).__name__ == "Conv1D" for module in backbone.modules()):
             return {}
@@ -154,7 +176,7 @@ def _quiet() -> Iterator[None]:
     """Without what PEFT says of choices that were made on purpose.
 
     BOFT looks for a compiler of its CUDA kernels; BEFT says that what it adds can't be merged; RandLoRA that its bases
-    are made again from a seed.
+    are made again from a seed; any tuner of tied embeddings that they are tied, which the one here takes care of.
     """
     with warnings.catch_warnings():
         for words in (
@@ -162,6 +184,7 @@ def _quiet() -> Iterator[None]:
             "Setting boft_n",
             "Detected that the base",
             "Specified to not",
+            "Model has `tie_word_embeddings=True`",
         ):
             warnings.filterwarnings("ignore", words)
         yield

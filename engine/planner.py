@@ -79,6 +79,7 @@ class _Memory:
                 longest=widest,
                 learned=sum(min(count, cut) for count in self.learned[:rows]) if answers else 0,
                 generates=answers,
+                frozen=self.spec.tuner.frozen_parameters(self.facts, self.spec.tuner_settings),
                 accumulates=layout.micro < self.spec.training.batch_size,
             )
         )

@@ -60,13 +60,14 @@ def order(lengths, epoch):
 def groups(model):
     """The head, which starts from nothing, learns faster; vectors (norms, biases) don't decay."""
     head = {id(p) for p in model.head.parameters()} if hasattr(model, "head") else set()
-    found = {}
+RATES_HERE    found = {}
     for p in model.parameters():
         if p.requires_grad:
-            found.setdefault((id(p) in head, p.ndim >= 2), []).append(p)
+            rate = (id(p) in head and HEAD_RATE) or LEARNING_RATE_HERE
+            found.setdefault((rate, p.ndim >= 2), []).append(p)
     return [
-        {"params": ps, "lr": (is_head and HEAD_RATE) or LEARNING_RATE, "weight_decay": WEIGHT_DECAY if decays else 0.0}
-        for (is_head, decays), ps in found.items()
+        {"params": ps, "lr": rate, "weight_decay": WEIGHT_DECAY if decays else 0.0}
+        for (rate, decays), ps in found.items()
     ]
 
 
@@ -95,20 +96,21 @@ STEP_BEGINS_HERE            learned = max(1, sum(positions(data[index]) for inde
             total = 0.0
             for start in range(0, len(batch), MICRO_BATCH):
                 with torch.autocast(DEVICE, dtype=COMPUTE) if COMPUTE != torch.float32 else nullcontext():
-                    loss = losses(model, [data[index] for index in batch[start : start + MICRO_BATCH]]).sum() / learned
-                loss.backward()
+                    found = losses(model, [data[index] for index in batch[start : start + MICRO_BATCH]])
+                loss = found.sum() / learned
+PENALTY_HERE                loss.backward()
                 total += loss.item()
             if CLIP_NORM:
                 torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], CLIP_NORM)
             optimizer.step()
-            scheduler.step()
+STEP_ENDS_HERE            scheduler.step()
             optimizer.zero_grad()
             step += 1
             print(f"step {step} of {STEPS}: loss {total:.6f}", flush=True)
             if step == STEPS:
                 break
         epoch += 1
-    getattr(model, "backbone", model).save_pretrained("result")
+SAVE_HERE
     if hasattr(model, "head"):
         from safetensors.torch import save_file
 
@@ -119,6 +121,34 @@ STEP_BEGINS_HERE            learned = max(1, sum(positions(data[index]) for inde
 if __name__ == "__main__":
     main()
 '''
+
+
+HOOKS = {
+    "step_begins": ("STEP_BEGINS_HERE", "            step_begins(step)\n", ""),
+    "step_ends": ("STEP_ENDS_HERE", "            step_ends(step)\n", ""),
+    "penalty": (
+        "PENALTY_HERE",
+        """\
+                extra = penalty()  # its gradient alone counts
+                loss = loss + (extra - extra.detach()) * (len(found) / learned)
+""",
+        "",
+    ),
+    "rates": (
+        "RATES_HERE",
+        """\
+    own = {n: p for n, p in getattr(model, "backbone", model).named_parameters() if p.requires_grad}
+    factors = {id(own[name]): factor for name, factor in rates(own).items()}
+""",
+        "",
+    ),
+    "save": (
+        "SAVE_HERE",
+        '    save(getattr(model, "backbone", model), "result")',
+        '    getattr(model, "backbone", model).save_pretrained("result")',
+    ),
+}
+"""Function of the tuner's part → where the loop calls it, with what, and what stands there without it."""
 
 
 def script(job: Job) -> str:
@@ -148,8 +178,16 @@ def script(job: Job) -> str:
         threads=plan.threads,
     )
     tune = job.tuner.script(job.tuner_settings)
-    begins = "            step_begins(step)\n" if "def step_begins(" in tune else ""
-    return header + tune + job.objective.script(job) + LOOP.replace("STEP_BEGINS_HERE", begins)
+    return header + tune + job.objective.script(job) + _loop(tune)
+
+
+def _loop(tune: str) -> str:
+    """The loop with the calls of what the tuner's part defines."""
+    rate = "LEARNING_RATE * factors.get(id(p), 1.0)" if "def rates(" in tune else "LEARNING_RATE"
+    text = LOOP.replace("LEARNING_RATE_HERE", rate)
+    for name, (place, call, without) in HOOKS.items():
+        text = text.replace(place, call if f"def {name}(" in tune else without)
+    return text
 
 
 def _quantization(weights: str) -> str:

@@ -152,6 +152,15 @@ class Tokens:
         ids = list(self._backend.post_process(encoding, None, True).ids)
         return Encoded(ids, [True] * len(ids), full_length)
 
+    def of_word(self, word: str) -> list[int]:
+        """The tokens that are this word, by name, at a text's start or after a space; [] where it takes several."""
+        found = {self._backend.token_to_id(word)}
+        for text in (word, f" {word}"):
+            ids = self._backend.encode(text, add_special_tokens=False).ids
+            found |= set(ids) if len(ids) == 1 else set()
+        unknown = self._id("unk_token")
+        return sorted(one for one in found if one is not None and one != unknown)
+
     def decode(self, ids: Sequence[int], skip_special: bool = True) -> str:
         return str(self._backend.decode(list(ids), skip_special_tokens=skip_special))
 

@@ -27,6 +27,8 @@ from engine.job import CHUNK_OF_BATCHES, Job
 from engine.runs import checkpoints
 
 WEIGHTS_FILE = "trainable.safetensors"
+STATE_FILE = "tuner.safetensors"
+"""What the tuner keeps besides, where it keeps something."""
 
 
 if TYPE_CHECKING:
@@ -91,7 +93,12 @@ class Loop(Base):
         with autocast(self.job.plan):
             losses, _ = self.losses(model, inputs)
         learned = len(losses) if num_items_in_batch is None else num_items_in_batch.clamp(min=1)
-        return losses.sum() / learned
+        loss = losses.sum() / learned
+        penalty = self.job.tuner.penalty(self.job.objective.backbone(self.model), self.job.tuner_settings)
+        if penalty is not None:
+            # In the share of this micro-batch; its gradient counts, its value would hide how well the rows are known.
+            loss = loss + (penalty - penalty.detach()) * (len(losses) / learned)
+        return loss
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         return 0  # walks over all parameters at each step, for a figure that nobody reads
@@ -100,6 +107,13 @@ class Loop(Base):
         if self.optimizer is None:
             self.optimizer = torch.optim.AdamW(_groups(self.job, self.model), fused=_fused(self.model))
         return self.optimizer
+
+    def _get_learning_rate(self) -> float:
+        """The run's rate as the schedule has it now; the first group may learn slower or faster than it."""
+        group = self.optimizer.param_groups[0]
+        if group["initial_lr"] == self.job.plan.learning_rate:
+            return float(group["lr"])
+        return float(self.job.plan.learning_rate * group["lr"] / group["initial_lr"])
 
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
@@ -155,6 +169,9 @@ class Loop(Base):
         # A resumed run may meet its own unfinished folder: without a manifest it is no checkpoint meanwhile.
         (folder / checkpoints.MANIFEST).unlink(missing_ok=True)
         save_file(trainable_state(self.model), folder / WEIGHTS_FILE)
+        state = self.job.tuner.state(self.job.objective.backbone(self.model))
+        if state:
+            save_file(state, folder / STATE_FILE)
         self._save_optimizer_and_scheduler(str(folder))
         self._save_scaler(str(folder))
         self._save_rng_state(str(folder))
@@ -172,6 +189,9 @@ class Loop(Base):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         load_trainable(self.model, Path(resume_from_checkpoint) / WEIGHTS_FILE)
+        state = Path(resume_from_checkpoint) / STATE_FILE
+        if state.exists():
+            self.job.tuner.set_state(self.job.objective.backbone(self.model), load_file(state))
 
 
 class ByLength(Sampler[int]):
@@ -219,6 +239,11 @@ class _Watch(TrainerCallback):
         torch.manual_seed(step_seed(job.training.seed, state.global_step))
         backbone = job.objective.backbone(self.loop.model)
         job.tuner.step_begins(backbone, job.tuner_settings, state.global_step, state.max_steps)
+
+    def on_optimizer_step(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        job: Job = self.loop.job
+        backbone = job.objective.backbone(self.loop.model)
+        job.tuner.step_ends(backbone, job.tuner_settings, state.global_step, state.max_steps)
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         now = time.monotonic()
@@ -298,20 +323,22 @@ def load_trainable(model: nn.Module, file: Path) -> None:
 
 
 def _groups(job: Job, model: nn.Module) -> list[dict[str, Any]]:
-    """Optimizer groups: the tuner's and the head's rate; no decay on vectors (norms, biases)."""
-    heads = {id(p) for p in job.objective.head(model).values()}
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    """Optimizer groups: the tuner's rates and the head's; no decay on vectors (norms, biases)."""
+    plan, heads = job.plan, {id(p) for p in job.objective.head(model).values()}
+    own = {name: p for name, p in job.objective.backbone(model).named_parameters() if p.requires_grad}
+    factors = {id(own[name]): factor for name, factor in job.tuner.rates(own, job.tuner_settings).items()}
+    groups: dict[tuple[bool, float, bool], list[nn.Parameter]] = {}
     for parameter in model.parameters():
         if parameter.requires_grad:
-            groups.setdefault((id(parameter) in heads, parameter.ndim >= 2), []).append(parameter)
-    plan = job.plan
+            kind = (id(parameter) in heads, factors.get(id(parameter), 1.0), parameter.ndim >= 2)
+            groups.setdefault(kind, []).append(parameter)
     return [
         {
             "params": parameters,
-            "lr": plan.head_rate if head and plan.head_rate else plan.learning_rate,
+            "lr": plan.head_rate if head and plan.head_rate else plan.learning_rate * factor,
             "weight_decay": job.training.weight_decay if decays else 0.0,
         }
-        for (head, decays), parameters in groups.items()
+        for (head, factor, decays), parameters in groups.items()
     ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +81,8 @@ def build(job: Job, model: nn.Module, reporter: Reporter, output: Output | None 
         from transformers import AutoTokenizer
 
         given["processing_class"] = AutoTokenizer.from_pretrained(job.model_folder, local_files_only=True)
-    trainer = mixed(job=job, reporter=reporter, model=model, args=arguments, **given)
+    with _head_bare(model):
+        trainer = mixed(job=job, reporter=reporter, model=model, args=arguments, **given)
     if output.reporters:
         reporters.prepare(output.reporters, job.folder)
         trainer.add_callback(reporters.Reports(output.reporters, reporter))
@@ -230,6 +233,21 @@ def _announce(job: Job, reporter: Reporter) -> None:
         reporter.notice(f"{len(rows)} of {all_rows} held-out rows are scored (evaluation.max_rows).")
     if not rows:
         reporter.notice("No rows are held out, so nothing will be scored.", "warning")
+
+
+@contextmanager
+def _head_bare(model: nn.Module) -> Iterator[None]:
+    """TRL refuses additions to the language head, since its own loss would not see them; ours calls the head."""
+    find = getattr(model, "get_output_embeddings", None)
+    head: Any = find() if find and hasattr(model, "peft_config") else None
+    if not hasattr(head, "get_base_layer"):
+        yield
+        return
+    model.get_output_embeddings = head.get_base_layer
+    try:
+        yield
+    finally:
+        del model.get_output_embeddings
 
 
 def _casts_off(trainer: Any) -> Any:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine import depth
 from engine.job import Tuner
 from engine.models import ModelFacts
-from engine.settings import Section
 
 if TYPE_CHECKING:
     from torch import nn
+
+
+TUNE = """
+def tune(backbone):
+    return backbone.requires_grad_(True)
+"""
 
 
 class Full(Tuner):
@@ -28,8 +35,10 @@ class Full(Tuner):
     base_rate = 5e-5
     trains_base = True
 
-    class Settings(Section):
-        pass
+    Settings = depth.ByDepth
+
+    def rates(self, names: Iterable[str], settings: Any) -> dict[str, float]:
+        return depth.rates(names, settings.depth_factor)
 
     def trainable_parameters(self, facts: ModelFacts, settings: Any) -> int:
         return facts.parameters
@@ -38,10 +47,7 @@ class Full(Tuner):
         return backbone.requires_grad_(True)
 
     def script(self, settings: Any) -> str:
-        return """
-def tune(backbone):
-    return backbone.requires_grad_(True)
-"""
+        return TUNE + depth.script(settings.depth_factor)
 
     def save(self, backbone: nn.Module, folder: Path) -> None:
         backbone.save_pretrained(folder)

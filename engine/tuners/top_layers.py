@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from engine import depth
 from engine.architecture import in_backbone
 from engine.models import ModelFacts
 from engine.partial_tuner import PartialTuner
-from engine.settings import Section, setting
+from engine.settings import setting
 
 if TYPE_CHECKING:
     from torch import nn
 
-LAYER = r"(?:^|\.)(?:layers|layer|h|block|blocks)\.(\d+)\."
-_LAYER = re.compile(LAYER)
-EMBEDDINGS = ("embed", "wte", "wpe", "lm_head")
+EMBEDDINGS = (*depth.EMBEDDINGS, "lm_head")
 
 
 class TopLayers(PartialTuner):
@@ -31,7 +30,7 @@ class TopLayers(PartialTuner):
     order = 22
     base_rate = 5e-5
 
-    class Settings(Section):
+    class Settings(depth.ByDepth):
         layers: int = setting(
             2, "Layers that learn", "Counted from the top. More learns more, and costs more memory.", ge=1, le=1000
         )
@@ -51,15 +50,15 @@ class TopLayers(PartialTuner):
     def chosen(self, name: str, layers: int, settings: Any) -> bool:
         if not in_backbone(name) and not name.startswith("lm_head"):
             return False
-        found = _LAYER.search(name)
-        if found:
-            return int(found[1]) >= layers - settings.layers
+        place = depth.layer(name)
+        if place is not None:
+            return place >= layers - settings.layers
         if any(word in name for word in EMBEDDINGS):
             return bool(settings.embeddings)
         return "norm" in name.lower() or "ln_f" in name
 
     def refuses(self, facts: ModelFacts, settings: Any) -> str | None:
-        found = {int(match[1]) for name in facts.tensors if (match := _LAYER.search(name))}
+        found = {depth.layer(name) for name in facts.tensors} - {None}
         if len(found) != facts.layers:
             return f"The layers of {facts.id} are not numbered in its weights (it may share them); choose LoRA."
         if settings.layers > facts.layers:
@@ -75,6 +74,9 @@ class TopLayers(PartialTuner):
             backbone.unfreezing = Unfreezing(backbone, lambda name: _place(name, first), settings.layers)
         return backbone
 
+    def rates(self, names: Iterable[str], settings: Any) -> dict[str, float]:
+        return depth.rates(names, settings.depth_factor)
+
     def step_begins(self, backbone: nn.Module, settings: Any, step: int, total: int) -> None:
         if settings.gradual:
             backbone.unfreezing.step_begins(step, total)
@@ -85,7 +87,7 @@ class TopLayers(PartialTuner):
 def layer_of(name):
     import re
 
-    found = re.search({LAYER!r}, name)
+    found = re.search({depth.LAYER!r}, name)
     return int(found[1]) if found else None
 
 
@@ -101,7 +103,7 @@ def tune(backbone):
             chosen = ("norm" in name or "ln_f" in name) and not name.startswith("pooler.")
         parameter.requires_grad_(bool(chosen)){"; gate(parameter, layer, first)" if settings.gradual else ""}
     return backbone
-{gradual}"""
+{gradual}{depth.script(settings.depth_factor)}"""
 
 
 GRADUAL = '''
@@ -124,8 +126,8 @@ def step_begins(step):
 
 def _place(name: str, first: int) -> int | None:
     """A layer's place among those that learn, from the lowest; None for what belongs to no layer."""
-    found = _LAYER.search(name)
-    return int(found[1]) - first if found else None
+    layer = depth.layer(name)
+    return None if layer is None else layer - first
 
 
 METHOD = TopLayers()

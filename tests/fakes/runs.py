@@ -32,7 +32,12 @@ INTENTS = {
 }
 
 
-SMALL = {"fourierft": {"frequencies": 100}, "shira": {"rank": 2}, "vera": {"rank": 16}}
+SMALL = {
+    "fourierft": {"frequencies": 100},
+    "shira": {"rank": 2},
+    "trainable-tokens": {"tokens": "card <|im_end|>"},
+    "vera": {"rank": 16},
+}
 """Settings that tiny models have room for, where the defaults ask for more than their layers hold."""
 
 

@@ -6,11 +6,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from engine.export import export
 from engine.runs.worker import main as work
+from engine.spec import RunSpec
 from tests.fakes import models, runs
 
 
@@ -23,11 +25,24 @@ from tests.fakes import models, runs
         ("chat", "norms", "decoder"),
         ("classify", "biases", "encoder"),
         ("classify", "top-layers", "encoder"),
+        ("chat", {"name": "full", "depth_factor": 0.5}, "decoder"),
+        ("classify", {"name": "top-layers", "layers": 2, "depth_factor": 0.5}, "encoder"),
+        ("chat", "lora-plus", "decoder"),
+        ("chat", "lora-fa", "decoder"),
+        ("classify", "pissa", "encoder"),
+        ("chat", "adalora", "decoder"),
+        ("chat", "trainable-tokens", "decoder"),
     ],
 )
-def test_the_standalone_script_gives_the_same_losses(objective: str, tuner: str, model: str, tmp_path: Path) -> None:
+def test_the_standalone_script_gives_the_same_losses(
+    objective: str, tuner: str | dict[str, Any], model: str, tmp_path: Path
+) -> None:
     base = {"decoder": models.tiny_decoder, "encoder": models.tiny_encoder}[model](tmp_path / "base")
-    folder = runs.folder(tmp_path / "run", runs.spec(base, objective, tuner))
+    name, settings = (tuner, {}) if isinstance(tuner, str) else (tuner["name"], tuner)
+    spec = runs.spec(base, objective, name)
+    if settings:
+        spec = RunSpec.parse({**spec.as_dict(), "tuner": settings})
+    folder = runs.folder(tmp_path / "run", spec)
     assert work(folder) == 0
     ours = [e["loss"] for e in runs.events(folder) if e["type"] == "progress" and e.get("loss") is not None]
     place = export(folder, "script", tmp_path / "out")
@@ -41,3 +56,19 @@ def test_the_standalone_script_gives_the_same_losses(objective: str, tuner: str,
     assert "engine" not in re.findall(
         r"^\s*(?:import|from) (\w+)", (place / "train.py").read_text(encoding="utf-8"), re.M
     )
+
+
+@pytest.mark.parametrize("tuner", ["pissa", "adalora"])
+def test_the_script_saves_what_the_run_saves(tuner: str, tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    base = models.tiny_decoder(tmp_path / "base")
+    folder = runs.folder(tmp_path / "run", runs.spec(base, "chat", tuner))
+    assert work(folder) == 0
+    place = export(folder, "script", tmp_path / "out")
+    subprocess.run([sys.executable, "train.py", str(base)], cwd=place, capture_output=True, timeout=200, check=True)
+    ours, theirs = (load_file(at / "adapter_model.safetensors") for at in (folder / "model", place / "result"))
+    assert ours.keys() == theirs.keys()
+    for name, tensor in ours.items():
+        torch.testing.assert_close(theirs[name], tensor, rtol=1e-3, atol=1e-4)

@@ -40,14 +40,14 @@ def test_the_predicted_number_of_learned_weights_is_the_real_one(
     facts = model_facts.facts(Model(id=str(folders[kind])))
     if tuner.refuses(facts, settings(tuner)):
         return
+    chosen = tuner.settled(settings(tuner), folders[kind])
     loader = AutoModel if kind == "encoder" else AutoModelForCausalLM
     base = loader.from_pretrained(folders[kind]).requires_grad_(False)
     if kind == "encoder" and name != "full":
         base.pooler = None  # as the classifier has it
-    model = tuner.apply(base, settings(tuner), 1)
-    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == tuner.trainable_parameters(
-        facts, settings(tuner)
-    )
+    model = tuner.apply(base, chosen, 1)
+    learned = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    assert learned == tuner.trainable_parameters(facts, chosen)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,0 +1,54 @@
+"""LoRA+: of LoRA's two matrices the second learns faster (Hayou, Ghosh, Yu 2024, arXiv 2402.12354)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from engine.peft_tuner import LowRank, PeftTuner
+from engine.settings import setting
+
+SECOND = ".lora_B."
+
+
+class LoraPlus(PeftTuner):
+    name = "lora-plus"
+    title = "LoRA+"
+    help = (
+        "LoRA in which the matrix that starts at zero learns faster than the other one. It often gets there in fewer "
+        "steps, at no further cost; the result is an ordinary LoRA."
+    )
+    paper = "https://arxiv.org/abs/2402.12354"
+    family = "LoRA and its kin"
+    order = 29
+    base_rate = 1e-4
+    loads = frozenset({"auto", "32bit", "16bit", "8bit", "4bit"})
+    config_class = "LoraConfig"
+
+    class Settings(LowRank):
+        ratio: float = setting(
+            16.0,
+            "Ratio of rates",
+            "How many times as fast as the first matrix, which has the learning rate, the second one learns.",
+            ge=1,
+            le=1000,
+        )
+
+    def arguments(self, settings: Any) -> dict[str, Any]:
+        return {"r": settings.rank, "lora_alpha": 2 * settings.rank, "lora_dropout": settings.dropout}
+
+    def count(self, outputs: int, inputs: int, settings: Any) -> int:
+        return int(settings.rank * (inputs + outputs))
+
+    def rates(self, names: Iterable[str], settings: Any) -> dict[str, float]:
+        return {name: settings.ratio for name in names if SECOND in name}
+
+    def script(self, settings: Any) -> str:
+        return f"""{super().script(settings)}
+
+def rates(names):
+    return {{name: {settings.ratio} for name in names if {SECOND!r} in name}}
+"""
+
+
+METHOD = LoraPlus()
