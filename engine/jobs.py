@@ -38,9 +38,10 @@ def open_job(folder: Path, report: Callable[[str], None], to_train: bool = True)
     if not examples["train"]:
         raise DataError("No rows are left to learn from.", "Give more rows, or hold out fewer.")
     encoded: dict[str, list[Encoded]] = {}
+    room = facts.context - spec.tuner.virtual_tokens(spec.tuner_settings) if facts.context else 0
     if to_train:
         report("Turning text into tokens.")
-        encoded = {split: _encoded(spec, tokens, examples[split], facts.context) for split in SPLITS}
+        encoded = {split: _encoded(spec, tokens, examples[split], room) for split in SPLITS}
         _require_learned(encoded["train"], spec.training.max_tokens)
         planned = _attempted(spec, folder)
     else:
@@ -61,7 +62,7 @@ def open_job(folder: Path, report: Callable[[str], None], to_train: bool = True)
         encoded=encoded,
         objective_settings=spec.objective_settings,
         tuner_settings=spec.tuner_settings,
-        training=spec.training.model_copy(update={"max_tokens": min(spec.training.max_tokens, facts.context or 10**9)}),
+        training=spec.training.model_copy(update={"max_tokens": min(spec.training.max_tokens, room or 10**9)}),
         evaluation=spec.evaluation,
         plan=plan,
         labels=sorted({example.label for example in every}) if spec.objective.wants == "labelled" else [],
@@ -145,11 +146,11 @@ def _attempted(spec: RunSpec, folder: Path) -> RunSpec:
     return dataclasses.replace(spec, training=training)
 
 
-def _encoded(spec: RunSpec, tokens: Tokens, rows: list[Example], context: int) -> list[Encoded]:
+def _encoded(spec: RunSpec, tokens: Tokens, rows: list[Example], room: int) -> list[Encoded]:
     """Rows as tokens. Held-out ones are cut to what the model can read; training rows beyond it the planner refuses."""
     longest = spec.training.max_tokens
-    if rows and rows[0].split != "train" and context:
-        longest = min(longest, context)
+    if rows and rows[0].split != "train" and room > 0:
+        longest = min(longest, room)
     return [spec.objective.encode(row, tokens, spec.objective_settings, longest) for row in rows]
 
 

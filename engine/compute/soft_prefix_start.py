@@ -1,0 +1,26 @@
+"""A prefix before it learns. Scripts hold this source."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from engine.compute.soft_prefix import attach, begin
+from engine.places import attention_places
+
+
+def start(model: Any, settings: dict[str, Any], words: Callable[[str], list[int]]) -> dict[str, Any]:
+    """Attach keys and values that begin as those of words: of the given text, repeated or cut, else of any words."""
+    tokens, sizes = settings["tokens"], model.config.get_text_config()
+    heads = getattr(sizes, "num_key_value_heads", None) or sizes.num_attention_heads
+    config = {
+        "tokens": tokens,
+        "heads": heads,
+        "size": getattr(sizes, "head_dim", None) or sizes.hidden_size // sizes.num_attention_heads,
+        "places": attention_places([name for name, _ in model.named_modules()], sizes.num_hidden_layers),
+    }
+    ids = words(settings["text"]) if settings["text"] else []
+    chosen = torch.tensor((ids * tokens)[:tokens]) if ids else torch.randint(sizes.vocab_size, (tokens,))
+    attach(model, config)
+    begin(model, chosen)
+    return config
