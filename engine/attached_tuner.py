@@ -8,46 +8,22 @@ from __future__ import annotations
 
 import importlib
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from engine.errors import ModelError
 from engine.job import Tuner
+from engine.parts import config_file, source, weights_file
 
 if TYPE_CHECKING:
     from torch import nn
 
-ENGINE = Path(__file__).parent
-PARTS = ("bottleneck", "soft_prompt", "soft_prefix")
-"""Modules of `engine.compute` with `attach(model, config)` and `added_weights(model)`; their files in a result are
-called by these names."""
-
-
-def weights_file(part: str) -> str:
-    return f"{part}.safetensors"
-
-
-def config_file(part: str) -> str:
-    return f"{part}_config.json"
-
-
-def part_in(folder: Path) -> str | None:
-    """Which of the parts a result holds, if any."""
-    return next((part for part in PARTS if (folder / weights_file(part)).exists()), None)
-
-
-def source(module: str) -> str:
-    """Python of a module such as "compute.soft_prompt", without its docstring and its imports from the engine."""
-    text = (ENGINE / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
-    text = text.split('"""\n', 1)[1]
-    return re.sub(r"^from engine\..*\n", "", text, flags=re.MULTILINE).strip("\n")
-
 
 class AttachedTuner(Tuner):
-    """Subclasses name the part, and a module of `engine.compute` with `start(model, settings, words)`.
+    """Subclasses name the part, and a module of `engine.compute` that begins it and says what is kept.
 
-    `start` attaches the part and gives it what it learns from; it returns the part's config for `attach`.
+    Its `start(model, settings, words)` attaches the part with what it begins as, and returns the config for `attach`;
+    `words` makes token ids of a text. Its `added_weights(model)` gives what `attach` needs afterwards, by name.
     """
 
     loads = frozenset({"auto", "32bit", "16bit", "8bit", "4bit"})
@@ -66,8 +42,7 @@ class AttachedTuner(Tuner):
 
         backbone.requires_grad_(False)
         torch.manual_seed(seed)
-        module = importlib.import_module(f"engine.compute.{self.starts}")
-        backbone.attached = module.start(backbone, settings.model_dump(), words)
+        backbone.attached = self._module(self.starts).start(backbone, settings.model_dump(), words)
         return backbone
 
     def script(self, settings: Any) -> str:
@@ -101,7 +76,7 @@ def tune(backbone):
     def save(self, backbone: nn.Module, folder: Path) -> None:
         from safetensors.torch import save_file
 
-        save_file(self._part().added_weights(backbone), folder / weights_file(self.part))
+        save_file(self._module(self.starts).added_weights(backbone), folder / weights_file(self.part))
         (folder / config_file(self.part)).write_text(json.dumps(backbone.attached, indent=1), encoding="utf-8")
 
     def restore(self, backbone: nn.Module, folder: Path) -> nn.Module:
@@ -110,7 +85,7 @@ def tune(backbone):
         try:
             config = json.loads((folder / config_file(self.part)).read_text(encoding="utf-8"))
             saved = load_file(folder / weights_file(self.part))
-            backbone = self._part().attach(backbone, config)
+            backbone = self._module(self.part).attach(backbone, config)
         except (OSError, RuntimeError, ValueError, KeyError, AttributeError) as error:
             raise ModelError(f"{weights_file(self.part)} can't be used: {error}.", "Train the run again.") from None
         unknown = backbone.load_state_dict(saved, strict=False).unexpected_keys
@@ -118,5 +93,5 @@ def tune(backbone):
             raise ModelError(f"The result holds {unknown[0]}, which this base model lacks.", "Use the base of the run.")
         return backbone.requires_grad_(False)
 
-    def _part(self) -> Any:
-        return importlib.import_module(f"engine.compute.{self.part}")
+    def _module(self, name: str) -> Any:
+        return importlib.import_module(f"engine.compute.{name}")

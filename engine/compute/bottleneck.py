@@ -46,8 +46,3 @@ def attach(model: nn.Module, config: dict[str, Any]) -> nn.Module:
             model.get_submodule(place["reads"]).register_forward_pre_hook(keep)
         module.register_forward_hook(add)
     return model
-
-
-def added_weights(model: nn.Module) -> dict[str, torch.Tensor]:
-    """The adapters' weights, by their names in the model."""
-    return {name: tensor.contiguous() for name, tensor in model.state_dict().items() if ".adapter." in name}

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
 from engine.compute.bottleneck import attach
 from engine.places import adapter_places
 
@@ -22,3 +24,8 @@ def start(model: Any, settings: dict[str, Any], words: Callable[[str], list[int]
     }
     attach(model, config)
     return config
+
+
+def added_weights(model: Any) -> dict[str, torch.Tensor]:
+    """The adapters' weights, by their names in the model."""
+    return {name: tensor.contiguous() for name, tensor in model.state_dict().items() if ".adapter." in name}

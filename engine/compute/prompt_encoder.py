@@ -35,3 +35,11 @@ def start(model: Any, settings: dict[str, Any], words: Callable[[str], list[int]
     nn.init.normal_(prompt.vectors)
     prompt.encoder = PromptEncoder(width, settings["hidden"] or width, settings["encoder"]).to(model.device)
     return config
+
+
+def added_weights(model: Any) -> dict[str, torch.Tensor]:
+    """The vectors as they are used; the network that made them is needed no more."""
+    prompt = model.soft_prompt
+    with torch.no_grad():
+        vectors = prompt.vectors if prompt.encoder is None else prompt.encoder(prompt.vectors)
+    return {"soft_prompt.vectors": vectors.contiguous()}

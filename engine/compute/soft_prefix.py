@@ -54,19 +54,3 @@ def attach(model: Any, config: dict[str, Any]) -> Any:
         prefix = SoftPrefix(config["heads"], config["tokens"], config["size"])
         model.get_submodule(place).soft_prefix = prefix.to(model.device)
     return model
-
-
-def begin(model: Any, ids: torch.Tensor) -> None:
-    """Begin with what attention holds of these words, (tokens,)."""
-    prefixes = [module for module in model.modules() if isinstance(module, SoftPrefix)]
-    for prefix in prefixes:
-        prefix.notes = True
-    with torch.no_grad():
-        model.base_model(input_ids=ids[None].to(model.device))
-    if any(prefix.notes for prefix in prefixes):
-        raise ValueError("This model's attention does not ask transformers' attention interface.")
-
-
-def added_weights(model: nn.Module) -> dict[str, torch.Tensor]:
-    """All prefixes, by their names in the model."""
-    return {name: tensor.contiguous() for name, tensor in model.state_dict().items() if ".soft_prefix." in name}

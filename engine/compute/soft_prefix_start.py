@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from engine.compute.soft_prefix import attach, begin
+from engine.compute.soft_prefix import SoftPrefix, attach
 from engine.places import attention_places
 
 
@@ -24,3 +24,19 @@ def start(model: Any, settings: dict[str, Any], words: Callable[[str], list[int]
     attach(model, config)
     begin(model, chosen)
     return config
+
+
+def begin(model: Any, ids: torch.Tensor) -> None:
+    """Begin with what attention holds of these words, (tokens,)."""
+    prefixes = [module for module in model.modules() if isinstance(module, SoftPrefix)]
+    for prefix in prefixes:
+        prefix.notes = True
+    with torch.no_grad():
+        model.base_model(input_ids=ids[None].to(model.device))
+    if any(prefix.notes for prefix in prefixes):
+        raise ValueError("This model's attention does not ask transformers' attention interface.")
+
+
+def added_weights(model: Any) -> dict[str, torch.Tensor]:
+    """All prefixes, by their names in the model."""
+    return {name: tensor.contiguous() for name, tensor in model.state_dict().items() if ".soft_prefix." in name}

@@ -29,14 +29,17 @@ def attach(model: Any, config: dict[str, Any]) -> Any:
     They join where words have become vectors: in a decoder before positions count, in an encoder after (its real
     tokens keep their positions).
     """
-    body, tokens = model.base_model, config["tokens"]
+    tokens = config["tokens"]
+    body = getattr(model.base_model, "decoder", model.base_model)
+    encodes = hasattr(body, "embeddings")
     prompt = model.soft_prompt = SoftPrompt(tokens, config["width"]).to(model.device)
-    names = inspect.signature(body.forward)
-    shape = names.bind_partial
+    signature = inspect.signature(body.forward)
+    # Rotary encoders count positions before there are embeddings; their distances stay as they were.
+    counts = encodes and "position_ids" not in inspect.signature(body.embeddings.forward).parameters
     cold = [False]
 
     def before(module: Any, args: Any, kwargs: dict[str, Any]) -> tuple[tuple[()], dict[str, Any]]:
-        given = dict(shape(*args).arguments) | kwargs
+        given = dict(signature.bind_partial(*args).arguments) | kwargs
         cache = given.get("past_key_values")
         cold[0] = cache is None or not cache.get_seq_length()
         if not cold[0]:
@@ -44,7 +47,10 @@ def attach(model: Any, config: dict[str, Any]) -> Any:
         mask, positions = given.get("attention_mask"), given.get("position_ids")
         if mask is not None and not prompt.has_room:
             given["attention_mask"] = torch.cat([mask.new_ones(len(mask), tokens), mask], dim=1)
-        if hasattr(body, "embeddings"):
+        if encodes:
+            if counts and positions is None and "position_ids" in signature.parameters:
+                length = tokens + given["input_ids"].shape[1]
+                given["position_ids"] = torch.arange(length, device=model.device)[None]
             return (), given
         ids = given.pop("input_ids")
         given["inputs_embeds"] = prompt(body.get_input_embeddings()(ids[:, tokens:] if prompt.has_room else ids))
@@ -57,7 +63,7 @@ def attach(model: Any, config: dict[str, Any]) -> Any:
         if cold[0] and not prompt.has_room:
             output.last_hidden_state = output.last_hidden_state[:, tokens:]
 
-    if hasattr(body, "embeddings"):
+    if encodes:
         body.embeddings.register_forward_hook(lambda module, given, row: prompt(row))
     body.register_forward_pre_hook(before, with_kwargs=True)
     body.register_forward_hook(after)
@@ -84,19 +90,3 @@ def _generator(generate: Any, prompt: SoftPrompt, tokens: int) -> Any:
         return out[:, tokens:]
 
     return generates
-
-
-def vectors_of(model: Any, ids: torch.Tensor) -> torch.Tensor:
-    """What the model makes of words, (words, width), at the place where virtual tokens join. Before `attach`."""
-    body = model.base_model
-    words = body.embeddings if hasattr(body, "embeddings") else body.get_input_embeddings()
-    with torch.no_grad():
-        return words(ids[None].to(model.device))[0].float()
-
-
-def added_weights(model: Any) -> dict[str, torch.Tensor]:
-    """The vectors as they are used; an encoder that made them is needed no more."""
-    prompt = model.soft_prompt
-    with torch.no_grad():
-        vectors = prompt.vectors if prompt.encoder is None else prompt.encoder(prompt.vectors)
-    return {"soft_prompt.vectors": vectors.detach().contiguous()}

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from engine.compute.soft_prompt import attach, vectors_of
+from engine.compute.soft_prompt import attach
 
 
 def start(model: Any, settings: dict[str, Any], words: Callable[[str], list[int]]) -> dict[str, Any]:
@@ -20,3 +20,16 @@ def start(model: Any, settings: dict[str, Any], words: Callable[[str], list[int]
     config = {"tokens": tokens, "width": vectors.shape[1]}
     attach(model, config).soft_prompt.vectors.data.copy_(vectors)
     return config
+
+
+def vectors_of(model: Any, ids: torch.Tensor) -> torch.Tensor:
+    """What the model makes of words, (words, width), at the place where virtual tokens join. Before `attach`."""
+    body = model.base_model
+    words = body.embeddings if hasattr(body, "embeddings") else body.get_input_embeddings()
+    with torch.no_grad():
+        return words(ids[None].to(model.device))[0].float()
+
+
+def added_weights(model: Any) -> dict[str, torch.Tensor]:
+    """The vectors, by their name in the model."""
+    return {"soft_prompt.vectors": model.soft_prompt.vectors.detach().contiguous()}

@@ -18,8 +18,8 @@ class Adapter(AttachedTuner):
     name = "adapter"
     title = "Bottleneck adapters"
     help = (
-        "Small new layers are put inside each layer of the model, and only they learn. About as good as LoRA; choose it "
-        "where LoRA falls short. It makes the model a little slower for good, as it can't be merged."
+        "Small new layers are put inside each layer of the model, and only they learn. Choose it where LoRA falls "
+        "short, or to compare. It can't be merged, so that answers take a little longer for good."
     )
     paper = "https://arxiv.org/abs/1902.00751"
     family = "Other additions"

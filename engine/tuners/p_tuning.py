@@ -13,8 +13,8 @@ class PTuning(PromptTuner):
     name = "p-tuning"
     title = "P-tuning"
     help = (
-        "As prompt tuning, but a small network makes the made-up words while they learn, which makes learning steadier; "
-        "only the words are kept. Choose it where prompt tuning does not get going. It costs a little more memory."
+        "As prompt tuning, but a small network makes the made-up words while they learn; only the words are kept. "
+        "Choose it where prompt tuning does not get going. It costs a little more memory while it learns."
     )
     paper = "https://arxiv.org/abs/2103.10385"
     order = 54

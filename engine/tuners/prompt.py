@@ -12,8 +12,9 @@ class Prompt(PromptTuner):
     name = "prompt"
     title = "Prompt tuning"
     help = (
-        "The model stays as it is; a handful of made-up words in front of every text learn. The smallest file of all. "
-        "Choose it for large models, which follow a prompt well; small ones learn little. Each text gets that much longer."
+        "The model stays as it is; a handful of made-up words in front of every text learn. The file is tiny. "
+        "Choose it for large models, which follow a prompt well; small ones learn little. Each text gets that much "
+        "longer."
     )
     paper = "https://arxiv.org/abs/2104.08691"
     order = 50

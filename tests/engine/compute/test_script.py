@@ -23,6 +23,10 @@ from tests.fakes import models, runs
         ("chat", "norms", "decoder"),
         ("classify", "biases", "encoder"),
         ("classify", "top-layers", "encoder"),
+        ("chat", "adapter", "decoder"),
+        ("chat", "prompt", "decoder"),
+        ("classify", "prefix", "encoder"),
+        ("classify", "p-tuning", "encoder"),
     ],
 )
 def test_the_standalone_script_gives_the_same_losses(objective: str, tuner: str, model: str, tmp_path: Path) -> None:
