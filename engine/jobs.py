@@ -76,17 +76,18 @@ def with_time(job: Job, spec: RunSpec, here: machine.Machine, found: speed.Speed
     """The job with its plan's seconds by part, where this machine's speed is known."""
     _, scored = held_out(job)
     encoded = {id(e): c for split in SPLITS for e, c in zip(job.examples[split], job.encoded[split], strict=True)}
+    virtual = spec.tuner.virtual_tokens(spec.tuner_settings)
     rows = timing.Rows(
-        train=_counts(job.encoded["train"]),
-        validation=_counts(job.encoded["validation"]),
-        scored=_counts([encoded[id(example)] for example in scored]),
+        train=_counts(job.encoded["train"], virtual),
+        validation=_counts(job.encoded["validation"], virtual),
+        scored=_counts([encoded[id(example)] for example in scored], virtual),
         baselines=job.objective.baseline_count(job.evaluation, job.examples["train"]),
     )
     return dataclasses.replace(job, plan=timing.timed(job.plan, spec, job.facts, rows, here, found))
 
 
-def _counts(encoded: list[Encoded]) -> timing.Counts:
-    return timing.Counts([len(item.ids) for item in encoded], [sum(item.learned) for item in encoded])
+def _counts(encoded: list[Encoded], virtual: int) -> timing.Counts:
+    return timing.Counts([len(item.ids) + virtual for item in encoded], [sum(item.learned) for item in encoded])
 
 
 def require_pair(spec: RunSpec, facts: models.ModelFacts) -> None:

@@ -25,7 +25,7 @@ class Prefix(AttachedTuner):
     paper = "https://arxiv.org/abs/2101.00190"
     family = FAMILY
     order = 52
-    base_rate = 1e-2
+    base_rate = 3e-2
     unmergeable = UNMERGEABLE
     part = "soft_prefix"
     starts = "soft_prefix_start"

@@ -18,7 +18,7 @@ class Prompt(PromptTuner):
     )
     paper = "https://arxiv.org/abs/2104.08691"
     order = 50
-    base_rate = 3e-2
+    base_rate = 1e-1
     starts = "soft_prompt_start"
 
     class Settings(Worded):
