@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine import cards, origin
+from engine import cards, origin, parts
 from engine.cards import Story
 from engine.files import read_json
 from engine.snippets import CHANGED_FILE
@@ -15,7 +15,15 @@ TOKENIZER = frozenset(
     "tokenizer.json tokenizer_config.json special_tokens_map.json added_tokens.json vocab.json vocab.txt merges.txt "
     "tokenizer.model spiece.model sentencepiece.bpe.model chat_template.jinja".split()
 )
-CONFIGS = frozenset({"config.json", "adapter_config.json", "generation_config.json", "classifier.json"})
+CONFIGS = frozenset(
+    {
+        "config.json",
+        "adapter_config.json",
+        "generation_config.json",
+        "classifier.json",
+        *map(parts.config_file, parts.PARTS),
+    }
+)
 PARTS = frozenset({"adapter_model.safetensors", "adapter_config.json", CHANGED_FILE})
 """What merged weights take the place of."""
 WRITTEN = ("README.md", "spec.yaml", "scores.json")
@@ -26,6 +34,7 @@ _ABOUT = {
     "scores.json": "the scores before and after, without the rows",
     "adapter_model.safetensors": "the trained weights",
     CHANGED_FILE: "the weights that learned",
+    **{parts.weights_file(part): "the trained weights" for part in parts.PARTS},
     "head.safetensors": "the classification head",
     "classifier.json": "the labels",
 }

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from engine import __version__, evidence, home, machine, origin, snippets, verdict
+from engine import __version__, evidence, home, machine, origin, parts, snippets, verdict
 from engine.errors import RunError
 from engine.events import Finished
 from engine.files import read_json
@@ -41,6 +41,7 @@ _FORMS = {
     "merged": "These are full weights, with what was trained merged into the base model's, as float32.",
     "adapter": "This is an adapter: it needs the base model beside it.",
     "changed": "These are only those of the base model's weights that learned: the base model has to be beside them.",
+    "attached": "These are only the parts that were added: the base model has to be beside them.",
     "whole": "These are full weights.",
 }
 _MARKUP = re.compile(r"([\\`*_\[\]<>|#])")
@@ -70,7 +71,14 @@ class Story:
     def form(self) -> Form:
         if (self.folder / "model" / "adapter_config.json").exists():
             return "adapter"
+        if self.part:
+            return "attached"
         return "changed" if (self.folder / "model" / snippets.CHANGED_FILE).exists() else "whole"
+
+    @property
+    def part(self) -> str:
+        """Which part of our own was attached; empty where none was."""
+        return parts.part_in(self.folder / "model") or ""
 
     @property
     def can_merge(self) -> bool:
@@ -116,7 +124,7 @@ def metadata(story: Story, repo: str, merged: bool) -> dict[str, Any]:
     record: dict[str, Any] = {}
     if base.id:
         record |= {"base_model": base.id, "base_model_relation": "finetune" if form == "whole" else "adapter"}
-    if form != "changed":  # no library loads these by itself
+    if form not in ("changed", "attached"):  # no library loads these by itself
         record["library_name"] = "peft" if form == "adapter" else "transformers"
     record["pipeline_tag"] = "text-generation" if story.answers else "text-classification"
     record |= _license(base.license)
@@ -187,7 +195,9 @@ def _what(story: Story, merged: bool) -> str:
 
 def _load(story: Story, repo: str, merged: bool) -> str:
     base = story.base
-    source = Source(repo, "whole" if merged else story.form, base.id or base.title, on_hub=base.id is not None)
+    source = Source(
+        repo, "whole" if merged else story.form, base.id or base.title, on_hub=base.id is not None, part=story.part
+    )
     folder = base.title if source.form != "whole" and not source.on_hub else None
     if story.answers:
         system = story.spec.data[0].system

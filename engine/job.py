@@ -202,11 +202,17 @@ class Tuner(Method):
     """Whether the base weights themselves change (and so need float32 or master weights)."""
     adds: ClassVar[bool] = True
     """Whether what learns is added to the base's weights, and not a part of them."""
+    packs: ClassVar[bool] = True
+    """Whether several examples may share a sequence."""
     unmergeable: ClassVar[str] = ""
     """Why its result can't become part of the base's own weights; empty where it can."""
 
     def refuses(self, facts: ModelFacts, settings: Any) -> str | None:
         return None
+
+    def virtual_tokens(self, settings: Any) -> int:
+        """How many tokens it puts before each row, which take room and time as real ones do."""
+        return 0
 
     @abstractmethod
     def trainable_parameters(self, facts: ModelFacts, settings: Any) -> int:

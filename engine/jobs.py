@@ -39,9 +39,10 @@ def open_job(folder: Path, report: Callable[[str], None], to_train: bool = True)
     if not examples["train"]:
         raise DataError("No rows are left to learn from.", "Give more rows, or hold out fewer.")
     encoded: dict[str, list[Encoded]] = {}
+    room = facts.context - spec.tuner.virtual_tokens(spec.tuner_settings) if facts.context else 0
     if to_train:
         report("Turning text into tokens.")
-        encoded = {split: _encoded(spec, tokens, examples[split], facts.context) for split in SPLITS}
+        encoded = {split: _encoded(spec, tokens, examples[split], room) for split in SPLITS}
         _require_learned(encoded["train"], spec.training.max_tokens)
         planned = _attempted(spec, folder)
     else:
@@ -62,7 +63,7 @@ def open_job(folder: Path, report: Callable[[str], None], to_train: bool = True)
         encoded=encoded,
         objective_settings=spec.objective_settings,
         tuner_settings=spec.tuner_settings,
-        training=spec.training.model_copy(update={"max_tokens": min(spec.training.max_tokens, facts.context or 10**9)}),
+        training=spec.training.model_copy(update={"max_tokens": min(spec.training.max_tokens, room or 10**9)}),
         evaluation=spec.evaluation,
         plan=plan,
         labels=sorted({example.label for example in every}) if spec.objective.wants == "labelled" else [],
@@ -76,17 +77,18 @@ def with_time(job: Job, spec: RunSpec, here: machine.Machine, found: speed.Speed
     """The job with its plan's seconds by part, where this machine's speed is known."""
     _, scored = held_out(job)
     encoded = {id(e): c for split in SPLITS for e, c in zip(job.examples[split], job.encoded[split], strict=True)}
+    virtual = spec.tuner.virtual_tokens(spec.tuner_settings)
     rows = timing.Rows(
-        train=_counts(job.encoded["train"]),
-        validation=_counts(job.encoded["validation"]),
-        scored=_counts([encoded[id(example)] for example in scored]),
+        train=_counts(job.encoded["train"], virtual),
+        validation=_counts(job.encoded["validation"], virtual),
+        scored=_counts([encoded[id(example)] for example in scored], virtual),
         baselines=job.objective.baseline_count(job.evaluation, job.examples["train"]),
     )
     return dataclasses.replace(job, plan=timing.timed(job.plan, spec, job.facts, rows, here, found))
 
 
-def _counts(encoded: list[Encoded]) -> timing.Counts:
-    return timing.Counts([len(item.ids) for item in encoded], [sum(item.learned) for item in encoded])
+def _counts(encoded: list[Encoded], virtual: int) -> timing.Counts:
+    return timing.Counts([len(item.ids) + virtual for item in encoded], [sum(item.learned) for item in encoded])
 
 
 def require_pair(spec: RunSpec, facts: models.ModelFacts) -> None:
@@ -146,11 +148,11 @@ def _attempted(spec: RunSpec, folder: Path) -> RunSpec:
     return dataclasses.replace(spec, training=training)
 
 
-def _encoded(spec: RunSpec, tokens: Tokens, rows: list[Example], context: int) -> list[Encoded]:
+def _encoded(spec: RunSpec, tokens: Tokens, rows: list[Example], room: int) -> list[Encoded]:
     """Rows as tokens. Held-out ones are cut to what the model can read; training rows beyond it the planner refuses."""
     longest = spec.training.max_tokens
-    if rows and rows[0].split != "train" and context:
-        longest = min(longest, context)
+    if rows and rows[0].split != "train" and room > 0:
+        longest = min(longest, room)
     return [spec.objective.encode(row, tokens, spec.objective_settings, longest) for row in rows]
 
 

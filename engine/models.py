@@ -16,7 +16,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
-from engine import architecture, catalog, embedded, home, hub, shapes
+from engine import architecture, catalog, embedded, home, hub, parts, shapes
 from engine.errors import ModelError
 from engine.sections import Model
 
@@ -268,7 +268,7 @@ def _run_folder(name: str) -> Path:
     folder = home.runs() / run_id / "model"
     if not re.fullmatch(r"[\w-]+", run_id) or not folder.is_dir():
         raise ModelError(f"There is no finished run {run_id!r} on this machine.", "Take an id from the list of runs.")
-    if (folder / "adapter_config.json").exists():
+    if (folder / "adapter_config.json").exists() or parts.part_in(folder):
         raise ModelError(
             f"The run {run_id} left an adapter, not a whole model, so that a new run can't start from it.",
             "Start from a run that trained the full model, or from the base model.",

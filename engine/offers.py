@@ -103,7 +103,8 @@ def cost(facts: ModelFacts, objective: str, tuner: str, here: Machine, basis: Ba
             "launch": {"ignore_memory": True},
         }
     )
-    tokens = min(TYPICAL_TOKENS, facts.context or TYPICAL_TOKENS)
+    virtual = spec.tuner.virtual_tokens(spec.tuner_settings)
+    tokens = min(TYPICAL_TOKENS, max(1, facts.context - virtual) if facts.context else TYPICAL_TOKENS)
     rows = spec.training.batch_size
     plan = planner.make(spec, facts, [tokens] * rows, here, [tokens // 2] * rows)
     return Cost(plan.memory_bytes, plan.memory_available, basis)

@@ -62,7 +62,7 @@ class _Memory:
         """`longest` cuts the rows to this many tokens."""
         cut = longest or self.lengths[0]
         rows = min(layout.micro, len(self.lengths))
-        widest = min(self.lengths[0], cut)
+        widest = min(self.lengths[0], cut) + self.spec.tuner.virtual_tokens(self.spec.tuner_settings)
         tokens = sum(min(length, cut) for length in self.lengths[:rows]) if formats.packing else rows * widest
         answers = "answers" in self.spec.objective.gives
         return memory.predict(
@@ -95,7 +95,7 @@ def make(
     """
     if not lengths:
         raise SettingError(["There are no rows to learn from."], "Give more rows, or hold out fewer.")
-    _require_context(facts, max(lengths))
+    _require_context(spec, facts, max(lengths))
     reasons = list(machine.notices)
     formats = _formats(spec, machine, reasons)
     need = _Memory(spec, facts, machine, lengths, learned)
@@ -124,11 +124,19 @@ def make(
     )
 
 
-def _require_context(facts: ModelFacts, longest: int) -> None:
-    if facts.context and longest > facts.context:
+def _require_context(spec: RunSpec, facts: ModelFacts, longest: int) -> None:
+    virtual = spec.tuner.virtual_tokens(spec.tuner_settings)
+    room = facts.context - virtual
+    if facts.context and room < 1:
         raise SettingError(
-            [f"The longest row has {longest} tokens; {facts.id} reads at most {facts.context}."],
-            f"Set 'Longest row' (training.max_tokens) to {facts.context}; longer rows are then cut, and counted.",
+            [f"{virtual} virtual tokens leave no room for a text: {facts.id} reads at most {facts.context} tokens."],
+            "Lower 'Virtual tokens' (tuner.tokens).",
+        )
+    if facts.context and longest > room:
+        beside = f" beside {virtual} virtual ones" if virtual else ""
+        raise SettingError(
+            [f"The longest row has {longest} tokens; {facts.id} reads at most {room}{beside}."],
+            f"Set 'Longest row' (training.max_tokens) to {room}; longer rows are then cut, and counted.",
         )
 
 
@@ -220,14 +228,16 @@ def no_quantisation(machine: Machine) -> str | None:
 
 def _packing(spec: RunSpec, machine: Machine, reasons: list[str]) -> bool:
     wanted = spec.training.packing
-    if wanted == "on" and not spec.objective.packs:
+    packs = spec.objective.packs and spec.tuner.packs
+    if wanted == "on" and not packs:
+        alone = spec.objective if spec.tuner.packs else spec.tuner
         raise SettingError(
-            [f"Packing (training.packing) is on; {spec.objective.title} needs each row by itself."], "Set it to auto."
+            [f"Packing (training.packing) is on; {alone.title} needs each row by itself."], "Set it to auto."
         )
-    if wanted == "on" or (wanted == "auto" and machine.device == "cuda" and spec.objective.packs):
+    if wanted == "on" or (wanted == "auto" and machine.device == "cuda" and packs):
         reasons.append("Several rows share one sequence, without seeing each other: nothing is spent on padding.")
         return True
-    if spec.objective.packs and wanted == "auto":
+    if packs and wanted == "auto":
         reasons.append("Rows of like length are computed together; packing them would gain nothing here.")
     return False
 

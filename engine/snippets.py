@@ -1,6 +1,6 @@
 """How a pushed model is loaded and asked: short Python for its card. Tests run it.
 
-A result is a language model or a backbone with our classification head; either of them comes in one of three forms.
+A result is a language model or a backbone with our classification head; either of them comes in one of four forms.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Form = Literal["whole", "adapter", "changed"]
-"""Full weights; an adapter of PEFT; or those of the base's own weights alone that learned."""
+from engine import parts
+
+Form = Literal["whole", "adapter", "changed", "attached"]
+"""Full weights; an adapter of PEFT; those of the base's own weights alone that learned; or a part of our own."""
 CHANGED_FILE = "changed.safetensors"
 _POOLED = {"cls": "hidden[:, 0]", "last": "hidden[:, -1]", "lasttoken": "hidden[:, -1]", "max": "hidden.amax(1)"}
 _MEAN = "hidden.mean(1)"
@@ -26,6 +28,8 @@ class Source:
     base: str
     on_hub: bool = True
     """Whether `base` is a Hub id, which an adapter names by itself."""
+    part: str = ""
+    """Of the form "attached": which part (see `parts.PARTS`)."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ def classify(source: Source, pooling: str, max_tokens: int) -> Snippet:
     load = [
         "import json",
         *files,
-        *(line for line in imports if line not in files),
+        *(line for line in imports if line not in ("import json", *files)),
         *lines,
         f'head = load_file(hf_hub_download({repo}, "head.safetensors"))',
         f'labels = json.load(open(hf_hub_download({repo}, "classifier.json"), encoding="utf-8"))["labels"]',
@@ -95,8 +99,32 @@ def _loading(source: Source, kind: str) -> tuple[list[str], list[str]]:
                 tokenizer,
             ],
         )
+    if source.form == "attached":
+        return _attaching(source, [f"model = {kind}.from_pretrained({base})"], both, tokenizer)
     if source.on_hub:
         imports = [f"from peft import {_PEFT[kind]}", "from transformers import AutoTokenizer"]
         return imports, [f"model = {_PEFT[kind]}.from_pretrained({repo})", tokenizer]
     model = f"model = PeftModel.from_pretrained({kind}.from_pretrained({base}), {repo})"
     return ["from peft import PeftModel", both], [model, tokenizer]
+
+
+def _attaching(source: Source, model: list[str], imports: str, tokenizer: str) -> tuple[list[str], list[str]]:
+    """A part of our own is put in place by the code that did it in training."""
+    repo = json.dumps(source.repo)
+    config = f'hf_hub_download({repo}, "{parts.config_file(source.part)}")'
+    weights = f'hf_hub_download({repo}, "{parts.weights_file(source.part)}")'
+    return (
+        [
+            "import json",
+            "from huggingface_hub import hf_hub_download",
+            "from safetensors.torch import load_file",
+            imports,
+        ],
+        [
+            parts.source(f"compute.{source.part}") + "\n\n",
+            *model,
+            f"attach(model, json.load(open({config})))",
+            f"model.load_state_dict(load_file({weights}), strict=False)",
+            tokenizer,
+        ],
+    )

@@ -42,10 +42,11 @@ class Talk:
                 f"Run {job.folder.name} chooses labels; it can't chat.", "Chat with a run that learned to answer."
             )
         prompt = job.tokens.encode_prompt(request["messages"])
-        room = job.facts.context - len(prompt)
+        most = job.facts.context - job.tuner.virtual_tokens(job.tuner_settings)
+        room = most - len(prompt)
         if room < 1:
             raise DataError(
-                f"The conversation has {len(prompt)} tokens; this model reads at most {job.facts.context}.",
+                f"The conversation has {len(prompt)} tokens; this model reads at most {most}.",
                 "Start a new conversation, or shorten the message.",
             )
         if cancelled():

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
-from engine import bundle, cards, home, origin, snippets
+from engine import bundle, cards, home, origin, parts, snippets
 from engine.errors import RunError
 from engine.events import Finished, Writer
 from engine.runs import store
@@ -353,10 +353,13 @@ def test_merged_weights_name_every_token_that_ends_an_answer(world: dict[str, An
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls", "last", "max"])
-@pytest.mark.parametrize("form", ["whole", "adapter", "changed"])
+@pytest.mark.parametrize("form", ["whole", "adapter", "changed", *parts.PARTS])
 @pytest.mark.parametrize("on_hub", [True, False])
-def test_every_snippet_is_python(pooling: str, form: snippets.Form, on_hub: bool) -> None:
-    source = snippets.Source("a/b", form, 'house "model"', on_hub)
+def test_every_snippet_is_python(pooling: str, form: Any, on_hub: bool) -> None:
+    if form in parts.PARTS:
+        source = snippets.Source("a/b", "attached", 'house "model"', on_hub, part=form)
+    else:
+        source = snippets.Source("a/b", form, 'house "model"', on_hub)
     for snippet in (snippets.classify(source, pooling, 64), snippets.chat(source, [{"role": "user", "content": '"'}])):
         compile(f"{snippet.load}\n{snippet.ask}", "card", "exec")
 
@@ -379,3 +382,17 @@ def test_weights_that_learned_alone_are_no_whole_model() -> None:
     text = card_of(run)
     assert "load_state_dict" in text and "library_name" not in front(text)
     assert {item.name for item in bundle.items(story, merged=True)} >= {"model.safetensors", "config.json"}
+
+
+def test_parts_of_our_own_are_published_with_the_code_that_attaches_them() -> None:
+    run = pretended(tuner="adapter")
+    folder = run.folder / "model"
+    (folder / "adapter_model.safetensors").rename(folder / "bottleneck.safetensors")
+    (folder / "adapter_config.json").rename(folder / "bottleneck_config.json")
+    story = cards.read(run, origin.base(run.spec().model))
+    files = bundle.contents(story, "ada/helper", None)
+    assert story.form == "attached" and not story.can_merge
+    assert {"bottleneck.safetensors", "bottleneck_config.json"} <= files.keys()
+    text = card_of(run)
+    assert "class Bottleneck" in text and "library_name" not in front(text)
+    assert front(text)["base_model_relation"] == "adapter"

@@ -73,6 +73,15 @@ class Additions(Tuner):
 
 
 @_plannable
+class InFront(Additions):
+    name = title = "in front"
+    packs = False
+
+    def virtual_tokens(self, settings: Any) -> int:
+        return 20
+
+
+@_plannable
 class Everything(Additions):
     name = title = "everything"
     base_rate = 5e-5
@@ -302,6 +311,27 @@ def test_packing_is_for_gpus_and_objectives_that_allow_it() -> None:
 def test_rows_longer_than_the_model_reads_are_refused_with_the_limit() -> None:
     with pytest.raises(SettingError, match=r"reads at most 512.*max_tokens\) to 512"):
         planner.make(_spec(objective=Classes), embedded_facts(MINILM), [700], LAPTOP)
+
+
+def test_virtual_tokens_take_room_from_the_rows() -> None:
+    facts = embedded_facts(MINILM)
+    assert planner.make(_spec(objective=Classes, tuner=InFront), facts, [492], LAPTOP)
+    with pytest.raises(SettingError, match=r"reads at most 492 beside 20 virtual ones.*max_tokens\) to 492"):
+        planner.make(_spec(objective=Classes, tuner=InFront), facts, [493], LAPTOP)
+    with pytest.raises(SettingError, match="leave no room for a text"):
+        planner.make(_spec(objective=Classes, tuner=InFront), replace(facts, context=20), [5], LAPTOP)
+
+
+def test_virtual_tokens_cost_memory_as_real_ones_do() -> None:
+    longer = planner.make(_spec(), FACTS, [320] * 100, LAPTOP, learned=[9] * 100)
+    in_front = planner.make(_spec(tuner=InFront), FACTS, [300] * 100, LAPTOP, learned=[9] * 100)
+    assert in_front.memory_bytes == longer.memory_bytes
+
+
+def test_a_tuner_that_needs_each_row_by_itself_is_not_packed() -> None:
+    assert not planner.make(_spec(tuner=InFront), FACTS, ROWS, L4).packing
+    with pytest.raises(SettingError, match="in front needs each row by itself"):
+        planner.make(_spec(tuner=InFront, packing="on"), FACTS, ROWS, L4)
 
 
 def test_threads_are_the_cores_unless_given() -> None:

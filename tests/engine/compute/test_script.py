@@ -32,6 +32,10 @@ from tests.fakes import models, runs
         ("classify", "pissa", "encoder"),
         ("chat", "adalora", "decoder"),
         ("chat", "trainable-tokens", "decoder"),
+        ("chat", "adapter", "decoder"),
+        ("chat", "prompt", "decoder"),
+        ("classify", "prefix", "encoder"),
+        ("classify", "p-tuning", "encoder"),
     ],
 )
 def test_the_standalone_script_gives_the_same_losses(

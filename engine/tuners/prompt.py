@@ -1,0 +1,31 @@
+"""Prompt tuning: vectors in front of every text learn, nothing else (Lester et al. 2021, arXiv 2104.08691)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.models import ModelFacts
+from engine.prompt_tuner import PromptTuner, Worded
+
+
+class Prompt(PromptTuner):
+    name = "prompt"
+    title = "Prompt tuning"
+    help = (
+        "The model stays as it is; a handful of made-up words in front of every text learn. The file is tiny. "
+        "Choose it for large models, which follow a prompt well; small ones learn little. Each text gets that much "
+        "longer."
+    )
+    paper = "https://arxiv.org/abs/2104.08691"
+    order = 50
+    base_rate = 1e-1
+    starts = "soft_prompt_start"
+
+    class Settings(Worded):
+        pass
+
+    def trainable_parameters(self, facts: ModelFacts, settings: Any) -> int:
+        return int(settings.tokens * self.width(facts))
+
+
+METHOD = Prompt()
