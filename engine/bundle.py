@@ -27,7 +27,7 @@ _ABOUT = {
     "adapter_model.safetensors": "the trained weights",
     CHANGED_FILE: "the weights that learned",
     "head.safetensors": "the classification head",
-    "classifier.json": "the labels",
+    "classifier.json": "the labels, and how the head is read",
 }
 _SMALL_BYTES = 1_000_000
 """Size up to which a JSON file is read and cleaned; a tokenizer.json is larger, and holds no places."""

@@ -1,6 +1,6 @@
 """How a pushed model is loaded and asked: short Python for its card. Tests run it.
 
-A result is a language model or a backbone with our classification head; either of them comes in one of three forms.
+A result is a language model or a backbone with our classification head; either of them comes in one of several forms.
 """
 
 from __future__ import annotations
@@ -9,8 +9,11 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Form = Literal["whole", "adapter", "changed"]
-"""Full weights; an adapter of PEFT; or those of the base's own weights alone that learned."""
+from engine import heads
+
+Form = Literal["whole", "adapter", "changed", "beside"]
+"""Full weights; an adapter of PEFT; those of the base's own weights alone that learned; or none of them: a classifier
+that reads the base's features."""
 CHANGED_FILE = "changed.safetensors"
 _POOLED = {"cls": "hidden[:, 0]", "last": "hidden[:, -1]", "lasttoken": "hidden[:, -1]", "max": "hidden.amax(1)"}
 _MEAN = "hidden.mean(1)"
@@ -78,6 +81,42 @@ def classify(source: Source, pooling: str, max_tokens: int) -> Snippet:
     return Snippet("\n".join(load), "\n".join(ask))
 
 
+def fitted(source: Source, kept: dict[str, Any], max_tokens: int) -> Snippet:
+    """A base model with a classifier that was fitted to its features, and one text put to it.
+
+    kept: what `classifier.json` holds.
+    """
+    repo = json.dumps(source.repo)
+    imports, lines = _loading(source, "AutoModel")
+    load = [
+        "import json",
+        "import numpy as np",
+        "from huggingface_hub import hf_hub_download",
+        "from safetensors.numpy import load_file",
+        *imports,
+        *lines,
+        f'head = load_file(hf_hub_download({repo}, "head.safetensors"))',
+        f'labels = json.load(open(hf_hub_download({repo}, "classifier.json"), encoding="utf-8"))["labels"]',
+        "",
+        "",
+        heads.source(kept["form"]),
+    ]
+    top, count = int(kept["layer"]), int(kept["layers"])
+    hidden = "hidden = model(ids).last_hidden_state.float()"
+    if (top, count) != (1, 1):
+        every = ["every = model(ids, output_hidden_states=True).hidden_states"]
+        places = ", ".join(f"every[-{place}]" for place in range(top, top + count))
+        hidden = "\n".join([*every, f"hidden = sum(layer.float() for layer in [{places}]) / {count}"])
+    ask = [
+        'text = "Write a text here."',
+        f'ids = tokenizer(text, truncation=True, max_length={max_tokens}, return_tensors="pt").input_ids',
+        hidden,
+        f"features = {_POOLED.get(kept['pooling'], _MEAN)}.detach().numpy()",
+        f"print(labels[{heads.FORMS[kept['form']].__name__}(head, features).argmax()])",
+    ]
+    return Snippet("\n".join(load).strip(), "\n".join(ask))
+
+
 def _loading(source: Source, kind: str) -> tuple[list[str], list[str]]:
     """Imports, and the lines that make `model` and `tokenizer`."""
     repo, base = json.dumps(source.repo), json.dumps(source.base, ensure_ascii=False)
@@ -85,6 +124,8 @@ def _loading(source: Source, kind: str) -> tuple[list[str], list[str]]:
     both = f"from transformers import {kind}, AutoTokenizer"
     if source.form == "whole":
         return [both], [f"model = {kind}.from_pretrained({repo})", tokenizer]
+    if source.form == "beside":
+        return [both], [f"model = {kind}.from_pretrained({base})", tokenizer]
     if source.form == "changed":
         changed = f'load_file(hf_hub_download({repo}, "{CHANGED_FILE}"))'
         return (
