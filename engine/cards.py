@@ -42,7 +42,7 @@ _FORMS = {
     "adapter": "This is an adapter: it needs the base model beside it.",
     "changed": "These are only those of the base model's weights that learned: the base model has to be beside them.",
     "whole": "These are full weights.",
-    "beside": "This is a classifier that reads the base model's features: the base model, unchanged, has to be beside it.",
+    "beside": "This is a classifier that reads the base model's features: the base model has to be beside it.",
 }
 _MARKUP = re.compile(r"([\\`*_\[\]<>|#])")
 _INSTALLED = re.compile(r"^    pip install (.+)$", re.MULTILINE)

@@ -112,7 +112,8 @@ def fitted(source: Source, kept: dict[str, Any], max_tokens: int) -> Snippet:
         f'ids = tokenizer(text, truncation=True, max_length={max_tokens}, return_tensors="pt").input_ids',
         hidden,
         f"features = {_POOLED.get(kept['pooling'], _MEAN)}.detach().numpy()",
-        f"print(labels[{heads.FORMS[kept['form']].__name__}(head, features).argmax()])",
+        f"scores = {kept['form']}(head, features)",
+        "print(labels[scores.argmax()])",
     ]
     return Snippet("\n".join(load).strip(), "\n".join(ask))
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 
 from engine import objectives, tuners
 from engine.data.example import Example
+from engine.errors import UserError
 from engine.events import Writer
 from engine.jobs import held_out, open_job
 from engine.runs import worker
@@ -31,8 +34,12 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(autouse=True)
-def _cache_of_its_own(empty_cache: Path) -> None:
-    """What one test keeps no other finds."""
+def _features_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test keeps no other finds. How fast the machine is takes half a minute to measure, and tells nothing."""
+    from engine.compute import features, speed
+
+    monkeypatch.setattr(features, "FOLDER", tmp_path.name)
+    monkeypatch.setattr(speed, "of_machine", lambda *_, **__: None)
 
 
 def run_folder(place: Path, model: Path, tuner: str = "head", **settings: Any) -> Path:
@@ -226,3 +233,72 @@ def test_its_course_is_told_from_the_start_and_steps_reach_their_total(tiny: dic
     assert {"load", "score before", "features", "train", "score after"} <= {event["phase"] for event in told}
     trained = [event for event in told if event["phase"] == "train"]
     assert trained[-1]["step"] == trained[-1]["total_steps"] == 5 * 2 + 1
+
+
+@pytest.mark.parametrize("classifier", CLASSIFIERS)
+@pytest.mark.parametrize("settings", [{}, {"layers": 2, "pooling": "last"}])
+def test_the_cards_code_loads_every_classifier_and_scores_as_ours(
+    classifier: str, settings: dict[str, Any], tiny: dict[str, Path], tmp_path: Path
+) -> None:
+    import torch
+
+    from engine import snippets
+    from engine.compute.result import open_result
+
+    folder = run_folder(tmp_path / "run", tiny["encoder"], classifier=classifier, **settings)
+    done(folder)
+    result = folder / "model"
+    kept = json.loads((result / "classifier.json").read_text(encoding="utf-8"))
+    source = snippets.Source(str(result), "beside", str(tiny["encoder"]), on_hub=False)
+    code = snippets.fitted(source, kept, 64)
+    text = f"{code.load}\n{code.ask}".replace("from huggingface_hub import hf_hub_download", "import os.path")
+    given: dict[str, Any] = {}
+    exec(text.replace("hf_hub_download", "os.path.join"), given)
+    job, model = open_result(folder)
+    ids = job.tokens.encode_text("Write a text here.", 64).ids
+    with torch.no_grad():
+        ours = model(torch.tensor([ids]), torch.ones(1, len(ids), dtype=torch.long))
+    np.testing.assert_allclose(given["scores"], ours.numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_features_that_nobody_used_for_a_week_or_that_take_too_much_are_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from engine.compute import features
+
+    monkeypatch.setattr(features, "MOST_BYTES", 2500)
+    now = time.time()
+    for name, age_s in (("used", 0), ("newer", 60), ("older", 3600), ("week", 8 * 24 * 3600)):
+        (tmp_path / f"{name}.sqlite").write_bytes(b"x" * 1000)
+        os.utime(tmp_path / f"{name}.sqlite", (now - age_s, now - age_s))
+    features.trim(tmp_path / "used.sqlite")
+    assert {file.stem for file in tmp_path.glob("*.sqlite")} == {"used", "newer"}
+
+
+def test_damaged_features_are_computed_again(tiny: dict[str, Path], tmp_path: Path) -> None:
+    from engine import home
+    from engine.compute import features
+
+    done(run_folder(tmp_path / "first", tiny["encoder"]))
+    (kept,) = (home.cache() / features.FOLDER).glob("*.sqlite")
+    kept.write_bytes(b"no database " * 500)
+    done(run_folder(tmp_path / "second", tiny["encoder"]))
+    assert read_rows(tmp_path / "second")[0] == 0
+    assert head_bytes(tmp_path / "second") == head_bytes(tmp_path / "first")
+
+
+def test_owners_do_not_share_features(tiny: dict[str, Path], tmp_path: Path) -> None:
+    for owner in ("ada", "bob"):
+        folder = run_folder(tmp_path / owner, tiny["encoder"])
+        (folder / "run.json").write_text(json.dumps({"owner": owner}), encoding="utf-8")
+        done(folder)
+        assert read_rows(folder)[0] == 0
+
+
+def test_a_result_is_never_merged_and_says_why(tiny: dict[str, Path], tmp_path: Path) -> None:
+    from engine.compute.merge import merge
+
+    folder = run_folder(tmp_path / "run", tiny["encoder"])
+    done(folder)
+    with pytest.raises(UserError, match=r"can't be merged.*no part of the model's weights"):
+        merge(folder, tmp_path / "merged")

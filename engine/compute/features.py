@@ -107,7 +107,7 @@ def compute(
         kept = sum(key in found for key in keys)
         missing = {key: row for key, row in zip(keys, rows, strict=True) if key not in found}
         order = sorted(missing, key=lambda key: (len(missing[key].ids), key))
-        count = {key: 0 for key in keys}
+        count = dict.fromkeys(keys, 0)
         for key in keys:
             count[key] += 1
         done = kept
