@@ -90,13 +90,15 @@ def fitted(source: Source, kept: dict[str, Any], max_tokens: int) -> Snippet:
     imports, lines = _loading(source, "AutoModel")
     load = [
         "import json",
+        "from pathlib import Path",
         "import numpy as np",
         "from huggingface_hub import hf_hub_download",
         "from safetensors.numpy import load_file",
         *imports,
         *lines,
         f'head = load_file(hf_hub_download({repo}, "head.safetensors"))',
-        f'labels = json.load(open(hf_hub_download({repo}, "classifier.json"), encoding="utf-8"))["labels"]',
+        f'about = Path(hf_hub_download({repo}, "classifier.json"))',
+        'labels = json.loads(about.read_text(encoding="utf-8"))["labels"]',
         "",
         "",
         heads.source(kept["form"]),
