@@ -72,7 +72,8 @@ def _all(found: Evidence, verdict: Verdict) -> Iterator[Advice]:
     if "overfitted" in kinds and getattr(found.spec.tuner_settings, "dropout", None) == 0:
         reason = f"{_rose(verdict)} What is left out at random is harder to learn by heart."
         yield Advice("Leave out a tenth of the additions' inputs (dropout)", reason, {"tuner.dropout": 0.1})
-    if found.finished and found.counts and not found.counts.get("validation") and "diverged" not in kinds:
+    watches = found.spec.tuner.kind == "gradient"
+    if found.finished and found.counts and not found.counts.get("validation") and "diverged" not in kinds and watches:
         reason = "No rows watched the training, so nothing shows whether fewer or more passes would have done better."
         yield from _split("validation", "Hold out rows to watch the training by", reason, found.spec)
 

@@ -36,7 +36,7 @@ _ABOUT = {
     CHANGED_FILE: "the weights that learned",
     **{parts.weights_file(part): "the trained weights" for part in parts.PARTS},
     "head.safetensors": "the classification head",
-    "classifier.json": "the labels",
+    "classifier.json": "the labels, and how the head is read",
 }
 _SMALL_BYTES = 1_000_000
 """Size up to which a JSON file is read and cleaned; a tokenizer.json is larger, and holds no places."""

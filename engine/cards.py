@@ -43,6 +43,7 @@ _FORMS = {
     "changed": "These are only those of the base model's weights that learned: the base model has to be beside them.",
     "attached": "These are only the parts that were added: the base model has to be beside them.",
     "whole": "These are full weights.",
+    "beside": "This is a classifier that reads the base model's features: the base model has to be beside it.",
 }
 _MARKUP = re.compile(r"([\\`*_\[\]<>|#])")
 _INSTALLED = re.compile(r"^    pip install (.+)$", re.MULTILINE)
@@ -73,12 +74,19 @@ class Story:
             return "adapter"
         if self.part:
             return "attached"
+        if "form" in self.head:
+            return "beside"
         return "changed" if (self.folder / "model" / snippets.CHANGED_FILE).exists() else "whole"
 
     @property
     def part(self) -> str:
         """Which part of our own was attached; empty where none was."""
         return parts.part_in(self.folder / "model") or ""
+
+    @property
+    def head(self) -> dict[str, Any]:
+        """What is kept of a classification head beside its numbers; empty where there is none."""
+        return read_json(self.folder / "model" / "classifier.json") or {}
 
     @property
     def can_merge(self) -> bool:
@@ -124,7 +132,7 @@ def metadata(story: Story, repo: str, merged: bool) -> dict[str, Any]:
     record: dict[str, Any] = {}
     if base.id:
         record |= {"base_model": base.id, "base_model_relation": "finetune" if form == "whole" else "adapter"}
-    if form not in ("changed", "attached"):  # no library loads these by itself
+    if form not in ("changed", "attached", "beside"):  # no library loads these by itself
         record["library_name"] = "peft" if form == "adapter" else "transformers"
     record["pipeline_tag"] = "text-generation" if story.answers else "text-classification"
     record |= _license(base.license)
@@ -184,6 +192,8 @@ def _what(story: Story, merged: bool) -> str:
     base, done = story.base, story.done
     named = f"[{base.id}]({origin.HUB_PAGE}{base.id})" if base.id else f"`{_plain(base.title)}`"
     learned = f"{done.trainable_parameters:,} of {done.total_parameters:,} weights learned"
+    if story.form == "beside":
+        learned = f"the model stayed as it is, and a classifier of {done.trainable_parameters:,} numbers was fitted"
     form = _FORMS["merged" if merged else story.form]
     head = "" if story.answers else " Its head and its labels lie in `head.safetensors` and `classifier.json`."
     return (
@@ -205,8 +215,11 @@ def _load(story: Story, repo: str, merged: bool) -> str:
         found = snippets.chat(source, [*messages, {"role": "user", "content": "Write a message here."}])
         note = ""
     else:
-        kept = read_json(story.folder / "model" / "classifier.json") or {}
-        found = snippets.classify(source, str(kept.get("pooling")), _longest(story))
+        kept = story.head
+        if source.form == "beside":
+            found = snippets.fitted(source, kept, _longest(story))
+        else:
+            found = snippets.classify(source, str(kept.get("pooling")), _longest(story))
         note = (
             '\n\nThe head is no part of a class of transformers: `pipeline("text-classification")` would make a new '
             "one that knows nothing. transformers may say that a pooler is new; nothing here uses it."
@@ -293,14 +306,8 @@ def _training(story: Story) -> str:
     spec, plan, done = story.spec, story.plan, story.done
     chosen = {setting.title: getattr(spec.tuner_settings, setting.name) for setting in describe(spec.tuner.Settings)}
     lines = [(title, ("no", "yes")[value] if isinstance(value, bool) else value) for title, value in chosen.items()]
-    rate = plan.get("learning_rate") or spec.training.learning_rate
+    lines += _fitting(story) if story.form == "beside" else _updates(story)
     lines += [
-        ("Passes over the data", f"{spec.training.epochs:g}"),
-        ("Steps", plan.get("total_steps")),
-        ("Rows in a step", spec.training.batch_size),
-        ("Learning rate", f"{rate:g}" if rate else None),
-        ("Learning rate of the head", f"{plan['head_rate']:g}" if plan.get("head_rate") else None),
-        ("Schedule", spec.training.schedule),
         ("Longest row, tokens", spec.training.max_tokens),
         ("Number format of the arithmetic", plan.get("compute")),
         ("Number format of the base weights", plan.get("weights")),
@@ -314,6 +321,31 @@ def _training(story: Story) -> str:
     return "\n".join(["## How it was trained", "", "| setting | value |", "| --- | --- |", *cells]) + (
         "\n\nAll settings stand in `spec.yaml`, all scores in `scores.json`."
     )
+
+
+def _updates(story: Story) -> list[tuple[str, Any]]:
+    """How weights were changed step by step."""
+    spec, plan = story.spec, story.plan
+    rate = plan.get("learning_rate") or spec.training.learning_rate
+    return [
+        ("Passes over the data", f"{spec.training.epochs:g}"),
+        ("Steps", plan.get("total_steps")),
+        ("Rows in a step", spec.training.batch_size),
+        ("Learning rate", f"{rate:g}" if rate else None),
+        ("Learning rate of the head", f"{plan['head_rate']:g}" if plan.get("head_rate") else None),
+        ("Schedule", spec.training.schedule),
+    ]
+
+
+def _fitting(story: Story) -> list[tuple[str, Any]]:
+    """Which classifier was fitted, and how it did in cross-validation."""
+    compared = story.head.get("cross_validation") or {}
+    scores = ", ".join(f"{name} {100 * value:.1f} %" for name, value in (compared.get("accuracy") or {}).items())
+    return [
+        ("Classifier that was fitted", story.head.get("classifier")),
+        (f"Right in {compared.get('folds')}-fold cross-validation on training rows", scores),
+        ("Fitted with scikit-learn", story.head.get("scikit-learn")),
+    ]
 
 
 def _machine(plan: dict[str, Any]) -> str:

@@ -32,15 +32,17 @@ class Explanation:
     total_parameters: int
     """As the result will count them: the base, what is added to it, and a head."""
     cautions: list[str] = field(default_factory=list)
+    fitted: str = ""
+    """What learns, in a sentence, where that is no weight of the model: each row is then read once, in no steps."""
 
     @property
     def sentence(self) -> str:
         """All of it in one sentence."""
         plan = self.plan
+        steps = [counted(self.epochs, "pass", "passes"), counted(plan.total_steps, "step")]
         parts = [
             counted(self.rows["train"], "row"),
-            counted(self.epochs, "pass", "passes"),
-            counted(plan.total_steps, "step"),
+            *(["each read once"] if self.fitted else steps),
             *([about(plan)] if plan.seconds else []),
             f"{plan.memory_bytes / 1e9:.1f} of {plan.memory_available / 1e9:.1f} GB of memory",
         ]
@@ -49,6 +51,8 @@ class Explanation:
     @property
     def learning(self) -> str:
         """How much of the model learns."""
+        if self.fitted:
+            return self.fitted
         share = 100 * self.trainable_parameters / max(1, self.total_parameters)
         if self.trainable_parameters == self.total_parameters:
             return f"All {self.total_parameters:,} weights learn."
@@ -105,13 +109,15 @@ def explain(spec: RunSpec, prepared: Prepared | None = None) -> Explanation:
         trainable_parameters=trainable,
         total_parameters=total,
         cautions=cautions.found(spec, prepared.examples, train, plan, here, trainable),
+        fitted=spec.tuner.learning(facts),
     )
 
 
 def parameter_counts(spec: RunSpec, facts: ModelFacts, examples: Sequence[Example]) -> tuple[int, int]:
     """Weights that will learn, and all of them, as `engine.compute.model.parameter_counts` finds them in the model."""
     classes = len({example.label for example in examples}) if spec.objective.wants == "labelled" else 0
-    head = spec.objective.head_parameters(facts, classes)
+    # A head that is fitted in place of the objective's own is known when it is chosen.
+    head = spec.objective.head_parameters(facts, classes) if spec.tuner.kind == "gradient" else 0
     body = facts.parameters if "answers" in spec.objective.gives else facts.backbone_parameters
     tuned = spec.tuner.trainable_parameters(facts, spec.tuner_settings)
     if spec.tuner.adds:
@@ -139,6 +145,7 @@ def _timed(
             [counts[split].lengths[place] for place in chosen], [counts[split].learned[place] for place in chosen]
         ),
         baselines=spec.objective.baseline_count(spec.evaluation, rows["train"]),
+        classes=len({example.label for found in rows.values() for example in found}),
     )
     return timing.timed(plan, spec, facts, found, here, speed.of(here, plan.compute, plan.threads))
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 from engine.data.example import Example
 from engine.models import ModelFacts
 from engine.plan import Plan
+from engine.pooling import Reading
 from engine.sections import Evaluate, Model, Training
 from engine.settings import Section
 from engine.tokens import Encoded, Tokens
@@ -25,9 +26,11 @@ if TYPE_CHECKING:
     from torch import nn
 
 Wants = Literal["messages", "labelled"]
-Capability = Literal["gradients", "answers", "class scores", "trainable base"]
+Capability = Literal["gradients", "answers", "class scores", "trainable base", "pooled features"]
 
 
+LOOP_SECTIONS = ("training", "evaluation", "output")
+"""Sections of a spec that speak of the training loop, which not every kind of tuner has."""
 CHUNK_OF_BATCHES = 8
 """Rows are sorted by length within this many batches: little padding, and batches stay well mixed."""
 
@@ -101,6 +104,12 @@ class Losses(Protocol):
 class Report(Protocol):
     def __call__(self, done: int, total: int) -> None:
         """Called as work goes on, so that a person sees how far it is. Raises to stop the work."""
+        ...
+
+
+class Features(Protocol):
+    def __call__(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Token ids and mask, (rows, tokens), to features: (rows, width), float32."""
         ...
 
 
@@ -190,6 +199,14 @@ class Objective(Method):
     def restore(self, model: nn.Module, folder: Path) -> None:
         """Read back what `save` wrote."""
 
+    def features(self, model: nn.Module, reading: Reading) -> Features:
+        """What a classifier can be fitted to, read so from now on. Objectives that give "pooled features" have it."""
+        raise NotImplementedError
+
+    def set_head(self, model: nn.Module, head: nn.Module) -> nn.Module:
+        """`model` with a fitted head, features → class scores, in place of its own. With `features` only."""
+        raise NotImplementedError
+
 
 class Tuner(Method):
     kind: ClassVar[Literal["gradient", "fit", "search"]] = "gradient"
@@ -206,6 +223,8 @@ class Tuner(Method):
     """Whether several examples may share a sequence."""
     unmergeable: ClassVar[str] = ""
     """Why its result can't become part of the base's own weights; empty where it can."""
+    uses: ClassVar[frozenset[str] | None] = None
+    """Of the settings of `LOOP_SECTIONS`, those that do something with this tuner, by dotted name; None: all."""
 
     def refuses(self, facts: ModelFacts, settings: Any) -> str | None:
         return None
@@ -214,9 +233,27 @@ class Tuner(Method):
         """How many tokens it puts before each row, which take room and time as real ones do."""
         return 0
 
+    def ignores(self, setting: str) -> bool:
+        """Whether a run's setting (such as "training.epochs") does nothing with this tuner."""
+        if self.uses is None or setting.partition(".")[0] not in LOOP_SECTIONS:
+            return False
+        return setting not in self.uses
+
+    def held_layers(self, facts: ModelFacts, settings: Any) -> int:
+        """Of how many layers the output is held while a row is read, where nothing is kept for a backward pass."""
+        return 0
+
+    def reading(self, settings: Any, model_folder: Path) -> Reading:
+        """Which vectors of the model a tuner of the kind "fit" learns from."""
+        raise NotImplementedError
+
+    def learning(self, facts: ModelFacts) -> str:
+        """What learns, in a sentence, where that is no weight of the model; else empty."""
+        return ""
+
     @abstractmethod
     def trainable_parameters(self, facts: ModelFacts, settings: Any) -> int:
-        """How many parameters will learn, from the model's shapes alone. Needs no torch."""
+        """How many of the model's parameters, or added to them, will learn: from its shapes alone. Needs no torch."""
 
     def frozen_parameters(self, facts: ModelFacts, settings: Any) -> int:
         """How many parameters it adds besides that stay as they begin."""

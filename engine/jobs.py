@@ -83,6 +83,7 @@ def with_time(job: Job, spec: RunSpec, here: machine.Machine, found: speed.Speed
         validation=_counts(job.encoded["validation"], virtual),
         scored=_counts([encoded[id(example)] for example in scored], virtual),
         baselines=job.objective.baseline_count(job.evaluation, job.examples["train"]),
+        classes=len(job.labels),
     )
     return dataclasses.replace(job, plan=timing.timed(job.plan, spec, job.facts, rows, here, found))
 

@@ -50,6 +50,8 @@ RECOMPUTED_LAYERS = 2
 """With checkpointing, how many layers' worth of numbers is held at the peak. On the CPU the allocator then gives back
 everything at once (`compute.allocator`); left as it is, it would hold ten layers' worth and more."""
 SCORE_BYTES = 12
+FEATURE_BYTES = 28
+"""Of each feature of each row while a classifier is fitted: as it is, the part without a fold, scaled, in float64."""
 SCORED_ROWS = 32
 SCORED_TOKENS = 8192
 """Most rows and tokens, answers included, that are answered at once when held-out rows are scored."""
@@ -104,6 +106,23 @@ def predict(work: Work) -> list[MemoryPart]:
         MemoryPart("Scores of words", scores),
         MemoryPart("Scoring", scoring),
         MemoryPart("Loading", loading),
+    ]
+    return [part for part in parts if part.bytes > 0]
+
+
+def reading(work: Work, all_rows: int, held_layers: int) -> list[MemoryPart]:
+    """Parts of the peak where rows are read and nothing is kept for a backward pass; they add up to it.
+
+    all_rows: whose features are held at the end; held_layers: whose outputs are held while rows are read.
+    """
+    activations = work.tokens * (_layer_bytes(work) + 4 * work.facts.hidden * (held_layers + 2))
+    features = FEATURE_BYTES * all_rows * work.facts.hidden
+    parts = [
+        MemoryPart("Program", PROGRAM[work.device]),
+        MemoryPart("Weights", _weights(work)),
+        MemoryPart("Activations", activations),
+        MemoryPart("Features", features),
+        MemoryPart("Loading", max(0, _loading(work) - activations - features)),
     ]
     return [part for part in parts if part.bytes > 0]
 
@@ -192,10 +211,15 @@ def _answering(work: Work) -> int:
     longest = work.longest + ANSWER_TOKENS
     tokens = rows_at_once(longest) * longest
     cache = 2 * facts.layers * groups * size * width
-    numbers = 4 * width if work.device == "cuda" else 8 * 4
-    layer = numbers * max((shape[0] for shape in facts.linears.values()), default=0)
+    layer = _layer_bytes(work)
     head = facts.vocabulary * (2 * facts.hidden * width + SCORED_ROWS * 3 * 4)
     return int(tokens * (HELD_LARGE * cache + layer) + head)
+
+
+def _layer_bytes(work: Work) -> int:
+    """Of one layer at work, for each token, where no gradients are wanted."""
+    numbers = 4 * WIDTH[work.compute] if work.device == "cuda" else 8 * 4
+    return numbers * max((shape[0] for shape in work.facts.linears.values()), default=0)
 
 
 def _loading(work: Work) -> int:

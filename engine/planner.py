@@ -10,9 +10,11 @@ from typing import Literal
 
 from engine import memory
 from engine.errors import MachineError, SettingError
+from engine.job import LOOP_SECTIONS
 from engine.machine import Machine
 from engine.models import ModelFacts
 from engine.plan import MemoryPart, Plan
+from engine.settings import describe
 from engine.spec import RunSpec
 
 TIGHT = 0.85
@@ -63,6 +65,8 @@ class _Memory:
         cut = longest or self.lengths[0]
         rows = min(layout.micro, len(self.lengths))
         widest = min(self.lengths[0], cut) + self.spec.tuner.virtual_tokens(self.spec.tuner_settings)
+        if self.spec.tuner.kind == "fit":
+            return self._reading(formats, rows, widest)
         tokens = sum(min(length, cut) for length in self.lengths[:rows]) if formats.packing else rows * widest
         answers = "answers" in self.spec.objective.gives
         return memory.predict(
@@ -84,6 +88,27 @@ class _Memory:
             )
         )
 
+    def _reading(self, formats: _Formats, rows: int, widest: int) -> list[MemoryPart]:
+        """Of a run that reads its rows and trains no weights."""
+        return memory.reading(
+            memory.Work(
+                facts=self.facts,
+                device=self.machine.device,
+                compute=formats.compute,
+                weights=formats.weights,
+                trained=0,
+                trains_base=False,
+                checkpointing=False,
+                rows=rows,
+                tokens=rows * widest,
+                longest=widest,
+                learned=0,
+                generates=False,
+            ),
+            all_rows=len(self.lengths),
+            held_layers=self.spec.tuner.held_layers(self.facts, self.spec.tuner_settings),
+        )
+
 
 def make(
     spec: RunSpec, facts: ModelFacts, lengths: Sequence[int], machine: Machine, learned: Sequence[int] | None = None
@@ -99,6 +124,8 @@ def make(
     reasons = list(machine.notices)
     formats = _formats(spec, machine, reasons)
     need = _Memory(spec, facts, machine, lengths, learned)
+    if spec.tuner.kind == "fit":
+        return _fit_plan(spec, need, formats, reasons)
     layout = _layout(spec, need, formats, reasons)
     _require_fit(spec, need, formats, layout, reasons)
     total = _total_steps(spec, len(lengths), reasons)
@@ -122,6 +149,49 @@ def make(
         memory_available=machine.available,
         reasons=reasons,
     )
+
+
+def _fit_plan(spec: RunSpec, need: _Memory, formats: _Formats, reasons: list[str]) -> Plan:
+    """The plan of a run that reads each row once and fits a classifier to what it read: no updates, no rates."""
+    rows = spec.training.micro_batch_size or memory.rows_at_once(need.lengths[0])
+    layout = _Layout(min(rows, len(need.lengths)), checkpointing=False)
+    _require_fit(spec, need, formats, layout, reasons)
+    reasons.append(
+        "Each text is read once. No weights of the model learn, so there are no passes and no learning rate."
+    )
+    reasons += _ignored(spec)
+    return Plan(
+        device=need.machine.device,
+        compute=formats.compute,
+        weights=formats.weights,
+        packing=False,
+        checkpointing=False,
+        micro_batch=layout.micro,
+        accumulation=1,
+        total_steps=math.ceil(len(need.lengths) / layout.micro),
+        warmup_steps=0,
+        evaluate_every=1,
+        learning_rate=0.0,
+        head_rate=None,
+        threads=spec.launch.threads or need.machine.cores,
+        memory=need.parts(formats, layout),
+        memory_available=need.machine.available,
+        reasons=reasons,
+    )
+
+
+def _ignored(spec: RunSpec) -> list[str]:
+    """A sentence for settings that were changed and do nothing with this tuner."""
+    found = [
+        f"{setting.title} ({place}.{setting.name})"
+        for place in LOOP_SECTIONS
+        for setting in describe(type(getattr(spec, place)))
+        if spec.tuner.ignores(f"{place}.{setting.name}")
+        and getattr(getattr(spec, place), setting.name) != setting.default
+    ]
+    if not found:
+        return []
+    return [f"Nothing is done with these settings, which {spec.tuner.title} has no use for: {', '.join(found)}."]
 
 
 def _require_context(spec: RunSpec, facts: ModelFacts, longest: int) -> None:
@@ -200,7 +270,8 @@ def _weights(spec: RunSpec, machine: Machine, compute: Compute, reasons: list[st
         reason = no_quantisation(machine)
         if reason:
             raise MachineError(reason, "Load the weights in 16bit.")
-        reasons.append(f"The base weights are held in {load[0]} bits; only what is added to them learns.")
+        learns = "they do not learn" if tuner.kind == "fit" else "only what is added to them learns"
+        reasons.append(f"The base weights are held in {load[0]} bits; {learns}.")
         return "8bit" if load == "8bit" else "4bit"
     if tuner.trains_base:
         if load == "16bit":
@@ -228,6 +299,8 @@ def no_quantisation(machine: Machine) -> str | None:
 
 def _packing(spec: RunSpec, machine: Machine, reasons: list[str]) -> bool:
     wanted = spec.training.packing
+    if spec.tuner.kind == "fit":
+        return False
     packs = spec.objective.packs and spec.tuner.packs
     if wanted == "on" and not packs:
         alone = spec.objective if spec.tuner.packs else spec.tuner

@@ -3,7 +3,25 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Which vectors of a model stand for a text."""
+
+    pooling: str
+    """"mean", "cls", "last" or "lasttoken", "max"."""
+    layer: int = 1
+    """Counted from the top: 1 is the last."""
+    layers: int = 1
+    """How many layers, from that one down, are averaged."""
+
+    @property
+    def is_output(self) -> bool:
+        """Whether it is the model's own output."""
+        return self.layer == self.layers == 1
 
 
 def pooling(model_folder: Path) -> str:

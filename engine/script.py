@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib import metadata
 
+from engine import fit_script
 from engine.job import CHUNK_OF_BATCHES, Job
 
 LIBRARIES = ("torch", "transformers", "peft")
@@ -153,6 +154,8 @@ HOOKS = {
 
 def script(job: Job) -> str:
     """Source of the standalone script of this job."""
+    if job.tuner.kind == "fit":
+        return fit_script.script(job, _quantization(job.plan.weights))
     training, plan = job.training, job.plan
     header = HEADER.format(
         title=f"{job.objective.title} with {job.tuner.title}.",

@@ -1,6 +1,6 @@
 """How a pushed model is loaded and asked: short Python for its card. Tests run it.
 
-A result is a language model or a backbone with our classification head; either of them comes in one of four forms.
+A result is a language model or a backbone with our classification head; either of them comes in one of several forms.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from engine import parts
+from engine import heads, parts
 
-Form = Literal["whole", "adapter", "changed", "attached"]
-"""Full weights; an adapter of PEFT; those of the base's own weights alone that learned; or a part of our own."""
+Form = Literal["whole", "adapter", "changed", "attached", "beside"]
+"""Full weights; an adapter of PEFT; those of the base's own weights alone that learned; a part of our own; or none of
+them: a classifier that reads the base's features."""
 CHANGED_FILE = "changed.safetensors"
 _POOLED = {"cls": "hidden[:, 0]", "last": "hidden[:, -1]", "lasttoken": "hidden[:, -1]", "max": "hidden.amax(1)"}
 _MEAN = "hidden.mean(1)"
@@ -82,6 +83,45 @@ def classify(source: Source, pooling: str, max_tokens: int) -> Snippet:
     return Snippet("\n".join(load), "\n".join(ask))
 
 
+def fitted(source: Source, kept: dict[str, Any], max_tokens: int) -> Snippet:
+    """A base model with a classifier that was fitted to its features, and one text put to it.
+
+    kept: what `classifier.json` holds.
+    """
+    repo = json.dumps(source.repo)
+    imports, lines = _loading(source, "AutoModel")
+    load = [
+        "import json",
+        "from pathlib import Path",
+        "import numpy as np",
+        "from huggingface_hub import hf_hub_download",
+        "from safetensors.numpy import load_file",
+        *imports,
+        *lines,
+        f'head = load_file(hf_hub_download({repo}, "head.safetensors"))',
+        f'about = Path(hf_hub_download({repo}, "classifier.json"))',
+        'labels = json.loads(about.read_text(encoding="utf-8"))["labels"]',
+        "",
+        "",
+        heads.source(kept["form"]),
+    ]
+    top, count = int(kept["layer"]), int(kept["layers"])
+    hidden = "hidden = model(ids).last_hidden_state.float()"
+    if (top, count) != (1, 1):
+        every = ["every = model(ids, output_hidden_states=True).hidden_states"]
+        places = ", ".join(f"every[-{place}]" for place in range(top, top + count))
+        hidden = "\n".join([*every, f"hidden = sum(layer.float() for layer in [{places}]) / {count}"])
+    ask = [
+        'text = "Write a text here."',
+        f'ids = tokenizer(text, truncation=True, max_length={max_tokens}, return_tensors="pt").input_ids',
+        hidden,
+        f"features = {_POOLED.get(kept['pooling'], _MEAN)}.detach().numpy()",
+        f"scores = {kept['form']}(head, features)",
+        "print(labels[scores.argmax()])",
+    ]
+    return Snippet("\n".join(load).strip(), "\n".join(ask))
+
+
 def _loading(source: Source, kind: str) -> tuple[list[str], list[str]]:
     """Imports, and the lines that make `model` and `tokenizer`."""
     repo, base = json.dumps(source.repo), json.dumps(source.base, ensure_ascii=False)
@@ -89,6 +129,8 @@ def _loading(source: Source, kind: str) -> tuple[list[str], list[str]]:
     both = f"from transformers import {kind}, AutoTokenizer"
     if source.form == "whole":
         return [both], [f"model = {kind}.from_pretrained({repo})", tokenizer]
+    if source.form == "beside":
+        return [both], [f"model = {kind}.from_pretrained({base})", tokenizer]
     if source.form == "changed":
         changed = f'load_file(hf_hub_download({repo}, "{CHANGED_FILE}"))'
         return (

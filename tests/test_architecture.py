@@ -20,7 +20,7 @@ from engine.sections import Common
 from engine.settings import Section, describe
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-TORCH_FAMILY = {"torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes", "liger_kernel"}
+TORCH_FAMILY = {"torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes", "liger_kernel", "sklearn"}
 MOST_LINES = 500
 MOST_FUNCTION_LINES = 100
 MOST_PARAMETERS = 10

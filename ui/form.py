@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,12 +51,12 @@ class Form:
         """Updates of the inputs that show these values."""
         return [gr.update(value=value) for value in self.written(values)]
 
-    def differing(self, given: Sequence[Any]) -> list[str]:
-        """Settings that differ from their defaults, with what they are ("Rank 8")."""
+    def differing(self, given: Sequence[Any], untold: Container[str] = ()) -> list[str]:
+        """Settings that differ from their defaults, with what they are ("Rank 8"), but for those `untold` by name."""
         told = []
         for setting, value in zip(self.settings, given, strict=True):
             read = _read(setting, value)
-            if read not in (setting.default, None, ""):
+            if setting.name not in untold and read not in (setting.default, None, ""):
                 shown = {True: "on", False: "off"}.get(read, read) if setting.kind == "switch" else read
                 told.append(f"{setting.title} {', '.join(map(str, shown)) if isinstance(shown, list) else shown}")
         return told

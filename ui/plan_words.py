@@ -12,6 +12,7 @@ PHASES = {
     "load": "Loading",
     "score before": "Scoring before",
     "score baseline": "Second baseline",
+    "features": "Computing features",
     "train": "Training",
     "score after": "Scoring after",
 }

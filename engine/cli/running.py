@@ -225,8 +225,8 @@ def _lines(event: Any) -> list[str]:
         if event.phase != "train":
             return [f"{event.phase}: {event.step} of {event.total_steps}"]
         speed = f", {event.tokens_per_second:.0f} tokens/s" if event.tokens_per_second else ""
-        loss = f"loss {event.loss:.4f}" if event.loss is not None else ""
-        return [f"step {event.step} of {event.total_steps}: {loss}{speed}"]
+        loss = f": loss {event.loss:.4f}" if event.loss is not None else ""
+        return [f"step {event.step} of {event.total_steps}{loss}{speed}"]
     if isinstance(event, Evaluation):
         return [f"held-out loss at step {event.step}: {event.metrics['loss']:.4f}"]
     if isinstance(event, Sample):

@@ -6,31 +6,38 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load_file as load_arrays
+from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from engine import heads
 from engine.compute.precision import autocast
 from engine.data.example import Example
 from engine.errors import ModelError
 from engine.job import Job, Report
+from engine.memory import rows_at_once
+from engine.pooling import Reading
 
 HEAD_FILE = "head.safetensors"
 CONFIG_FILE = "classifier.json"
 
 
 class Classifier(nn.Module):
-    """backbone → pooled over the text's tokens → linear head. Logits: (rows, classes), float32."""
+    """backbone → pooled over the text's tokens → head. Logits: (rows, classes), float32."""
 
-    def __init__(self, backbone: nn.Module, classes: int, pool: str, seed: int) -> None:
+    def __init__(self, backbone: nn.Module, classes: int, reading: Reading, seed: int) -> None:
         super().__init__()
         # The pooler of BERT-like models feeds nothing here; left in place it would look trainable.
         if getattr(backbone, "pooler", None) is not None:
             backbone.pooler = None
         self.backbone = backbone
-        self.pool = pool
+        self.reading = reading
         self.config = backbone.config
-        self.head = nn.Linear(backbone.config.get_text_config().hidden_size, classes)
+        self.head: nn.Module = nn.Linear(backbone.config.get_text_config().hidden_size, classes)
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
             self.head.weight.normal_(0.0, 0.02, generator=generator)
@@ -38,10 +45,38 @@ class Classifier(nn.Module):
         self.head.to(backbone.device)
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        hidden = self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        pooled = _pooled(hidden.float(), attention_mask, self.pool)
-        with torch.autocast(hidden.device.type, enabled=False):
+        pooled = self.features(input_ids, attention_mask)
+        with torch.autocast(pooled.device.type, enabled=False):
             return self.head(pooled)
+
+    def features(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """(rows, width), float32."""
+        given = {"input_ids": input_ids, "attention_mask": attention_mask}
+        if self.reading.is_output:
+            hidden = self.backbone(**given).last_hidden_state.float()
+        else:
+            top, below = -self.reading.layer, -self.reading.layer - self.reading.layers
+            every = self.backbone(**given, output_hidden_states=True).hidden_states
+            hidden = torch.stack([layer.float() for layer in every[below + 1 : top + 1 or None]]).mean(dim=0)
+        return _pooled(hidden, attention_mask, self.reading.pooling)
+
+
+class FittedHead(nn.Module):
+    """A classifier that was fitted to features, as plain arrays (`engine.heads`). Class scores: (rows, classes)."""
+
+    def __init__(self, name: str, form: str, arrays: dict[str, np.ndarray], about: dict[str, Any]) -> None:
+        super().__init__()
+        self.name, self.form, self.arrays, self.about = name, form, arrays, about
+        self.scores = heads.FORMS[form]
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers it consists of."""
+        return sum(array.size for array in self.arrays.values())
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        found = self.scores(self.arrays, features.float().cpu().numpy())
+        return torch.from_numpy(found).float().to(features.device)
 
 
 def padded(rows: list[dict[str, Any]], pad_id: int) -> dict[str, torch.Tensor]:
@@ -71,7 +106,7 @@ def predictions(job: Job, model: nn.Module, rows: list[Example], report: Report)
     order = sorted(range(len(rows)), key=lambda index: len(encoded[index].ids))
     given: list[str] = [""] * len(rows)
     losses = [0.0] * len(rows)
-    size = 32
+    size = rows_at_once(max((len(item.ids) for item in encoded), default=1))
     for start in range(0, len(rows), size):
         chosen = order[start : start + size]
         batch = padded([{"input_ids": encoded[index].ids, "labels": 0} for index in chosen], job.tokens.pad_id or 0)
@@ -87,15 +122,28 @@ def predictions(job: Job, model: nn.Module, rows: list[Example], report: Report)
 
 
 def save_head(model: nn.Module, labels: list[str], folder: Path) -> None:
-    save_file({name: tensor.contiguous() for name, tensor in model.head.state_dict().items()}, folder / HEAD_FILE)
-    config = {"labels": labels, "pooling": model.pool}
+    """head.safetensors with the head's arrays, classifier.json with what they mean."""
+    reading = model.reading
+    config: dict[str, Any] = {"labels": labels, "pooling": reading.pooling}
+    if isinstance(model.head, FittedHead):
+        arrays = {name: np.ascontiguousarray(array) for name, array in model.head.arrays.items()}
+        save_arrays(arrays, folder / HEAD_FILE)
+        config |= {"layer": reading.layer, "layers": reading.layers}
+        config |= {"classifier": model.head.name, "form": model.head.form, **model.head.about}
+    else:
+        save_file({name: tensor.contiguous() for name, tensor in model.head.state_dict().items()}, folder / HEAD_FILE)
     (folder / CONFIG_FILE).write_text(json.dumps(config, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
 def restore_head(model: nn.Module, folder: Path) -> None:
     try:
-        model.head.load_state_dict(load_file(folder / HEAD_FILE))
-    except (OSError, RuntimeError) as error:
+        config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        if "form" in config:
+            model.head = FittedHead(config["classifier"], config["form"], load_arrays(folder / HEAD_FILE), {})
+            model.reading = Reading(config["pooling"], config["layer"], config["layers"])
+        else:
+            model.head.load_state_dict(load_file(folder / HEAD_FILE))
+    except (OSError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
         raise ModelError(
             f"The classification head in {folder.name} can't be read: {error}.", "Train the run again."
         ) from None

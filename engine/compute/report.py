@@ -38,12 +38,12 @@ class Reporter:
     def stop_wanted(self) -> bool:
         return self._stop_file.exists()
 
-    def phase(self, name: str, done: int, total: int) -> None:
+    def phase(self, name: str, done: int, total: int, seconds: float = 0.0) -> None:
         """Progress of work beside training. Raises Stopped where the person asked to stop."""
         if self.stop_wanted():
             raise Stopped
         if done in (0, total) or self._due():
-            self.write(Progress(done, total, phase=name, memory_bytes=peak_memory()))
+            self.write(Progress(done, total, phase=name, memory_bytes=peak_memory(), seconds=round(seconds, 2)))
 
     def step(self, progress: Progress) -> None:
         if progress.loss is not None:

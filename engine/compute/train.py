@@ -27,9 +27,9 @@ from engine.sections import Output
 def run(job: Job, reporter: Reporter, output: Output) -> bool:
     """Do the whole job, going on from its newest whole checkpoint. True when it finished, False when it was stopped."""
     torch.set_num_threads(job.plan.threads)
-    _announce(job, reporter)
+    announce(job, reporter)
     try:
-        before = _scores_before(job, reporter)
+        before = scores_before(job, reporter)
         model = _fresh(job, reporter)
         trainer = build(job, model, reporter, output)
         if not _trained(trainer, reporter):
@@ -37,22 +37,17 @@ def run(job: Job, reporter: Reporter, output: Output) -> bool:
         seconds = trainer.seconds
         _take_best(trainer, reporter)
         folder = save_result(job, model)
-        after = _scored(job, model, "after", reporter)
+        after = scored(job, model, "after", reporter)
     except Stopped:
         reporter.notice("Stopped as you asked. Resume goes on from the last checkpoint.")
         return False
     trainable, total = parameter_counts(model)
-    split, rows = held_out(job)
     reporter.write(
-        Finished(
-            metrics={
-                "main": job.objective.main_metric,
-                "rows": len(rows),
-                "split": split,
-                "before": before.pop("before", None),
-                "baselines": before,
-                "after": after.metrics if after else None,
-            },
+        finished(
+            job,
+            before,
+            after,
+            {},
             trainable_parameters=trainable,
             total_parameters=total,
             seconds=round(seconds, 2),
@@ -61,6 +56,26 @@ def run(job: Job, reporter: Reporter, output: Output) -> bool:
         )
     )
     return True
+
+
+def finished(
+    job: Job, before: dict[str, dict[str, float]], after: Scores | None, further: dict[str, Any], **figures: Any
+) -> Finished:
+    """The last event of a run. before: as `scores_before` gives it; further: metrics beside the scores."""
+    split, rows = held_out(job)
+    baselines = {name: metrics for name, metrics in before.items() if name != "before"}
+    return Finished(
+        metrics={
+            "main": job.objective.main_metric,
+            "rows": len(rows),
+            "split": split,
+            "before": before.get("before"),
+            "baselines": baselines,
+            "after": after.metrics if after else None,
+            **further,
+        },
+        **figures,
+    )
 
 
 def build(job: Job, model: nn.Module, reporter: Reporter, output: Output | None = None) -> Any:
@@ -188,7 +203,7 @@ def _take_best(trainer: Any, reporter: Reporter) -> None:
         )
 
 
-def _scores_before(job: Job, reporter: Reporter) -> dict[str, dict[str, float]]:
+def scores_before(job: Job, reporter: Reporter) -> dict[str, dict[str, float]]:
     """Metrics of the untouched model under "before", and of the other baselines by name."""
     if not job.evaluation.before or not held_out(job)[1]:
         return {}
@@ -197,32 +212,34 @@ def _scores_before(job: Job, reporter: Reporter) -> dict[str, dict[str, float]]:
         reporter.phase("load", 0, 1)
         model = job.objective.load(job)
         _, rows = held_out(job)
-        baselines = job.objective.baselines(job, model, rows, _phase(reporter, "score baseline"))
+        baselines = job.objective.baselines(job, model, rows, phase(reporter, "score baseline"))
         for name, scores in baselines.items():
             save_scores(job, f"before, {name}", scores)
-        _scored(job, model, "before", reporter)  # last: its file says that all are there
+        scored(job, model, "before", reporter)  # last: its file says that all are there
         names = ["before", *(f"before, {name}" for name in baselines)]
     found = {name: load_scores(job.folder, name) for name in names}
     return {name.removeprefix("before, "): scores.metrics for name, scores in found.items() if scores}
 
 
-def _scored(job: Job, model: nn.Module, name: str, reporter: Reporter) -> Scores | None:
+def scored(job: Job, model: nn.Module, name: str, reporter: Reporter) -> Scores | None:
+    """Score the held-out rows and keep the scores under `name`; None where no rows are held out."""
     _, rows = held_out(job)
     if not rows:
         return None
-    scores = job.objective.score(job, model, rows, _phase(reporter, f"score {name}"))
+    scores = job.objective.score(job, model, rows, phase(reporter, f"score {name}"))
     save_scores(job, name, scores)
     return scores
 
 
-def _phase(reporter: Reporter, name: str) -> Report:
+def phase(reporter: Reporter, name: str) -> Report:
     def report(done: int, total: int) -> None:
         reporter.phase(name, done, total)
 
     return report
 
 
-def _announce(job: Job, reporter: Reporter) -> None:
+def announce(job: Job, reporter: Reporter) -> None:
+    """Tell what a person should know before the run begins."""
     note = job.tokens.template_note if job.objective.wants == "messages" else None
     for sentence in (note, *truncation(job), *job.plan.reasons):
         if sentence:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.data.example import Example
-from engine.job import Job, Losses, Objective, Report, ScoredRow, Scores
+from engine.job import Features, Job, Losses, Objective, Report, ScoredRow, Scores
 from engine.models import ModelFacts
+from engine.pooling import Reading, pooling
 from engine.settings import Section
 from engine.tokens import Encoded, Tokens
 
@@ -81,7 +82,7 @@ class Classify(Objective):
     order = 20
     wants = "labelled"
     architectures = frozenset({"encoder", "decoder"})
-    gives = frozenset({"gradients", "class scores", "trainable base"})
+    gives = frozenset({"gradients", "class scores", "trainable base", "pooled features"})
     head_rate = 3e-3
     main_metric = "accuracy"
 
@@ -94,9 +95,9 @@ class Classify(Objective):
     def load(self, job: Job) -> nn.Module:
         from engine.compute.classifier import Classifier
         from engine.compute.model import load_backbone
-        from engine.pooling import pooling
 
-        return Classifier(load_backbone(job, "features"), len(job.labels), pooling(job.model_folder), job.training.seed)
+        reading = Reading(pooling(job.model_folder))
+        return Classifier(load_backbone(job, "features"), len(job.labels), reading, job.training.seed)
 
     def backbone(self, model: nn.Module) -> nn.Module:
         return model.backbone
@@ -117,8 +118,6 @@ class Classify(Objective):
         return Trainer, TrainingArguments, {}
 
     def script(self, job: Job) -> str:
-        from engine.pooling import pooling
-
         return SCRIPT.replace("LABELS_HERE", repr(job.labels)).replace("POOL_HERE", repr(pooling(job.model_folder)))
 
     def row(self, job: Job, example: Example, encoded: Encoded) -> dict[str, Any]:
@@ -159,6 +158,14 @@ class Classify(Objective):
         from engine.compute.classifier import restore_head
 
         restore_head(model, folder)
+
+    def features(self, model: nn.Module, reading: Reading) -> Features:
+        model.reading = reading
+        return model.features
+
+    def set_head(self, model: nn.Module, head: nn.Module) -> nn.Module:
+        model.head = head
+        return model
 
 
 METHOD = Classify()

@@ -45,7 +45,7 @@ def _course(events: Sequence[Event], state: str) -> dict[str, Any]:
         "total_steps": newest.total_steps if newest else None,
         "percent": round(100 * newest.step / newest.total_steps, 1) if newest else None,
         "seconds": newest.seconds if newest else None,
-        "eta_seconds": _left(trained) if state == "running" else None,
+        "eta_seconds": _left(_going(steps) or trained) if state == "running" else None,
         "tokens_per_second": newest.tokens_per_second if newest else None,
         "memory_bytes": newest.memory_bytes if newest else None,
         "loss": next((event.loss for event in reversed(trained) if event.loss is not None), None),
@@ -66,6 +66,12 @@ def _course(events: Sequence[Event], state: str) -> dict[str, Any]:
 
 def _trained(events: Sequence[Event]) -> list[Progress]:
     return [e for e in events if isinstance(e, Progress) and e.phase == "train" and e.total_steps]
+
+
+def _going(steps: Sequence[Progress]) -> list[Progress]:
+    """Steps of the features that are computed at the moment."""
+    going = bool(steps) and steps[-1].phase == "features"
+    return [event for event in steps if event.phase == "features"] if going else []
 
 
 def _left(trained: Sequence[Progress]) -> float | None:

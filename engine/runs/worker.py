@@ -12,6 +12,7 @@ import sys
 import time
 import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
@@ -19,8 +20,13 @@ from engine import machine
 from engine.errors import UserError
 from engine.events import Failed, Notice, Progress, Writer
 from engine.files import write_json
+from engine.job import Job
 from engine.jobs import open_job, with_time
+from engine.sections import Output
 from engine.spec import RunSpec
+
+if TYPE_CHECKING:
+    from engine.compute.report import Reporter
 
 FINISHED, USER_ERROR, STOPPED, OUT_OF_MEMORY, DISK_FULL, BUSY = 0, 2, 3, 4, 5, 6
 DISK_FULL_WORDS = ("No space left on device", "unexpected pos", "PytorchStreamWriter failed")
@@ -84,7 +90,6 @@ def _work(folder: Path, writer: Writer) -> int:
     # Here, not above: a spec that can't work is refused in a second, and torch takes ten to load.
     began = time.monotonic()
     from engine.compute.report import Reporter
-    from engine.compute.train import run
 
     spec = RunSpec.load(folder / "spec.yaml")
     if not job.plan.seconds:
@@ -93,7 +98,17 @@ def _work(folder: Path, writer: Writer) -> int:
         here = machine.inspect()
         job = with_time(job, spec, here, speed.of_machine(here, job.plan, loaded_s=time.monotonic() - began))
         write_json(folder / "plan.json", job.plan.as_dict())
-    return FINISHED if run(job, Reporter(folder, writer), spec.output) else STOPPED
+    return FINISHED if _run(job, Reporter(folder, writer), spec.output) else STOPPED
+
+
+def _run(job: Job, reporter: Reporter, output: Output) -> bool:
+    if job.tuner.kind == "fit":
+        from engine.compute import fit
+
+        return fit.run(job, reporter)
+    from engine.compute import train
+
+    return train.run(job, reporter, output)
 
 
 if __name__ == "__main__":

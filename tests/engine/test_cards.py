@@ -251,6 +251,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     }
     wanted = {"chat": ("owner/chat", "chat", "lora"), "classify": ("owner/encoder", "classify", "full")}
     wanted["light"] = ("owner/encoder", "classify", "lora")
+    wanted["features"] = ("owner/encoder", "classify", "head")
     wanted["top"] = ("owner/chat", "chat", "top-layers")
     with FakeHub(bases, uploads=uploads) as hub:
         environment = {
@@ -269,6 +270,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
             (found["chat"], "ada/merged", "--merged"),
             (found["classify"], "ada/classify"),
             (found["light"], "ada/light"),
+            (found["features"], "ada/features"),
             (found["top"], "ada/top"),
         ]
         for run, repo, *more in asked:
@@ -325,7 +327,7 @@ def test_the_cards_code_loads_a_chat_model_that_answers_as_ours(world: dict[str,
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("kind", ["classify", "light"])
+@pytest.mark.parametrize("kind", ["classify", "light", "features"])
 def test_the_cards_code_loads_a_classifier_that_judges_as_ours(world: dict[str, Any], kind: str) -> None:
     load, ask = code_of(world, f"ada/{kind}")
     ask = ask.replace("Write a text here.", "Where is my card?").replace("print(", "named = (")

@@ -29,7 +29,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("objective", [method.name for method in objectives.all()])
-@pytest.mark.parametrize("tuner", [method.name for method in tuners.all()])
+@pytest.mark.parametrize("tuner", [method.name for method in tuners.all() if method.kind == "gradient"])
 def test_the_plan_counts_weights_as_the_result_does(
     objective: str, tuner: str, model: str, tiny: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -77,3 +77,17 @@ def test_one_row_and_one_pass_are_told_in_the_singular() -> None:
 def test_how_much_of_the_model_learns_is_told_with_its_share() -> None:
     assert explanation().learning == "5 of 500 weights learn (1 %)."
     assert explanation(trainable_parameters=500).learning == "All 500 weights learn."
+
+
+def test_a_model_that_stays_as_it_is_has_no_passes_no_steps_and_no_learning_rate(
+    tiny: dict[str, Path], tmp_path: Path
+) -> None:
+    spec = runs.spec(tiny["encoder"], "classify", "head", epochs=7)
+    plan = open_job(runs.folder(tmp_path / "run", spec), lambda text: None).plan
+    fitted = spec.tuner.learning(models.facts(spec.model))
+    assert explanation(fitted=fitted).sentence == "320 rows, each read once, 2.9 of 23.0 GB of memory."
+    assert "learns from 32 numbers for each text" in explanation(fitted=fitted).learning
+    assert (plan.learning_rate, plan.head_rate, plan.warmup_steps) == (0.0, None, 0)
+    assert {part.name for part in plan.memory}.isdisjoint({"Optimizer", "Gradients"})
+    (ignored,) = [reason for reason in plan.reasons if "has no use for" in reason]
+    assert "Passes (training.epochs)" in ignored and "Learning rate (training.learning_rate)" in ignored

@@ -167,6 +167,30 @@ def test_the_learning_rate_that_will_be_used_stands_in_its_empty_input() -> None
     assert looked("embedded:smollm2-135m", tuner="full")[-1]["placeholder"] == "5e-05"
 
 
+def test_settings_that_a_tuner_has_no_use_for_are_out_of_sight() -> None:
+    look = method._look([], ["training.epochs", "training.max_tokens"])
+
+    def seen(tuner: str) -> list[bool]:
+        return [update["visible"] for update in look("embedded:minilm", "classify", tuner, "", method.OWN_CHOICE)[-3:]]
+
+    assert seen("lora") == [True, True, True]
+    assert seen("head") == [False, False, True]
+
+
+def test_changed_settings_that_the_tuner_has_no_use_for_are_not_named(screen: start.StartScreen) -> None:
+    record = RunSpec.parse(
+        {
+            "model": {"id": "embedded:minilm"},
+            "data": [{"source": SAMPLE}],
+            "objective": "classify",
+            "tuner": "head",
+            "training": {"epochs": 9, "max_tokens": 64},
+        }
+    ).as_dict()
+    values = [update["value"] for update in screen.how.show(record)]
+    assert "Longest row 64" in screen.how.differing(*values) and "Passes" not in screen.how.differing(*values)
+
+
 def test_a_model_that_can_not_be_used_says_why_at_once() -> None:
     refusal = looked("embedded:nothing")[4]
     assert refusal["visible"] and "There is no embedded model" in refusal["value"]

@@ -33,6 +33,7 @@ Groups = list[tuple[str, str, gr.Row]]
 REGISTRIES = {"objective": objectives, "tuner": tuners}
 OWN_CHOICE = "own"
 """What `auto` says once a person has chosen a pair: from then on nothing is chosen for them."""
+RATE = "training.learning_rate"
 LONGEST_ID = 300
 MOST_UNFOLDED = 6
 """Methods that are all in sight; of more, only the first family is."""
@@ -92,11 +93,13 @@ class MethodScreen:
         """Which settings differ from the defaults, as markup."""
         _, objective, tuner, *rest = given
         told: list[str] = []
+        ignores = tuners.get(tuner).ignores
         for place, part in self.forms:
             mine, rest = rest[: len(part.inputs)], rest[len(part.inputs) :]
             kind, _, name = place.partition(" ")
             if not name or name == {"objective": objective, "tuner": tuner}[kind]:
-                told += part.differing(mine)
+                unused = [setting.name for setting in part.settings if ignores(f"{place}.{setting.name}")]
+                told += part.differing(mine, unused)
         return f"<p class='ts-changed'>Changed from the defaults: {escape(', '.join(told))}.</p>" if told else ""
 
 
@@ -148,7 +151,9 @@ def build() -> MethodScreen:
             forms += [(place, form.build(section, form.advanced(section))) for place, section in COMMON.items()]
     screen = MethodScreen(model, objective, tuner, about, auto, forms, changed)
     shown = [advice, models_shown, objectives_shown, tuners_shown, refusal, objective, tuner, auto, _rate(forms)]
-    _connect(screen, [*shown, *(group for _, _, group in groups)], groups, search, results)
+    fields = _loop_fields(forms)
+    changing = [*(item for _, item in fields), *(group for _, _, group in groups)]
+    _connect(screen, [*shown, *changing], (groups, [name for name, _ in fields]), search, results)
     return screen
 
 
@@ -160,10 +165,13 @@ def _kept(kind: str, label: str) -> gr.Textbox:
     return gr.Textbox(REGISTRIES[kind].DEFAULT, label=label, elem_id=PLACES[kind], visible="hidden")
 
 
-def _connect(screen: MethodScreen, outputs: list[Any], groups: Groups, search: gr.Textbox, results: gr.HTML) -> None:
+def _connect(
+    screen: MethodScreen, outputs: list[Any], chosen_by: tuple[Groups, list[str]], search: gr.Textbox, results: gr.HTML
+) -> None:
+    """chosen_by: what is in sight depending on the choice, as `_look` takes it."""
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "trigger_mode": "always_last"}
     chosen = [screen.model, screen.objective, screen.tuner, screen.about, screen.auto]
-    look = door(_look(groups))
+    look = door(_look(*chosen_by))
     page = gr.context.Context.root_block
     for event in (page.load, *(item.change for item in chosen[:4])):
         event(look, chosen, outputs, concurrency_limit=8, **quiet)
@@ -175,8 +183,11 @@ def _connect(screen: MethodScreen, outputs: list[Any], groups: Groups, search: g
             event(door(screen.differing), screen.inputs, [screen.changed], **quiet)
 
 
-def _look(groups: Groups) -> Any:
-    """A handler for all that depends on model, objective and tuner: cards, advice, refusal, and which inputs show."""
+def _look(groups: Groups, fields: Sequence[str] = ()) -> Any:
+    """A handler for all that depends on model, objective and tuner: cards, advice, refusal, and which inputs show.
+
+    fields: settings ("training.epochs") that not every tuner has a use for.
+    """
 
     def look(model: str, objective: str, tuner: str, about: str, auto: str) -> list[Any]:
         facts, problem = _facts(model)
@@ -200,7 +211,8 @@ def _look(groups: Groups) -> Any:
             objective,
             tuner,
             auto,
-            gr.update(placeholder=rate),
+            gr.update(placeholder=rate, visible=not change.ignores(RATE)),
+            *(gr.update(visible=not change.ignores(name)) for name in fields),
             *(gr.update(visible=chosen[kind] == name) for kind, name, _ in groups),
         ]
 
@@ -285,11 +297,22 @@ def _section(spec: dict[str, Any], place: str) -> dict[str, Any]:
 
 def _rate(forms: list[tuple[str, Form]]) -> Any:
     """The input of the learning rate."""
-    for place, part in forms:
-        for setting, item in zip(part.settings, part.inputs, strict=True):
-            if (place, setting.name) == ("training", "learning_rate"):
-                return item
-    raise LookupError("training.learning_rate")
+    return dict(_placed(forms))[RATE]
+
+
+def _loop_fields(forms: list[tuple[str, Form]]) -> list[tuple[str, Any]]:
+    """Settings that some tuner has no use for, with their inputs; but for the learning rate, which has its own."""
+    unused = {name for name, _ in _placed(forms) for tuner in tuners.all() if tuner.ignores(name)}
+    return [(name, item) for name, item in _placed(forms) if name in unused and name != RATE]
+
+
+def _placed(forms: list[tuple[str, Form]]) -> list[tuple[str, Any]]:
+    """Every input with the dotted name of its setting."""
+    return [
+        (f"{place}.{setting.name}", item)
+        for place, part in forms
+        for setting, item in zip(part.settings, part.inputs, strict=True)
+    ]
 
 
 def _methods(kind: str, which: Any, forms: list[tuple[str, Form]], groups: Groups) -> None:

@@ -22,6 +22,7 @@ const PHASES = {
   load: "Loading the model",
   "score before": "Scoring the model before training",
   "score baseline": "Scoring a second baseline",
+  features: "Computing features",
   train: "Training",
   "score after": "Scoring the result",
 };
@@ -158,7 +159,8 @@ function progress(view, news) {
   if (!running) return news.state === view.state && say(view, resting(view, news.state));
   const stopping = news.state === "stopping" ? "Stopping after this step. " : "";
   const parts = [`${stopping}${PHASES[news.phase] || "Starting"}${news.total > 1 ? `, ${count(news.done)} of ${count(news.total)}` : ""}`];
-  if (news.phase === "train" && news.left !== null) parts.push(`About ${span(news.left)} of training left`);
+  if (news.left !== null && news.phase === "train") parts.push(`About ${span(news.left)} of training left`);
+  if (news.left !== null && news.phase === "features") parts.push(`About ${span(news.left)} of them left`);
   say(view, `${parts.join(". ")}.`);
 }
 
@@ -181,6 +183,9 @@ function draw(view, news) {
   const live = ACTIVE.includes(news.state);
   const beside = (news.phase === "train" && course(news.estimate_seconds, last, news.left)) || view.note;
   put(view.factsPlace, facts(last, held, news.left, live), live && el("p", { class: "ts-quiet ts-line" }, beside));
+  // What learns without a loss has no curve.
+  if (train.length) view.curvePlace.hidden = false;
+  else if (["features", "train"].includes(news.phase)) view.curvePlace.hidden = true;
   view.curve.draw(train, held, last ? last.total_steps : 1, Math.max(280, view.place.clientWidth));
   put(view.samplePlace, ...samples(view.samples));
 }

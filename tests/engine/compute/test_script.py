@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,3 +77,27 @@ def test_the_script_saves_what_the_run_saves(tuner: str, tmp_path: Path) -> None
     assert ours.keys() == theirs.keys()
     for name, tensor in ours.items():
         torch.testing.assert_close(theirs[name], tensor, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("classifier", ["auto", "trees"])
+def test_the_standalone_script_of_a_fitted_classifier_fits_the_same_one(classifier: str, tmp_path: Path) -> None:
+    import numpy as np
+    from safetensors.numpy import load_file
+
+    base = models.tiny_encoder(tmp_path / "base")
+    spec = runs.spec(base, "classify", "head")
+    spec = replace(spec, tuner_settings=spec.tuner.Settings(classifier=classifier))
+    folder = runs.folder(tmp_path / "run", spec)
+    assert work(folder) == 0
+    place = export(folder, "script", tmp_path / "out")
+    done = subprocess.run(
+        [sys.executable, "train.py", str(base)], cwd=place, capture_output=True, text=True, timeout=200, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    ours, theirs = (load_file(where / "head.safetensors") for where in (folder / "model", place / "result"))
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        np.testing.assert_allclose(theirs[name], ours[name], rtol=1e-3, atol=1e-4)
+    assert "engine" not in re.findall(
+        r"^\s*(?:import|from) (\w+)", (place / "train.py").read_text(encoding="utf-8"), re.M
+    )

@@ -1,0 +1,158 @@
+"""One run of a tuner of the kind "fit": score, compute features, fit a classifier to them, score again, save."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import sklearn
+import torch
+from torch import nn
+
+from engine.compute import estimators, features
+from engine.compute.classifier import FittedHead
+from engine.compute.estimators import TITLES, Choice
+from engine.compute.model import apply_tuner, parameter_counts
+from engine.compute.report import Reporter, Stopped, peak_memory
+from engine.compute.result import folder_bytes, save_result
+from engine.compute.train import announce, finished, scored, scores_before
+from engine.errors import DataError
+from engine.events import Progress
+from engine.job import Job
+from engine.measures import share
+
+
+def run(job: Job, reporter: Reporter) -> bool:
+    """Do the whole job, with the features that are there from before. True when it finished, False when stopped."""
+    torch.set_num_threads(job.plan.threads)
+    announce(job, reporter)
+    _require_labels(job)
+    began = time.monotonic()
+    try:
+        before = scores_before(job, reporter)
+        reporter.phase("load", 0, 1)
+        model = apply_tuner(job, job.objective.load(job)).eval()
+        began = time.monotonic()
+        found = _features(job, model, reporter, began)
+        choice = _chosen(job, found, reporter, began)
+        model = job.objective.set_head(model, _head(choice))
+        seconds = time.monotonic() - began
+        folder = save_result(job, model)
+        after = scored(job, model, "after", reporter)
+    except Stopped:
+        reporter.notice("Stopped as you asked. The features computed so far are kept; resume goes on from there.")
+        return False
+    metrics = {"cross_validation": {"folds": choice.folds, "rows": choice.compared, "accuracy": choice.accuracy}}
+    learned = model.head.numbers
+    reporter.write(
+        finished(
+            job,
+            before,
+            after,
+            metrics,
+            trainable_parameters=learned,
+            total_parameters=parameter_counts(job.objective.backbone(model))[1] + learned,
+            seconds=round(seconds, 2),
+            peak_memory_bytes=peak_memory(),
+            artifact_bytes=folder_bytes(folder),
+        )
+    )
+    return True
+
+
+def _require_labels(job: Job) -> None:
+    labels = {example.label for example in job.examples["train"]}
+    if len(labels) < 2:
+        raise DataError(
+            f"All {len(job.examples['train'])} rows to learn from have the label {min(labels)!r}: there is nothing to "
+            "tell apart.",
+            "Give rows of another label, too.",
+        )
+
+
+def _features(job: Job, model: nn.Module, reporter: Reporter, began: float) -> np.ndarray:
+    """Of the training rows: (rows, width)."""
+    how = job.tuner.reading(job.tuner_settings, job.model_folder)
+    read = job.objective.features(model, how)
+    device = next(job.objective.backbone(model).parameters()).device
+    found = np.empty((0, 0), np.float32)
+    told: features.Progress | None = None
+    for step in features.compute(job, read, job.encoded["train"], how, device):
+        if isinstance(step, np.ndarray):
+            found = step
+        else:
+            told = step
+            reporter.phase("features", step.done, step.total, time.monotonic() - began)
+    kept = features.Store(features.store_path(job, how))
+    with kept:
+        before = f"; {told.kept:,} of them were there from before" if told and told.kept else ""
+        reporter.notice(
+            f"{len(found):,} rows are {found.shape[1]:,} numbers each ({how.pooling} of layer {how.layer} from the top"
+            f"{f', {how.layers} layers averaged' if how.layers > 1 else ''}){before}."
+        )
+        if kept.problem:
+            reporter.notice(f"The features could not be kept for another run: {kept.problem}.", "warning")
+        else:
+            reporter.notice(
+                f"They are kept in the cache's folder '{features.FOLDER}' ({kept.bytes / 1e6:,.1f} MB) until nobody "
+                f"used them for a week, or all kept features take more than {features.MOST_BYTES / 1e9:g} GB."
+            )
+    return found
+
+
+def _chosen(job: Job, found: np.ndarray, reporter: Reporter, began: float) -> Choice:
+    settings, labels = job.tuner_settings, job.labels
+    classes = np.array([labels.index(example.label) for example in job.examples["train"]])
+    names = estimators.tried(settings.classifier, len(found), found.shape[1], len(labels))
+    folds = estimators.folds_for(classes, settings.folds)
+    if folds < settings.folds:
+        least = int(np.unique(classes, return_counts=True)[1].min())
+        reporter.notice(
+            f"{folds} folds in place of {settings.folds}: the rarest label has {least} "
+            f"row{'' if least == 1 else 's'} to learn from."
+        )
+    total, done = len(names) * folds + 1, 0
+
+    def report() -> None:
+        nonlocal done
+        if reporter.stop_wanted():
+            raise Stopped
+        took = round(time.monotonic() - began, 2)
+        reporter.step(Progress(done, total, memory_bytes=peak_memory(), seconds=took))
+        done += 1
+
+    choice = estimators.choose(found, classes, len(labels), names, settings.folds, job.training.seed, report)
+    reporter.step(Progress(total, total, memory_bytes=peak_memory(), seconds=round(time.monotonic() - began, 2)))
+    for sentence in sentences(choice, len(found)):
+        reporter.notice(sentence)
+    return choice
+
+
+def sentences(choice: Choice, rows: int) -> list[str]:
+    """What cross-validation found, and what was chosen by it."""
+    on = f"{choice.folds}-fold cross-validation on {choice.compared:,} of {rows:,} rows to learn from"
+    if choice.compared == rows:
+        on = f"{choice.folds}-fold cross-validation on the {rows:,} rows to learn from"
+    title = TITLES[choice.name]
+    told = [f"{title[0].upper()}{title[1:]}: {share(choice.accuracy[choice.name])} right in {on}."]
+    if len(choice.accuracy) > 1:
+        others = ", ".join(
+            f"{TITLES[name]} {share(value)}" for name, value in choice.accuracy.items() if name != choice.name
+        )
+        told = [
+            f"{title[0].upper()}{title[1:]} is chosen: {share(choice.accuracy[choice.name])} right in {on}; {others}."
+        ]
+    told += [
+        f"Not tried: {TITLES[name]}, which would take far longer than the others with this many rows and labels. Name "
+        f"them (tuner.classifier: {name}) to use them all the same."
+        for name in choice.left_out
+    ]
+    return told
+
+
+def _head(choice: Choice) -> FittedHead:
+    about = {
+        "cross_validation": {"folds": choice.folds, "rows": choice.compared, "accuracy": choice.accuracy},
+        "scikit-learn": sklearn.__version__,
+    }
+    return FittedHead(choice.name, choice.form, choice.head, about)

@@ -1,0 +1,124 @@
+"""Feature-based transfer: the model stays frozen, and a simple classifier is fitted to its features."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from engine.job import Tuner
+from engine.models import ModelFacts
+from engine.pooling import Reading, pooling
+from engine.settings import Section, setting
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Head(Tuner):
+    name = "head"
+    title = "Classifier on fixed features"
+    help = (
+        "Nothing of the model changes. It reads each text once, and a simple classifier learns from what it makes of "
+        "it: seconds instead of minutes, good with few rows, and no weights of the model to keep."
+    )
+    paper = "https://arxiv.org/abs/1903.05987"
+    order = 30
+    family = "Nothing of the model"
+    kind = "fit"
+    needs = frozenset({"class scores", "pooled features"})
+    base_rate = 0.0
+    loads = frozenset({"auto", "32bit", "16bit", "8bit", "4bit"})
+    uses = frozenset(
+        {
+            "training.max_tokens",
+            "training.seed",
+            "training.precision",
+            "training.micro_batch_size",
+            "evaluation.max_rows",
+            "evaluation.before",
+            "output.webhook",
+        }
+    )
+    unmergeable = "Its classifier reads the model's features and is no part of the model's weights."
+
+    class Settings(Section):
+        classifier: Literal["auto", "logistic", "svm", "knn", "mlp", "trees"] = setting(
+            "auto",
+            "Classifier",
+            "Logistic regression, linear support vector machine, nearest neighbours, a small neural network, or "
+            "gradient-boosted trees. 'auto' takes the one that does best in cross-validation on the training rows.",
+        )
+        pooling: Literal["auto", "mean", "cls", "last"] = setting(
+            "auto",
+            "Pooling",
+            "How the tokens' vectors become one for the text: their mean, the first token's, or the last one's. "
+            "'auto' is what the model was trained with, else the mean.",
+        )
+        layer: int = setting(
+            1,
+            "Layer from the top",
+            "Whose output the features are: 1 is the last layer, 2 the one below it.",
+            advanced=True,
+            ge=1,
+            le=1000,
+        )
+        layers: int = setting(
+            1,
+            "Layers averaged",
+            "How many layers, from that one down, are averaged; 4 gives the mean of the last four.",
+            advanced=True,
+            ge=1,
+            le=64,
+        )
+        folds: int = setting(
+            5,
+            "Folds",
+            "Into how many parts the training rows are divided for cross-validation. Fewer where a label has few rows.",
+            advanced=True,
+            ge=2,
+            le=20,
+        )
+
+    def refuses(self, facts: ModelFacts, settings: Any) -> str | None:
+        deepest = settings.layer + settings.layers - 1
+        if facts.layers and deepest > facts.layers:
+            return (
+                f"{facts.id} has {facts.layers} layers; {deepest} from the top are asked for (layer, layers averaged)."
+            )
+        if settings.pooling == "cls" and facts.kind == "decoder":
+            return (
+                f"In {facts.id} the first token sees nothing of the text, so that its vector says nothing (pooling "
+                "cls); choose mean or last."
+            )
+        return None
+
+    def reading(self, settings: Any, model_folder: Path) -> Reading:
+        pool = pooling(model_folder) if settings.pooling == "auto" else settings.pooling
+        return Reading(pool, settings.layer, settings.layers)
+
+    def held_layers(self, facts: ModelFacts, settings: Any) -> int:
+        return 0 if settings.layer == settings.layers == 1 else facts.layers + 1
+
+    def learning(self, facts: ModelFacts) -> str:
+        return (
+            f"All {facts.backbone_parameters:,} weights of the model stay as they are; a classifier learns from "
+            f"{facts.hidden:,} numbers for each text."
+        )
+
+    def trainable_parameters(self, facts: ModelFacts, settings: Any) -> int:
+        return 0
+
+    def apply(self, backbone: nn.Module, settings: Any, seed: int) -> nn.Module:
+        return backbone.requires_grad_(False)
+
+    def script(self, settings: Any) -> str:
+        return ""
+
+    def save(self, backbone: nn.Module, folder: Path) -> None:
+        """Nothing of the backbone changed."""
+
+    def restore(self, backbone: nn.Module, folder: Path) -> nn.Module:
+        return backbone
+
+
+METHOD = Head()
