@@ -26,7 +26,6 @@ class AttachedTuner(Tuner):
     `words` makes token ids of a text. Its `added_weights(model)` gives what `attach` needs afterwards, by name.
     """
 
-    loads = frozenset({"auto", "32bit", "16bit", "8bit", "4bit"})
     part: ClassVar[str]
     starts: ClassVar[str]
     further: ClassVar[tuple[str, ...]] = ()
