@@ -41,6 +41,7 @@ MODELS = "models"
 """The part of the cache that outlives a session."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before the spreading looks at the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that share a fixture of their file go to one process, where several test at once."""
     for path in {item.path for item in items}:
