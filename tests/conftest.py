@@ -41,16 +41,6 @@ MODELS = "models"
 """The part of the cache that outlives a session."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before the spreading looks at the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share a fixture of their file go to one process, where several test at once."""
-    for path in {item.path for item in items}:
-        if 'scope="module"' in path.read_text(encoding="utf-8"):
-            for item in items:
-                if item.path == path:
-                    item.add_marker(pytest.mark.xdist_group(path.stem))
-
-
 @pytest.fixture(scope="session", autouse=True)
 def _session_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Homes for what runs before the first test's own, in session-wide fixtures; ends what tests left running."""
