@@ -12,8 +12,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from engine.runs import store
-from tests.browser.conftest import DESKTOP, PHONE, OpenPage
-from tests.browser.test_accessibility import grave
+from tests.browser.conftest import PHONE, OpenPage
 from tests.fakes import outcomes
 from tests.fakes.outcomes import STORIES
 
@@ -190,14 +189,6 @@ def test_the_words_of_a_run_are_in_ink(open_page: OpenPage) -> None:
 def test_a_phone_shows_the_whole_of_it_without_scrolling_sideways(open_page: OpenPage, name: str) -> None:
     page, _ = opened(open_page, name, size=PHONE, dark=True)
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE[0]
-
-
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_the_result_can_be_used_by_everybody(open_page: OpenPage, size: tuple[int, int], dark: bool) -> None:
-    page, _ = opened(open_page, "overfitted", size=size, dark=dark)
-    page.get_by_text("All scores").click()
-    assert grave(page) == []
 
 
 def test_nothing_moves_once_the_end_of_a_run_is_shown(open_page: OpenPage) -> None:

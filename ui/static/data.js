@@ -93,6 +93,9 @@ export function search(element, trigger) {
     clearTimeout(timer);
     timer = setTimeout(look, WAIT_MS, target.value.trim());
   });
+  // What was written before this script had come.
+  const written = document.querySelector("#ts-hub-name :is(input, textarea)")?.value.trim();
+  if (written) timer = setTimeout(look, WAIT_MS, written);
   element.addEventListener("click", (event) => {
     const button = event.target.closest("[data-id]");
     if (!button) return;
