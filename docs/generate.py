@@ -8,6 +8,8 @@ command-line.md  every command and option
 from __future__ import annotations
 
 import argparse
+import json
+import statistics
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +24,11 @@ from engine.job import Method, pair_refusal  # noqa: E402
 from engine.sections import Common  # noqa: E402
 from engine.settings import Section, Setting, describe  # noqa: E402
 
+MEASURED = FOLDER.parent / "benchmarks" / "results" / "methods.jsonl"
+TASKS = {
+    "minilm": "MiniLM, `classify`: 77 intents of a bank's customers, 8 rows of each to learn from, 385 held out",
+    "smollm2-135m": "SmolLM2-135M, `chat`: the sample run, 480 rows to learn from, 120 held out",
+}
 NOTE = "<!-- Written by docs/generate.py; change the code, not this page. -->"
 
 
@@ -51,6 +58,45 @@ def methods() -> Iterator[str]:
     for objective in objectives.all():
         cells = [pair_refusal(objective, tuner) or "works" for tuner in tuners.all()]
         yield f"| `{objective.name}` | " + " | ".join(cells) + " |"
+    yield from measured()
+
+
+def measured() -> Iterator[str]:
+    """What `python -m benchmarks.methods` found, best first; a mean over the seeds that there are."""
+    lines = MEASURED.read_text(encoding="utf-8").splitlines() if MEASURED.exists() else []
+    rows = [json.loads(line) for line in lines]
+    if not rows:
+        return
+    yield from ("", "## Measured", "")
+    yield "With the recommended settings, by `python -m benchmarks.methods`, on 2 processor cores without a GPU. The interval (95 %) is of one"
+    yield "seed's held-out rows, the widest where there are several; seconds are of training alone and depend on what else the machine does."
+    for task, title in TASKS.items():
+        found = [row for row in rows if row["task"] == task]
+        if not found:
+            continue
+        yield from ("", f"### {title}", "")
+        yield "| tuner | score | interval | weights that learn | seconds | memory | result | seeds |"
+        yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
+        by_tuner = {tuner.name: [row for row in found if row["tuner"] == tuner.name] for tuner in tuners.all()}
+        yield from sorted(
+            (_measured(name, runs) for name, runs in by_tuner.items() if runs),
+            key=lambda line: -float(line.split(" | ")[1].split(" ")[0].replace("–", "-1")),
+        )
+
+
+def _measured(name: str, runs: list[dict[str, Any]]) -> str:
+    done = [run for run in runs if "score" in run]
+    if not done:
+        told = runs[0].get("refused") or runs[0].get("failed")
+        return f"| `{name}` | – | {told} | | | | | {len(runs)} |"
+    mean = {key: statistics.mean(run[key] for run in done) for key in ("score", "seconds", "peak_memory_bytes")}
+    widest = max(done, key=lambda run: run["high"] - run["low"])
+    share = 100 * done[0]["trainable"] / done[0]["total"]
+    return (
+        f"| `{name}` | {100 * mean['score']:.1f} % | {100 * widest['low']:.1f} to {100 * widest['high']:.1f} "
+        f"| {done[0]['trainable']:,} ({share:.2g} %) | {mean['seconds']:.0f} | {mean['peak_memory_bytes'] / 1e9:.2f} GB "
+        f"| {done[0]['artifact_bytes'] / 1e6:.1f} MB | {len(done)} |"
+    )
 
 
 def settings() -> Iterator[str]:
