@@ -1,9 +1,9 @@
 """Every tuner with its recommended settings, on two real models: `python -m benchmarks.methods`.
 
 MiniLM learns 77 intents of a bank's customers from 8 messages each (classify, three seeds); SmolLM2-135M learns the
-demo (chat, one seed). Each run is a worker of its own. A finished run is a line of `benchmarks/results/methods.jsonl`, and
-what stands there already is not run again, so that a broken run of this script goes on where it stopped. The table of
-`docs/methods.md` is made from these lines by `docs/generate.py`.
+demo (chat, one seed). Each run is a worker of its own. A finished run is a line of `benchmarks/results/methods.jsonl`,
+and what stands there already is not run again, so that a broken run of this script goes on where it stopped. The table
+of `docs/methods.md` is made from these lines by `docs/generate.py`.
 """
 
 from __future__ import annotations

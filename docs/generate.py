@@ -68,8 +68,9 @@ def measured() -> Iterator[str]:
     if not rows:
         return
     yield from ("", "## Measured", "")
-    yield "With the recommended settings, by `python -m benchmarks.methods`, on 2 processor cores without a GPU. The interval (95 %) is of one"
-    yield "seed's held-out rows, the widest where there are several; seconds are of training alone and depend on what else the machine does."
+    yield "With the recommended settings, by `python -m benchmarks.methods`, on 2 processor cores without a GPU."
+    yield "The interval (95 %) is of one seed's held-out rows, the widest where there are several. Seconds are of training"
+    yield "alone, and depend on what else the machine does."
     for task, title in TASKS.items():
         found = [row for row in rows if row["task"] == task]
         if not found:
@@ -94,8 +95,8 @@ def _measured(name: str, runs: list[dict[str, Any]]) -> str:
     share = 100 * done[0]["trainable"] / done[0]["total"]
     return (
         f"| `{name}` | {100 * mean['score']:.1f} % | {100 * widest['low']:.1f} to {100 * widest['high']:.1f} "
-        f"| {done[0]['trainable']:,} ({share:.2g} %) | {mean['seconds']:.0f} | {mean['peak_memory_bytes'] / 1e9:.2f} GB "
-        f"| {done[0]['artifact_bytes'] / 1e6:.1f} MB | {len(done)} |"
+        f"| {done[0]['trainable']:,} ({share:.2g} %) | {mean['seconds']:.0f} "
+        f"| {mean['peak_memory_bytes'] / 1e9:.2f} GB | {done[0]['artifact_bytes'] / 1e6:.1f} MB | {len(done)} |"
     )
 
 
