@@ -69,8 +69,8 @@ def measured() -> Iterator[str]:
         return
     yield from ("", "## Measured", "")
     yield "With the recommended settings, by `python -m benchmarks.methods`, on 2 processor cores without a GPU."
-    yield "The interval (95 %) is of one seed's held-out rows, the widest where there are several. Seconds are of training"
-    yield "alone, and depend on what else the machine does."
+    yield "The interval (95 %) is of one seed's held-out rows, the widest where there are several. Seconds are"
+    yield "of training alone, and depend on what else the machine does."
     for task, title in TASKS.items():
         found = [row for row in rows if row["task"] == task]
         if not found:

@@ -44,6 +44,8 @@ class Method(ABC):
     paper: ClassVar[str] = ""
     order: ClassVar[int] = 100
     recommended: ClassVar[bool] = False
+    usual: ClassVar[bool] = False
+    """Whether it is one of the few that are in sight at once, where there are many."""
     family: ClassVar[str] = ""
     """Under which heading it is offered, where there are several."""
     Settings: ClassVar[type[Section]]

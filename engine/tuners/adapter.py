@@ -24,6 +24,7 @@ class Adapter(AttachedTuner):
     paper = "https://arxiv.org/abs/1902.00751"
     family = "Other additions"
     order = 46
+    usual = True
     base_rate = 3e-3
     unmergeable = "Its layers hold a non-linearity, so that no weight of the base model could do what they do."
     part = "bottleneck"

@@ -29,6 +29,7 @@ class Full(Tuner):
     )
     paper = "https://arxiv.org/abs/1801.06146"
     order = 20
+    usual = True
     family = "The model's own weights"
     adds = False
     needs = frozenset({"gradients", "trainable base"})

@@ -23,6 +23,7 @@ class Head(Tuner):
     )
     paper = "https://arxiv.org/abs/1903.05987"
     order = 30
+    usual = True
     family = "Nothing of the model"
     kind = "fit"
     needs = frozenset({"class scores", "pooled features"})

@@ -17,6 +17,7 @@ class Lora(PeftTuner):
     )
     paper = "https://arxiv.org/abs/2106.09685"
     order = 10
+    usual = True
     family = "LoRA and its kin"
     recommended = True
     base_rate = 5e-4

@@ -28,6 +28,7 @@ class TopLayers(PartialTuner):
     family = "The model's own weights"
     adds = False
     order = 22
+    usual = True
     base_rate = 5e-5
 
     class Settings(depth.ByDepth):

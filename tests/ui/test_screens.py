@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -214,3 +215,12 @@ def test_folded_cards_are_open_where_the_choice_is_one_of_them() -> None:
     cards = choices.Cards("More", [choices.Card("a", "A", "")], folded=True)
     assert "<details class='ts-more-cards' open>" in choices.fieldset("x", "X", [cards], "a")
     assert "<details class='ts-more-cards'>" in choices.fieldset("x", "X", [cards], "b")
+
+
+def test_the_usual_tuners_are_in_sight_and_all_others_folded_by_families() -> None:
+    shown = method._cards("tuner", "lora", None, "chat")
+    in_sight, *folded = shown.split("<details")
+    assert re.findall(r"value='([\w-]+)'", in_sight) == [tuner.name for tuner in tuners.all() if tuner.usual]
+    rest = [name for part in folded for name in re.findall(r"value='([\w-]+)'", part)]
+    assert sorted(rest) == sorted(tuner.name for tuner in tuners.all() if not tuner.usual)
+    assert len(folded) == len({tuner.family for tuner in tuners.all() if not tuner.usual})

@@ -36,7 +36,7 @@ OWN_CHOICE = "own"
 RATE = "training.learning_rate"
 LONGEST_ID = 300
 MOST_UNFOLDED = 6
-"""Methods that are all in sight; of more, only the first family is."""
+"""Methods that are all in sight; of more, only the usual ones are, and the others are folded by families."""
 PLACES = {"model": "ts-model", "objective": "ts-objective", "tuner": "ts-tuner"}
 """elem_id of the inputs that keep a choice; the cards and their script go by them."""
 
@@ -260,8 +260,10 @@ def _advised(facts: ModelFacts | None, about: str) -> Recommendation | None:
 def _cards(kind: str, chosen: str, advised: Recommendation | None, other: str) -> str:
     """Objectives or tuners to choose from; `other` is the choice of the other kind."""
     best = getattr(advised, kind) if advised else None
-    by_family: dict[str, list[choices.Card]] = {}
-    for method in REGISTRIES[kind].all():
+    methods = REGISTRIES[kind].all()
+    many = len(methods) > MOST_UNFOLDED
+    by_family: dict[str, list[choices.Card]] = {"": []}
+    for method in methods:
         refused = _refused(kind, method, other)
         card = choices.Card(
             method.name,
@@ -271,11 +273,11 @@ def _cards(kind: str, chosen: str, advised: Recommendation | None, other: str) -
             said=refused or "",
             mood="bad" if refused else "plain",
         )
-        by_family.setdefault(method.family, []).append(card)
-    (_, first), *others = by_family.items()
-    many = sum(map(len, by_family.values())) > MOST_UNFOLDED
-    groups = [choices.Cards("", first)]
-    groups += [choices.Cards(family, cards, many, ", ".join(card.title for card in cards)) for family, cards in others]
+        by_family.setdefault("" if method.usual or not many else method.family, []).append(card)
+    groups = [
+        choices.Cards(family, cards, bool(family), ", ".join(card.title for card in cards) if family else "")
+        for family, cards in by_family.items()
+    ]
     return choices.fieldset(PLACES[kind], _LABELS[kind], groups, chosen)
 
 
