@@ -76,7 +76,7 @@ def main() -> int:
 
 def spread() -> list[str]:
     """Arguments that spread the tests over the processors; tests of one file share its fixtures, so they stay together."""
-    return ["-n", str(min(os.cpu_count() or 1, MOST_AT_ONCE)), "--dist", "loadfile"]
+    return ["-n", str(min(os.cpu_count() or 1, MOST_AT_ONCE)), "--dist", "loadfile", "--no-loadscope-reorder"]
 
 
 class Heading:
