@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, Request, sync_playwright
+from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
 
 from tests.browser.server import PageServer, launch
 
 DESKTOP = (1280, 800)
 PHONE = (390, 844)
+expect.set_options(timeout=30_000)  # milliseconds; a busy machine takes more than the usual five seconds to draw a page
 
 
 @pytest.hookimpl(tryfirst=True)
