@@ -224,3 +224,8 @@ def test_the_usual_tuners_are_in_sight_and_all_others_folded_by_families() -> No
     rest = [name for part in folded for name in re.findall(r"value='([\w-]+)'", part)]
     assert sorted(rest) == sorted(tuner.name for tuner in tuners.all() if not tuner.usual)
     assert len(folded) == len({tuner.family for tuner in tuners.all() if not tuner.usual})
+
+
+def test_a_tuner_that_does_not_go_with_the_objective_says_what_it_goes_with() -> None:
+    assert "Goes with: Classify (choose a label)." in method._cards("tuner", "lora", None, "chat")
+    assert "Goes with" not in method._cards("tuner", "lora", None, "classify")

@@ -264,14 +264,12 @@ def _cards(kind: str, chosen: str, advised: Recommendation | None, other: str) -
     many = len(methods) > MOST_UNFOLDED
     by_family: dict[str, list[choices.Card]] = {"": []}
     for method in methods:
-        refused = _refused(kind, method, other)
         card = choices.Card(
             method.name,
             method.title,
             method.help,
             mark="Recommended" if method.name == best else "",
-            said=refused or "",
-            mood="bad" if refused else "plain",
+            said=_goes_with(kind, method) if _refused(kind, method, other) else "",
         )
         by_family.setdefault("" if method.usual or not many else method.family, []).append(card)
     groups = [
@@ -284,6 +282,12 @@ def _cards(kind: str, chosen: str, advised: Recommendation | None, other: str) -
 def _refused(kind: str, method: Method, other: str) -> str | None:
     objective, tuner = (method.name, other) if kind == "objective" else (other, method.name)
     return pair_refusal(objectives.get(objective), tuners.get(tuner))
+
+
+def _goes_with(kind: str, method: Method) -> str:
+    """With which of the other kind a method goes; why it doesn't go with another is said where it is chosen."""
+    others = REGISTRIES["tuner" if kind == "objective" else "objective"].all()
+    return f"Goes with: {', '.join(one.title for one in others if not _refused(kind, method, one.name))}."
 
 
 def _pair() -> str:
