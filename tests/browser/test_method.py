@@ -211,7 +211,7 @@ def test_a_phone_shows_models_and_methods_in_one_column(open_page: OpenPage, row
 def test_a_pair_that_does_not_work_is_told_as_soon_as_it_is_chosen(browser_page: Page, rows: Path) -> None:
     page = browser_page
     to_method(page, rows)
-    page.get_by_role("radio", name=re.compile("^DoRA")).click()
+    page.get_by_role("radio", name=re.compile("^Full fine-tuning")).click()
     page.get_by_role("radio", name=re.compile("all-MiniLM-L6-v2")).click()
     expect(page.get_by_role("alert").get_by_text("needs a model of the kind decoder")).to_be_visible()
 
