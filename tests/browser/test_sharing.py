@@ -119,7 +119,7 @@ def fetched(page: Page, path: str, method: str = "GET", body: Any = None) -> int
         page.evaluate(
             "async ([path, method, body]) => (await fetch(path, {method, body: body && JSON.stringify(body), "
             "headers: body ? {'Content-Type': 'application/json'} : {}, "
-            "signal: AbortSignal.timeout(8000)})).status",
+            "signal: AbortSignal.timeout(30000)})).status",
             [path, method, body],
         )
     )
