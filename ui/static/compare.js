@@ -7,8 +7,9 @@ const HEIGHT = 260, LEFT = 44, RIGHT = 26, TOP = 10, BOTTOM = 26;
 const SIDES = ["A", "B"], MOST_ROWS = 10;
 
 export async function compare(ids) {
-  document.title = "Compare two runs, Tunesmith";
   const place = await found("ts-compare");
+  // Not before: Gradio writes its own when it begins to draw.
+  document.title = "Compare two runs, Tunesmith";
   const head = el("h1", {}, "Compare two runs");
   const back = el("p", {}, el("a", { href: "?runs" }, "All runs"));
   try {

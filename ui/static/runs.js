@@ -26,8 +26,9 @@ const BY_LETTERS = { asc: "A to Z", desc: "Z to A" };
 const AWAY = "The server does not answer. This page looks again by itself.";
 
 export async function runs() {
-  document.title = "Runs, Tunesmith";
   const place = await found("ts-runs");
+  // Not before: Gradio writes its own when it begins to draw.
+  document.title = "Runs, Tunesmith";
   const view = { asked: asked(), chosen: new Map(), answer: null, shown: "", turn: 0 };
   build(view, place);
   await look(view);

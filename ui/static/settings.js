@@ -5,8 +5,9 @@ import { keepFocus } from "./focus.js";
 import { STATES } from "./rail.js";
 
 export async function settings() {
-  document.title = "Settings, Tunesmith";
   const place = await found("ts-settings");
+  // Not before: Gradio writes its own when it begins to draw.
+  document.title = "Settings, Tunesmith";
   const status = el("p", { role: "status", class: "ts-settings-status" });
   const body = el("div", { class: "ts-settings-body" });
   put(place, el("h1", {}, "Settings"), status, body);
