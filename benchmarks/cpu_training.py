@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -37,8 +36,6 @@ from engine.spec import RunSpec
 
 IGNORED = -100
 KINDS = ("worker", "plain", "tuned")
-# The worker sets it for itself: threads that spin while they wait are slow on a busy machine. Here it is equal for all.
-ENVIRONMENT = {**os.environ, "OMP_WAIT_POLICY": "passive"}
 BAR = 0.9
 
 
@@ -95,9 +92,7 @@ def run_folder(folder: Path, steps: int) -> Path:
 def worker(folder: Path) -> float:
     command = [sys.executable, "-m", "engine.runs.worker", str(folder)]
     with open(folder / "worker.log", "wb") as log:
-        subprocess.run(
-            command, cwd=CHECKOUT, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False
-        )
+        subprocess.run(command, cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False)
     events, _ = read(folder / "events.jsonl")
     failure = next((event for event in events if isinstance(event, Failed)), None)
     if failure is not None:
@@ -114,7 +109,6 @@ def by_hand(folder: Path, kind: str) -> float:
         answer = subprocess.run(
             command,
             cwd=CHECKOUT,
-            env=ENVIRONMENT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,

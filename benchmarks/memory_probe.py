@@ -171,6 +171,7 @@ def predicted(case: Case) -> dict[str, int]:
         learned=case.rows * case.learned if case.model == SMALL else 0,
         generates=False,
         accumulates=case.accumulation > 1,
+        kept=memory.Kept("learning") if case.tuner == "full" else memory.Kept("read"),
     )
     return {part.name: part.bytes for part in memory.predict(work)}
 

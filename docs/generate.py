@@ -3,32 +3,29 @@
 methods.md       every objective and tuner with its settings, and which pairs work
 settings.md      every setting of a spec
 command-line.md  every command and option
+memory.md        predicted and measured peak memory of every tuner
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).resolve().parent
 sys.path.insert(0, str(FOLDER.parent))
 
-from engine import objectives, tuners  # noqa: E402 - found through the line above
+from benchmarks import memory as memory_benchmark  # noqa: E402 - found through the line above
+from engine import ideas, objectives, tuners  # noqa: E402
+from engine import measured as measurements  # noqa: E402
 from engine.__main__ import parser  # noqa: E402
 from engine.job import Method, pair_refusal  # noqa: E402
+from engine.measured import HEAD, Figures, Missing  # noqa: E402
 from engine.sections import Common  # noqa: E402
 from engine.settings import Section, Setting, describe  # noqa: E402
 
-MEASURED = FOLDER.parent / "benchmarks" / "results" / "methods.jsonl"
-TASKS = {
-    "minilm": "MiniLM, `classify`: 77 intents of a bank's customers, 8 rows of each to learn from, 385 held out",
-    "smollm2-135m": "SmolLM2-135M, `chat`: the sample run, 480 rows to learn from, 120 held out",
-}
 NOTE = "<!-- Written by docs/generate.py; change the code, not this page. -->"
 
 
@@ -38,21 +35,27 @@ def pages() -> dict[str, str]:
         "methods.md": "\n".join(methods()) + "\n",
         "settings.md": "\n".join(settings()) + "\n",
         "command-line.md": "\n".join(command_line()) + "\n",
+        "memory.md": "\n".join(memory()) + "\n",
     }
 
 
 def methods() -> Iterator[str]:
     yield from ("# Methods", "", NOTE, "")
     yield "An objective says what a model learns from, a tuner what part of it changes. The two are chosen separately."
-    for heading, word, found in (("Objectives", "objective", objectives.all()), ("Tuners", "tuner", tuners.all())):
-        yield from ("", f"## {heading}", "", f"| {word} | what it does | paper |", "| --- | --- | --- |")
-        for method in found:
-            yield f"| `{method.name}` {method.title} | {method.help} | {_paper(method)} |"
-        for method in found:
-            declared = describe(method.Settings)
-            if declared:
-                yield from ("", f"### Settings of `{method.name}`", "")
-                yield from _table(method.Settings, declared)
+    yield from ("", "## Objectives", "", "| objective | what it does | paper |", "| --- | --- | --- |")
+    for objective in objectives.all():
+        yield f"| `{objective.name}` {objective.title} | {objective.help} | {_paper(objective)} |"
+    yield from _settings_of(objectives.all())
+    yield from ("", "## Tuners", "", "Five ideas of how much of a model changes, from most to least.")
+    for chapter in ideas.chapters(tuners.all()):
+        yield from ("", f"### {chapter.title}", "", chapter.text)
+        for family, inside in {"": chapter.usual, **chapter.families}.items():
+            if inside:
+                yield from ("", f"{family}:", "") if family else ("",)
+                yield from ("| tuner | what it is | when | paper |", "| --- | --- | --- | --- |")
+                for tuner in inside:
+                    yield f"| `{tuner.name}` {tuner.title} | {tuner.help} | {tuner.choose} | {_paper(tuner)} |"
+    yield from _settings_of(tuners.all())
     yield from ("", "## Pairs", "", "| | " + " | ".join(f"`{tuner.name}`" for tuner in tuners.all()) + " |")
     yield "| --- " * (len(tuners.all()) + 1) + "|"
     for objective in objectives.all():
@@ -61,43 +64,86 @@ def methods() -> Iterator[str]:
     yield from measured()
 
 
+def _settings_of(methods: Sequence[Method]) -> Iterator[str]:
+    for method in methods:
+        declared = describe(method.Settings)
+        if declared:
+            yield from ("", f"### Settings of `{method.name}`", "")
+            yield from _table(method.Settings, declared)
+
+
 def measured() -> Iterator[str]:
     """What `python -m benchmarks.methods` found, best first; a mean over the seeds that there are."""
-    lines = MEASURED.read_text(encoding="utf-8").splitlines() if MEASURED.exists() else []
-    rows = [json.loads(line) for line in lines]
-    if not rows:
+    found = {task: measurements.of(task) for task in measurements.TASKS}
+    if not any(found.values()):
         return
     yield from ("", "## Measured", "")
-    yield "With the recommended settings, by `python -m benchmarks.methods`, on 2 processor cores without a GPU."
-    yield "The interval (95 %) is of one seed's held-out rows, the widest where there are several. Seconds are"
-    yield "of training alone, and depend on what else the machine does."
-    for task, title in TASKS.items():
-        found = [row for row in rows if row["task"] == task]
-        if not found:
-            continue
-        yield from ("", f"### {title}", "")
-        yield "| tuner | score | interval | weights that learn | seconds | memory | result | seeds |"
-        yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
-        by_tuner = {tuner.name: [row for row in found if row["tuner"] == tuner.name] for tuner in tuners.all()}
-        yield from sorted(
-            (_measured(name, runs) for name, runs in by_tuner.items() if runs),
-            key=lambda line: -float(line.split(" | ")[1].split(" ")[0].replace("–", "-1")),
-        )
+    yield "With the recommended settings, by `python -m benchmarks.methods`, on one core and no GPU."
+    yield "The interval (95 %) is of one seed's held-out rows, the widest where there are several. Beside the head: how"
+    yield "many points more rows are right than by `head`, with the interval (95 %) over the same rows. Seconds are of"
+    yield "training alone, of the fastest seed; they depend on what else the machine does."
+    for task, figures in found.items():
+        if figures:
+            yield from ("", f"### {task.title}", "")
+            head = next((one for one in figures if isinstance(one, Figures) and one.tuner == HEAD), None)
+            heads = (
+                "tuner",
+                "score",
+                "interval",
+                "beside the head",
+                "weights that learn",
+                "seconds",
+                "memory",
+                "result",
+            )
+            yield f"| {' | '.join(heads)} | seeds |"
+            yield f"|{' --- |' * (len(heads) + 1)}"
+            yield from (_measured(one, head) for one in figures)
 
 
-def _measured(name: str, runs: list[dict[str, Any]]) -> str:
-    done = [run for run in runs if "score" in run]
-    if not done:
-        told = runs[0].get("refused") or runs[0].get("failed")
-        return f"| `{name}` | – | {told} | | | | | {len(runs)} |"
-    mean = {key: statistics.mean(run[key] for run in done) for key in ("score", "seconds", "peak_memory_bytes")}
-    widest = max(done, key=lambda run: run["high"] - run["low"])
-    share = 100 * done[0]["trainable"] / done[0]["total"]
+def _measured(found: Figures | Missing, head: Figures | None) -> str:
+    if isinstance(found, Missing):
+        return f"| `{found.tuner}` | – | {found.reason} | | | | | | {found.seeds} |"
+    over = found.over(head) if head is not None and found.tuner != HEAD else None
+    gain = "" if over is None else f"{100 * over[0]:+.1f} ({100 * over[1]:+.1f} to {100 * over[2]:+.1f})"
+    share = 100 * found.trainable / found.total
     return (
-        f"| `{name}` | {100 * mean['score']:.1f} % | {100 * widest['low']:.1f} to {100 * widest['high']:.1f} "
-        f"| {done[0]['trainable']:,} ({share:.2g} %) | {mean['seconds']:.0f} "
-        f"| {mean['peak_memory_bytes'] / 1e9:.2f} GB | {done[0]['artifact_bytes'] / 1e6:.1f} MB | {len(done)} |"
+        f"| `{found.tuner}` | {100 * found.score:.1f} % | {100 * found.low:.1f} to {100 * found.high:.1f} | {gain} "
+        f"| {found.trainable:,} ({share:.2g} %) | {found.seconds:.0f} "
+        f"| {found.peak_memory_bytes / 1e9:.2f} GB | {found.artifact_bytes / 1e6:.1f} MB | {found.seeds} |"
     )
+
+
+def memory() -> Iterator[str]:
+    yield from ("# Memory", "", NOTE, "")
+    yield (
+        "Before a run starts, the most memory that it will hold is predicted from the model's shapes, the rows' "
+        "lengths and the tuner (`engine/memory.py`). Where that does not fit, the run is laid out smaller, or refused "
+        "with what would fit. Here is what real workers held on a processor (`benchmarks/memory.py`), beside what the "
+        "present code predicts for them. A worker that has loaded its libraries and nothing else holds about 550 MB. "
+        "Two equal runs have differed by as much as 8 %."
+    )
+    measured = memory_benchmark.rows()
+    off = [row for row in measured if "peak" in row and abs(memory_benchmark.error(row)) >= memory_benchmark.MOST_OFF]
+    yield from ("", f"Predictions that are off by {memory_benchmark.MOST_OFF:.0%} or more: {len(off)}.")
+    for model, task in memory_benchmark.TASKS.items():
+        about = f"{task.objective}, {task.batch} rows of about {task.words} words at a time, {task.steps} steps"
+        yield from ("", f"## {model.removeprefix('embedded:')}: {about}", "")
+        yield from ("| tuner | settings | measured | predicted | off by |", "| --- | --- | --- | --- | --- |")
+        places = [tuner.name for tuner in tuners.all()]
+        own = [row for row in measured if row["model"] == model]
+        yield from map(_remembered, sorted(own, key=lambda row: places.index(row["tuner"]["name"])))
+
+
+def _remembered(row: dict[str, Any]) -> str:
+    further = {key: value for key, value in row["tuner"].items() if key != "name"}
+    further |= {"precision": "bfloat16"} | row["training"]
+    told = ", ".join(f"{key} {value}" for key, value in further.items())
+    start = f"| `{row['tuner']['name']}` | {told} |"
+    if "peak" not in row:
+        return f"{start} {row['refused']} | | |"
+    total = sum(part.bytes for part in memory_benchmark.predicted(row))
+    return f"{start} {row['peak'] / 1e6:,.0f} MB | {total / 1e6:,.0f} MB | {memory_benchmark.error(row):+.1%} |"
 
 
 def settings() -> Iterator[str]:
@@ -151,7 +197,7 @@ def _limits(section: type[Section], setting: Setting) -> str:
 def _value(value: Any) -> str:
     if value is None or value in ("", {}, []):
         return "empty"
-    return {True: "on", False: "off"}[value] if isinstance(value, bool) else f"`{value}`"
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else f"`{value}`".replace("\n", "\\n")
 
 
 def _paper(method: Method) -> str:

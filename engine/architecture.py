@@ -54,6 +54,18 @@ _MLM_TRANSFORMS = (
     "generator_predictions.dense.weight",
     "head.dense.weight",
 )
+_MLM_HEADS = (
+    "cls.predictions.",
+    "lm_head.",
+    "vocab_transform.",
+    "vocab_layer_norm.",
+    "vocab_projector.",
+    "predictions.",
+    "generator_predictions.",
+    "generator_lm_head.",
+    "head.",
+    "decoder.",
+)
 _BUFFER = re.compile(r"(\.|^)(position_ids|token_type_ids|inv_freq|masked_bias)$")
 _EMBEDDING = re.compile(
     r"(embed_tokens|embed_positions|embed_in|tok_embeddings|wte|wpe|\w*_embeddings?|relative_attention_bias|positions_embed|tokens_embed)"
@@ -71,7 +83,8 @@ class Layers:
     biases: dict[str, int]
     """Parameter name → size, of every bias, those of layer norms included."""
     has_lm_head: bool
-    has_mlm_head: bool
+    mlm_head_parameters: int
+    """Of a masked-language head, but for the word embeddings that it shares; 0 where there is none."""
     tied: bool
 
 
@@ -117,7 +130,7 @@ def layers(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> 
         linears=_linears(own, transposed=model_type in _TRANSPOSED),
         biases={name: _count(shape) for name, shape in own.items() if name.endswith(".bias")},
         has_lm_head=of_kind == "decoder",
-        has_mlm_head=of_kind == "encoder" and any(name in shapes for name in _MLM_TRANSFORMS),
+        mlm_head_parameters=_mlm_head(shapes, first(config, "vocab_size")) if of_kind == "encoder" else 0,
         tied=tied,
     )
 
@@ -131,6 +144,15 @@ def first(config: Mapping[str, Any], *names: str) -> int:
     """The first of these config entries that is a number, 0 where there is none."""
     inner = text_config(config)
     return next((int(inner[name]) for name in names if isinstance(inner.get(name), int)), 0)
+
+
+def attention_dropout(config: Mapping[str, Any]) -> float:
+    """Share of attention's weights that is left out at random while a model learns."""
+    own = text_config(config)
+    names = ("attention_probs_dropout_prob", "attention_dropout", "attn_pdrop")
+    # BERT's own default, for configs that leave it out.
+    usual = 0.1 if config.get("model_type") == "bert" else 0.0
+    return next((float(own[name] or 0.0) for name in names if name in own), usual)
 
 
 def context(config: Mapping[str, Any]) -> int:
@@ -200,6 +222,17 @@ def _linears(own: Mapping[str, tuple[int, ...]], transposed: bool) -> dict[str, 
             continue
         found[module] = (shape[1], shape[0]) if transposed else (shape[0], shape[1])
     return found
+
+
+def _mlm_head(shapes: Mapping[str, tuple[int, ...]], words: int) -> int:
+    """Parameters of the head that guesses masked words; its product with the word embeddings is not counted again."""
+    if not any(name in shapes for name in _MLM_TRANSFORMS):
+        return 0
+    own = [shape for name, shape in shapes.items() if name.startswith(_MLM_HEADS)]
+    if (words,) not in own:  # of a classifier, whose layers may be called the same
+        return 0
+    # Files may hold the bias of the words under two names.
+    return words + sum(_count(shape) for shape in own if shape[:1] != (words,))
 
 
 def _count(shape: tuple[int, ...]) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from engine.errors import ModelError
-from engine.job import Tuner
+from engine.job import WIDTHS, Tuner
 from engine.parts import config_file, source, weights_file
 
 if TYPE_CHECKING:
@@ -26,10 +26,16 @@ class AttachedTuner(Tuner):
     `words` makes token ids of a text. Its `added_weights(model)` gives what `attach` needs afterwards, by name.
     """
 
+    may_differ = frozenset({"dropout", "text"})
+    loads = WIDTHS
     part: ClassVar[str]
     starts: ClassVar[str]
     further: ClassVar[tuple[str, ...]] = ()
     """Further modules of the engine that `start` uses."""
+
+    @property
+    def added_file(self) -> str:  # type: ignore[override]
+        return weights_file(self.part)
 
     def apply(self, backbone: nn.Module, settings: Any, seed: int) -> nn.Module:
         import torch
@@ -41,8 +47,12 @@ class AttachedTuner(Tuner):
 
         backbone.requires_grad_(False)
         torch.manual_seed(seed)
-        backbone.attached = self._module(self.starts).start(backbone, settings.model_dump(), words)
+        backbone.attached = self._module(self.starts).start(backbone, self.given(settings), words)
         return backbone
+
+    def given(self, settings: Any) -> dict[str, Any]:
+        """What `start` is given of the settings."""
+        return dict(settings.model_dump())
 
     def script(self, settings: Any) -> str:
         modules = (*self.further, f"compute.{self.part}", f"compute.{self.starts}")
@@ -58,7 +68,7 @@ def words(text):
 def tune(backbone):
     backbone.requires_grad_(False)
     torch.manual_seed(SEED)
-    config = start(backbone, {settings.model_dump()!r}, words)
+    config = start(backbone, {self.given(settings)!r}, words)
 
     def save_pretrained(folder):
         from safetensors.torch import save_file

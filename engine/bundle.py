@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine import cards, origin, parts
-from engine.cards import Story
 from engine.files import read_json
 from engine.snippets import CHANGED_FILE
+from engine.stories import Story
 
 TOKENIZER = frozenset(
     "tokenizer.json tokenizer_config.json special_tokens_map.json added_tokens.json vocab.json vocab.txt merges.txt "
@@ -21,6 +21,7 @@ CONFIGS = frozenset(
         "adapter_config.json",
         "generation_config.json",
         "classifier.json",
+        "cloze.json",
         *map(parts.config_file, parts.PARTS),
     }
 )
@@ -37,6 +38,8 @@ _ABOUT = {
     **{parts.weights_file(part): "the trained weights" for part in parts.PARTS},
     "head.safetensors": "the classification head",
     "classifier.json": "the labels, and how the head is read",
+    "cloze.json": "the labels with their words, and the prompt",
+    "language_head.safetensors": "the head that scores words, as it was",
 }
 _SMALL_BYTES = 1_000_000
 """Size up to which a JSON file is read and cleaned; a tokenizer.json is larger, and holds no places."""
@@ -73,7 +76,7 @@ def contents(story: Story, repo: str, merged: Path | None) -> dict[str, Path | b
     if merged is not None and story.answers:
         found["generation_config.json"] = _ends(merged, story)
     found["README.md"] = cards.card(story, repo, merged is not None).encode()
-    found["spec.yaml"] = cards.without_places(origin.public_spec(story.spec).to_yaml()).encode()
+    found["spec.yaml"] = origin.without_places(origin.public_spec(story.spec).to_yaml()).encode()
     found["scores.json"] = _json(story.done.metrics)
     return found
 

@@ -1,42 +1,22 @@
-"""The model card of a pushed run: made from its spec, plan, events and scores, and saying nothing that they don't.
+"""The model card of a pushed run: sentences and tables made from its story, saying nothing that it doesn't.
 
 No folder of this machine, no owner and no row of the data stands in it: data is called by its file's name alone.
 """
 
 from __future__ import annotations
 
-import json
 import re
-import tempfile
-from collections import Counter
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-from engine import __version__, evidence, home, machine, origin, parts, snippets, verdict
-from engine.errors import RunError
-from engine.events import Finished
-from engine.files import read_json
-from engine.measures import MEASURES, measure
+from engine import __version__, evidence, origin, snippets, verdict
+from engine.measures import MEASURES, measure, told
 from engine.origin import Base
-from engine.runs.store import Run
 from engine.settings import describe
-from engine.snippets import Form, Source
-from engine.spec import RunSpec
+from engine.snippets import Source
+from engine.stories import Story, front_matter
 
-LICENSES = frozenset(
-    "apache-2.0 mit openrail bigscience-openrail-m creativeml-openrail-m bigscience-bloom-rail-1.0 bigcode-openrail-m "
-    "afl-3.0 artistic-2.0 bsl-1.0 bsd bsd-2-clause bsd-3-clause bsd-3-clause-clear c-uda cc cc0-1.0 cc-by-2.0 "
-    "cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nd-4.0 "
-    "cc-by-nc-nd-3.0 cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0 cdla-sharing-1.0 "
-    "cdla-permissive-1.0 cdla-permissive-2.0 wtfpl ecl-2.0 epl-1.0 epl-2.0 etalab-2.0 eupl-1.1 eupl-1.2 agpl-3.0 gfdl "
-    "gpl gpl-2.0 gpl-3.0 lgpl lgpl-2.1 lgpl-3.0 isc lppl-1.3c ms-pl apple-ascl mpl-2.0 odc-by odbl openmdw-1.0 "
-    "openrail++ osl-3.0 postgresql ofl-1.1 ncsa unlicense zlib pddl lgpl-lr deepfloyd-if-license llama2 llama3 "
-    "llama3.1 llama3.2 llama3.3 llama4 gemma unknown other".split()
-)
-"""Licences that the Hub knows by name; one that is none of them is stated as "other" with its name."""
 _FORMS = {
     "merged": "These are full weights, with what was trained merged into the base model's, as float32.",
     "adapter": "This is an adapter: it needs the base model beside it.",
@@ -46,75 +26,12 @@ _FORMS = {
     "beside": "This is a classifier that reads the base model's features: the base model has to be beside it.",
 }
 _MARKUP = re.compile(r"([\\`*_\[\]<>|#])")
-_INSTALLED = re.compile(r"^    pip install (.+)$", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Story:
-    """What a finished run left behind, read once."""
-
-    name: str
-    folder: Path
-    spec: RunSpec
-    done: Finished
-    plan: dict[str, Any]
-    rows: dict[str, int]
-    """Rows by split."""
-    findings: list[dict[str, Any]]
-    base: Base
-
-    @property
-    def answers(self) -> bool:
-        """Whether the result is a language model; else it is a classifier."""
-        return "answers" in self.spec.objective.gives
-
-    @property
-    def form(self) -> Form:
-        if (self.folder / "model" / "adapter_config.json").exists():
-            return "adapter"
-        if self.part:
-            return "attached"
-        if "form" in self.head:
-            return "beside"
-        return "changed" if (self.folder / "model" / snippets.CHANGED_FILE).exists() else "whole"
-
-    @property
-    def part(self) -> str:
-        """Which part of our own was attached; empty where none was."""
-        return parts.part_in(self.folder / "model") or ""
-
-    @property
-    def head(self) -> dict[str, Any]:
-        """What is kept of a classification head beside its numbers; empty where there is none."""
-        return read_json(self.folder / "model" / "classifier.json") or {}
-
-    @property
-    def can_merge(self) -> bool:
-        """Whether full weights can be made from what the run left, and are not there already."""
-        return self.form != "whole" and not self.spec.tuner.unmergeable
-
-
-def read(run: Run, base: Base) -> Story:
-    """Raises RunError where the run has not finished."""
-    done = next((event for event in reversed(run.last_events(_has_end)) if isinstance(event, Finished)), None)
-    if done is None or not (run.folder / "model").is_dir():
-        raise RunError(f"Run {run.id} has no result yet.", "Wait until it has finished, or resume it.")
-    return Story(
-        name=run.name,
-        folder=run.folder,
-        spec=run.spec(),
-        done=done,
-        plan=read_json(run.folder / "plan.json") or {},
-        rows=_rows(run.folder / "examples.jsonl"),
-        findings=(read_json(run.folder / "data.json") or {}).get("findings", []),
-        base=base,
-    )
 
 
 def card(story: Story, repo: str, merged: bool) -> str:
     """README.md of the repository `repo` (owner/name), for the adapter itself or for merged weights."""
     parts = [
-        "---\n" + yaml.safe_dump(metadata(story, repo, merged), sort_keys=False, allow_unicode=True) + "---",
+        "---\n" + yaml.safe_dump(front_matter(story, repo, merged), sort_keys=False, allow_unicode=True) + "---",
         f"# {_plain(story.name)}",
         _what(story, merged),
         _load(story, repo, merged),
@@ -123,69 +40,7 @@ def card(story: Story, repo: str, merged: bool) -> str:
         _training(story),
         _limits(story, merged),
     ]
-    return without_places("\n\n".join(parts) + "\n")
-
-
-def metadata(story: Story, repo: str, merged: bool) -> dict[str, Any]:
-    """The card's front matter."""
-    base, form = story.base, "whole" if merged else story.form
-    record: dict[str, Any] = {}
-    if base.id:
-        record |= {"base_model": base.id, "base_model_relation": "finetune" if form == "whole" else "adapter"}
-    if form not in ("changed", "attached", "beside"):  # no library loads these by itself
-        record["library_name"] = "peft" if form == "adapter" else "transformers"
-    record["pipeline_tag"] = "text-generation" if story.answers else "text-classification"
-    record |= _license(base.license)
-    record["tags"] = ["tunesmith", story.spec.objective.name, story.spec.tuner.name]
-    known = [id for entry in story.spec.data if (id := origin.data_id(entry))]
-    if known:
-        record["datasets"] = sorted(set(known))
-    after = story.done.metrics.get("after")
-    if after:
-        record["model-index"] = [{"name": repo.rpartition("/")[2], "results": [_result(story, after)]}]
-    return record
-
-
-def without_places(text: str) -> str:
-    """The text with nothing of this machine's folders in it, should a name have carried one."""
-    places = {str(place) for place in (home.home(), home.cache(), home.CHECKOUT, Path.home(), tempfile.gettempdir())}
-    for place in sorted(places, key=len, reverse=True):
-        if len(place) > len("/x"):
-            text = re.sub(rf"{re.escape(place)}[^\s`'\")]*", "(a file)", text)
-    return text
-
-
-def _license(stated: str | None) -> dict[str, str]:
-    if stated is None:
-        return {"license": "unknown"}
-    name = stated.strip().lower()
-    if name in LICENSES:
-        return {"license": name}
-    return {"license": "other", "license_name": re.sub(r"[^a-z0-9.+-]+", "-", name).strip("-") or "other"}
-
-
-def _result(story: Story, after: dict[str, float]) -> dict[str, Any]:
-    metrics, rows = story.done.metrics, story.done.metrics.get("rows", 0)
-    entry = story.spec.data[0]
-    name = ", ".join(origin.data_name(entry) for entry in story.spec.data)
-    return {
-        "task": {"type": "text-generation" if story.answers else "text-classification"},
-        "dataset": {
-            "name": name,
-            "type": origin.data_id(entry) or re.sub(r"[^\w.-]+", "-", name),
-            "split": str(metrics.get("split", "test")),
-            "args": {"held_out_rows": rows},
-        },
-        "metrics": [
-            {
-                "type": metric,
-                "value": round(float(value), 4),
-                "name": f"{measure(metric).title} on {rows} held-out rows",
-            }
-            for metric, value in after.items()
-            if not metric.endswith(("_low", "_high"))
-        ],
-    }
+    return origin.without_places("\n\n".join(parts) + "\n")
 
 
 def _what(story: Story, merged: bool) -> str:
@@ -194,8 +49,13 @@ def _what(story: Story, merged: bool) -> str:
     learned = f"{done.trainable_parameters:,} of {done.total_parameters:,} weights learned"
     if story.form == "beside":
         learned = f"the model stayed as it is, and a classifier of {done.trainable_parameters:,} numbers was fitted"
+    if story.spec.tuner.kind == "merge":
+        count = len(story.spec.tuner.runs(story.spec.tuner_settings))
+        learned = f"nothing learned, what {count} runs had added was made one of {done.trainable_parameters:,} weights"
     form = _FORMS["merged" if merged else story.form]
     head = "" if story.answers else " Its head and its labels lie in `head.safetensors` and `classifier.json`."
+    if story.cloze:
+        head = " It fills a slot in a prompt with the word of a label; prompt and words lie in `cloze.json`."
     return (
         f"{named}, fine-tuned. Objective: {story.spec.objective.title}. Method: {story.spec.tuner.title}; {learned}. "
         f"{form}{head}\n\n"
@@ -206,7 +66,12 @@ def _what(story: Story, merged: bool) -> str:
 def _load(story: Story, repo: str, merged: bool) -> str:
     base = story.base
     source = Source(
-        repo, "whole" if merged else story.form, base.id or base.title, on_hub=base.id is not None, part=story.part
+        repo,
+        "whole" if merged else story.form,
+        base.id or base.title,
+        on_hub=base.id is not None,
+        part=story.part,
+        tasks=tuple(story.spec.tuner.tasks(story.spec.tuner_settings)),
     )
     folder = base.title if source.form != "whole" and not source.on_hub else None
     if story.answers:
@@ -214,12 +79,15 @@ def _load(story: Story, repo: str, merged: bool) -> str:
         messages = [{"role": "system", "content": system}] if system else []
         found = snippets.chat(source, [*messages, {"role": "user", "content": "Write a message here."}])
         note = ""
+    elif story.cloze:
+        found = snippets.cloze(source, story.cloze)
+        note = "\n\nThe labels' words are scored by the code above; no pipeline of transformers does that."
     else:
         kept = story.head
         if source.form == "beside":
-            found = snippets.fitted(source, kept, _longest(story))
+            found = snippets.fitted(source, kept, story.longest)
         else:
-            found = snippets.classify(source, str(kept.get("pooling")), _longest(story))
+            found = snippets.classify(source, str(kept.get("pooling")), story.longest)
         note = (
             '\n\nThe head is no part of a class of transformers: `pipeline("text-classification")` would make a new '
             "one that knows nothing. transformers may say that a pooler is new; nothing here uses it."
@@ -230,15 +98,13 @@ def _load(story: Story, repo: str, merged: bool) -> str:
     return f"## Load it\n\n```python\n{found.load}\n```\n\nThen ask it:\n\n```python\n{found.ask}\n```{note}{where}"
 
 
-def _longest(story: Story) -> int:
-    """Tokens at which a text is cut: the run's limit, or what the tokenizer says of the model."""
-    limit = (read_json(story.folder / "model" / "tokenizer_config.json") or {}).get("model_max_length")
-    most = story.spec.training.max_tokens
-    return min(most, int(limit)) if isinstance(limit, int | float) and limit >= 1 else most
-
-
 def _data(story: Story) -> str:
-    uses = {"train": "to learn from", "validation": "to choose the best checkpoint", "test": "held out, to score"}
+    best = "classifier" if story.form == "beside" else "checkpoint"
+    uses = {"train": "to learn from", "validation": f"to choose the best {best}", "test": "held out, to score"}
+    if not story.rows.get("test"):
+        uses["validation"] = "held out, to score" if story.form == "beside" else f"{uses['validation']}, and to score"
+    if story.spec.tuner.kind == "merge":
+        uses |= {"train": "not used for the merge", "validation": "not used for the merge"}
     names = []
     for entry in story.spec.data:
         id, name = origin.data_id(entry), origin.data_name(entry)
@@ -248,7 +114,9 @@ def _data(story: Story) -> str:
             names.append(f"`{name}`, a sample that comes with Tunesmith")
         else:
             names.append(f"`{_plain(name)}`, a file that is not published")
-    kind = "conversations" if story.spec.objective.wants == "messages" else "texts with labels"
+    kind = {"messages": "conversations", "labelled": "texts with labels", "text": "plain text"}[
+        story.spec.objective.wants
+    ]
     lines = [
         "## What it learned from",
         "",
@@ -271,6 +139,7 @@ def _scores(story: Story) -> str:
         return "## Scores\n\nNo rows were held out, so nothing was scored. What it learned is not measured."
     columns = [("Before", before)] if before else []
     columns += [(f"Before, {name}", scores) for name, scores in (metrics.get("baselines") or {}).items()]
+    columns += [(f"Run {run_id} alone", scores) for run_id, scores in (metrics.get("parts") or {}).items()]
     columns.append(("After", after))
     names = [name for name in after if not name.endswith(("_low", "_high"))]
     lines = [
@@ -285,7 +154,7 @@ def _scores(story: Story) -> str:
         "| score | " + " | ".join(title for title, _ in columns) + " |",
         "| --- |" + " ---: |" * len(columns),
         *(
-            f"| {measure(name).title} | " + " | ".join(_cell(scores, name) for _, scores in columns) + " |"
+            f"| {measure(name).title} | " + " | ".join(told(scores, name) for _, scores in columns) + " |"
             for name in names
         ),
         "",
@@ -306,7 +175,8 @@ def _training(story: Story) -> str:
     spec, plan, done = story.spec, story.plan, story.done
     chosen = {setting.title: getattr(spec.tuner_settings, setting.name) for setting in describe(spec.tuner.Settings)}
     lines = [(title, ("no", "yes")[value] if isinstance(value, bool) else value) for title, value in chosen.items()]
-    lines += _fitting(story) if story.form == "beside" else _updates(story)
+    if spec.tuner.kind != "merge":
+        lines += _fitting(story) if story.form == "beside" else _updates(story)
     lines += [
         ("Longest row, tokens", spec.training.max_tokens),
         ("Number format of the arithmetic", plan.get("compute")),
@@ -314,8 +184,8 @@ def _training(story: Story) -> str:
         ("Seed", spec.training.seed),
         ("Training time", _span(done.seconds)),
         ("Memory at its peak", f"{done.peak_memory_bytes / 1e9:.1f} GB"),
-        ("Computed on", _machine(plan)),
-        ("Libraries", _libraries(story.folder)),
+        ("Computed on", story.device),
+        ("Libraries", ", ".join(f"{name} {version}" for name, version in story.libraries.items())),
     ]
     cells = [f"| {title} | {_plain(str(value))} |" for title, value in lines if value not in (None, "")]
     return "\n".join(["## How it was trained", "", "| setting | value |", "| --- | --- |", *cells]) + (
@@ -340,29 +210,14 @@ def _updates(story: Story) -> list[tuple[str, Any]]:
 def _fitting(story: Story) -> list[tuple[str, Any]]:
     """Which classifier was fitted, and how it did in cross-validation."""
     compared = story.head.get("cross_validation") or {}
+    count = compared.get("validation_rows")
+    watched = f" and on {count:,} validation rows" if count else ""
     scores = ", ".join(f"{name} {100 * value:.1f} %" for name, value in (compared.get("accuracy") or {}).items())
     return [
         ("Classifier that was fitted", story.head.get("classifier")),
-        (f"Right in {compared.get('folds')}-fold cross-validation on training rows", scores),
+        (f"Right in {compared.get('folds')}-fold cross-validation on training rows{watched}", scores),
         ("Fitted with scikit-learn", story.head.get("scikit-learn")),
     ]
-
-
-def _machine(plan: dict[str, Any]) -> str:
-    found = machine.inspect()
-    if plan.get("device") == "cuda" and found.gpus:
-        return found.gpus[0].name
-    threads = plan.get("threads") or found.cores
-    return f"a processor ({threads} threads)" if plan.get("device") == "cpu" else str(plan.get("device", ""))
-
-
-def _libraries(folder: Path) -> str:
-    """Versions as they were when the run trained: its script names them."""
-    try:
-        found = _INSTALLED.search((folder / "model" / "train.py").read_text(encoding="utf-8"))
-    except OSError:
-        found = None
-    return ", ".join(found[1].split()).replace("==", " ") if found else ""
 
 
 def _limits(story: Story, merged: bool) -> str:
@@ -395,28 +250,6 @@ def _terms(base: Base) -> str:
         )
     gated = " It is gated: whoever loads it has to agree to its terms on its page first." if base.gated else ""
     return f"Licence: that of the base model, {_plain(base.license)}.{gated} The data may add terms of its own."
-
-
-def _rows(file: Path) -> dict[str, int]:
-    found: Counter[str] = Counter()
-    try:
-        with open(file, encoding="utf-8") as lines:
-            found.update(str(json.loads(line).get("split", "train")) for line in lines)
-    except (OSError, ValueError):
-        pass
-    return dict(found)
-
-
-def _has_end(events: Any) -> bool:
-    return any(isinstance(event, Finished) for event in events)
-
-
-def _cell(scores: dict[str, float], name: str) -> str:
-    if name not in scores:
-        return "–"
-    if f"{name}_low" not in scores:
-        return f"{scores[name]:.3f}"
-    return f"{100 * scores[name]:.1f} % ({100 * scores[f'{name}_low']:.1f} to {100 * scores[f'{name}_high']:.1f})"
 
 
 def _span(seconds: float) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from engine.data.example import Example
 from engine.machine import Machine
+from engine.measures import measure
 from engine.plan import Plan
 from engine.preview import Lengths
 from engine.spec import RunSpec
@@ -28,10 +29,10 @@ def found(
     """A sentence for each. trained: how many weights learn."""
     rows = {split: [e for e in examples if e.split == split] for split in ("train", "validation", "test")}
     told = [
-        *_cut(lengths, spec.training.max_tokens),
+        *_cut(lengths, spec),
         *_few(rows["train"]),
         *_labels(rows["train"], rows["validation"] + rows["test"]),
-        *_held_out(len(rows["test"] or rows["validation"]), spec.evaluation.max_rows),
+        *_held_out(len(rows["test"] or rows["validation"]), spec.evaluation.max_rows, spec.objective.main_metric),
         *[reason for reason in plan.reasons if reason.startswith("Memory is tight")],
         *_disk(spec, plan, here, trained),
         *_long(plan),
@@ -44,11 +45,11 @@ def visible_gain(rows: int) -> int:
     return math.ceil(100 * 1.96 * math.sqrt(2 * 0.25 / rows))
 
 
-def _cut(lengths: Lengths, most: int) -> list[str]:
+def _cut(lengths: Lengths, spec: RunSpec) -> list[str]:
     told = []
     if lengths.truncated:
         rows = _rows(lengths.truncated, "is", "are")
-        told.append(f"{rows} longer than {most:,} tokens and cut at the end.")
+        told.append(f"{rows} longer than {spec.training.max_tokens:,} tokens and cut {spec.objective.cut}.")
     if lengths.unlearned:
         told.append(f"In {_rows(lengths.unlearned, '', '').strip()} nothing is left to learn after the cut.")
     return told
@@ -81,11 +82,11 @@ def _labels(train: Sequence[Example], held: Sequence[Example]) -> list[str]:
     return told
 
 
-def _held_out(rows: int, most: int) -> list[str]:
+def _held_out(rows: int, most: int, metric: str) -> list[str]:
     rows = min(rows, most)
     if not rows:
         return ["No rows are held out, so nothing will say whether it learned."]
-    if rows >= ENOUGH_TO_JUDGE:
+    if rows >= ENOUGH_TO_JUDGE or measure(metric).unit != "share":
         return []
     least = visible_gain(rows)
     held = _rows(rows, "is", "are")

@@ -1,4 +1,7 @@
-"""Talking with a run's model, tuned or base. The model lives in a child process, which ends when nobody asks."""
+"""Talking with a run's model, tuned or base, or asking a classifier.
+
+The model lives in a child process, which ends when nobody asks.
+"""
 
 from __future__ import annotations
 
@@ -52,23 +55,35 @@ class Chats:
         base: bool = False,
         max_new_tokens: int = 256,
         temperature: float = 0.0,
+        task: int = 0,
     ) -> Iterator[str]:
         """The answer to a conversation, as it is generated. Closing the iterator stops the generation.
 
-        temperature: 0 takes the likeliest token each time.
+        temperature: 0 takes the likeliest token each time. task: which of the run's data sets it answers as, counted
+        from 0, where its tuner tells them apart.
         Raises RunError where the run has no model to talk with, MachineError where the machine can't carry it.
         """
-        folder = str(run_folder.resolve())
-        request = {
-            "run_folder": folder,
-            "base": base,
+        asked = {
             "messages": [dict(message) for message in messages],
             "max_new_tokens": max_new_tokens,
             "temperature": temperature,
+            "task": task,
         }
+        yield from self._answer(run_folder, base, asked)
+
+    def labels(self, run_folder: Path, text: str, task: int = 0) -> list[tuple[str, float]]:
+        """Every label of a run that chooses among labels, with the chance that it gives it, the likeliest first.
+
+        task: as in `stream`. Raises RunError where the run chooses no labels, MachineError as `stream` does.
+        """
+        (found,) = self._answer(run_folder, False, {"text": text, "task": task})
+        return [(str(label), float(chance)) for label, chance in found]
+
+    def _answer(self, run_folder: Path, base: bool, asked: Mapping[str, Any]) -> Iterator[Any]:
+        folder = str(run_folder.resolve())
         with self._seat((folder, base)) as child:
             try:
-                yield from child.stream(request, TOKEN_SECONDS, LOAD_SECONDS)
+                yield from child.stream({"run_folder": folder, "base": base, **asked}, TOKEN_SECONDS, LOAD_SECONDS)
             except TooSlow:
                 raise MachineError("The model took too long to answer.", "Choose a smaller model, or wait.") from None
             except OutOfMemory:
@@ -128,4 +143,5 @@ def _too_large(child: Child) -> MachineError:
 
 _chats = Chats()
 stream = _chats.stream
+labels = _chats.labels
 close = _chats.close

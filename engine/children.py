@@ -26,6 +26,7 @@ from typing import IO, Any
 
 from engine import access, errors, home
 from engine.errors import UserError
+from engine.waiting import wait_briefly
 
 Record = dict[str, Any]
 Handler = Callable[[Record, Callable[[Any], None], Callable[[], bool]], None]
@@ -295,7 +296,7 @@ def _limit_processor(seconds: int | None) -> None:
 def environment(threads: int | None) -> dict[str, str]:
     """The page's, without its secrets, for a child with so many threads."""
     kept = access.plain(access.environment())
-    kept.setdefault("OMP_WAIT_POLICY", "passive")  # spinning threads starve whatever else runs, the page first of all
+    wait_briefly(kept)
     if threads is not None:
         libraries = ("RAYON_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
         kept |= {name: str(threads) for name in libraries} | {"MALLOC_ARENA_MAX": str(threads)}

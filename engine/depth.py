@@ -11,6 +11,8 @@ LAYER = r"(?:^|\.)(?:layers|layer|h|block|blocks)\.(\d+)\."
 _LAYER = re.compile(LAYER)
 EMBEDDINGS = ("embed", "wte", "wpe")
 HEADS = ("lm_head", "embed_out")
+INPUT = "(before the text)"
+"""The place of what learns in front of every text, in no module of the model."""
 
 
 class ByDepth(Section):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,12 @@ from engine.settings import parse
 from engine.spec import RunSpec
 
 
-def evaluate(run_folder: Path, data: str | None, base: bool, say: Callable[[str], None]) -> dict[str, Any]:
+def evaluate(
+    run_folder: Path, data: str | None, base: bool, say: Callable[[str], None], task: int = 0
+) -> dict[str, Any]:
     """Metrics on the run's held-out rows, or on all rows of `data`, which is read as the run's own data was.
 
+    task: as which of the run's data sets the rows of `data` are read and answered, counted from 0.
     Returns {"metrics", "main", "rows"}. Raises UserError where the run has no result or the data doesn't fit.
     """
     if not base and not (run_folder / "model").is_dir():
@@ -33,14 +37,15 @@ def evaluate(run_folder: Path, data: str | None, base: bool, say: Callable[[str]
             spec = RunSpec.load(run_folder / "spec.yaml")
             # Every row is scored, so none is held out from anything.
             entry = parse(
-                Data, {**spec.data[0].model_dump(), "source": data, "split": {"test": 0, "validation": 0}}, "data"
+                Data, {**spec.data[task].model_dump(), "source": data, "split": {"test": 0, "validation": 0}}, "data"
             )
             prepared = prepare([entry], spec.objective.wants, spec.training.seed, learn=False)
             prepared.require()
             for notice in prepared.notices:
                 say(notice)
             request["rows"] = str(Path(temporary) / "rows.jsonl")
-            examples_file.save(prepared.examples, Path(request["rows"]))
+            rows = [replace(example, source=task) for example in prepared.examples]
+            examples_file.save(rows, Path(request["rows"]))
         done = subprocess.run(
             [sys.executable, "-m", "engine.compute.evaluate"],
             input=json.dumps(request),

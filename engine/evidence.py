@@ -18,6 +18,8 @@ from engine.spec import RunSpec
 
 _CUT = re.compile(r"(\d+) of (\d+) rows to learn from are longer than (\d+) tokens")
 """As `engine.jobs.truncation` tells it."""
+PART = "part, "
+"""What the names of the scores of runs that were merged begin with."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class Evidence:
     after: list[ScoredRow]
     baselines: dict[str, list[ScoredRow]] = field(default_factory=dict)
     """Further scores of the untouched model, by name."""
+    parts: dict[str, list[ScoredRow]] = field(default_factory=dict)
+    """Scores of each run that was merged, by its id."""
     findings: list[dict[str, Any]] = field(default_factory=list)
     """Of the data's audit, as `engine.data.audit.Finding` writes them."""
     counts: dict[str, int] = field(default_factory=dict)
@@ -98,6 +102,7 @@ def gather(folder: Path, state: str) -> Evidence:
         before=scores.get("before", []),
         after=scores.get("after", []),
         baselines={name.removeprefix("before, "): rows for name, rows in scores.items() if name.startswith("before, ")},
+        parts={name.removeprefix(PART): rows for name, rows in scores.items() if name.startswith(PART)},
         findings=[found for found in (read_json(folder / "data.json") or {}).get("findings", []) if found.get("count")],
         counts=_counts(folder / "examples.jsonl"),
         learning_rate=float(rate) if isinstance(rate, (int, float)) else None,

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from engine import cautions, machine, models, planner, preview, reporters, speed, timing
+from engine.architecture import in_backbone
 from engine.data.example import Example
 from engine.data.prepare import Prepared, prepare
-from engine.jobs import chosen_rows, require_pair
+from engine.jobs import chosen_rows, readable, require_pair
 from engine.models import ModelFacts
 from engine.plan import Plan
 from engine.preview import Lengths
@@ -93,22 +94,31 @@ def explain(spec: RunSpec, prepared: Prepared | None = None) -> Explanation:
     facts = models.facts(spec.model)
     require_pair(spec, facts)
     folder = models.ensure(spec.model, lambda text: None)
-    spec = replace(spec, tuner_settings=spec.tuner.settled(spec.tuner_settings, folder))
-    rows = {split: [e for e in prepared.examples if e.split == split] for split in ("train", "validation", "test")}
+    examples = spec.objective.chosen(prepared.examples, spec.objective_settings, spec.training.seed)
+    spec = replace(
+        spec,
+        tuner_settings=spec.tuner.settled(spec.tuner_settings, folder),
+        objective_settings=spec.objective.settled(spec.objective_settings, folder, examples),
+    )
+    spec = readable(spec, facts)
+    rows = {split: [e for e in examples if e.split == split] for split in ("train", "validation", "test")}
+    mixed = spec.objective.mixed_in(spec.objective_settings, rows["train"], spec.training.seed)
+    rows["train"] += mixed
     here = machine.inspect()
     counts = {split: preview.lengths(folder, spec, found) for split, found in rows.items()}
     train = counts["train"]
     plan = planner.make(spec, facts, train.lengths, here, train.learned)
-    trainable, total = parameter_counts(spec, facts, prepared.examples)
+    plan = replace(plan, reasons=[*_read_otherwise(spec, rows["train"], mixed, train), *plan.reasons])
+    trainable, total = parameter_counts(spec, facts, examples)
     return Explanation(
         model=facts.id,
-        rows={split: len(found) for split, found in rows.items()},
+        rows={split: len(counts[split].lengths) for split in rows},
         epochs=spec.training.epochs,
         lengths=train,
         plan=(plan := _timed(plan, spec, facts, rows, counts, here)),
         trainable_parameters=trainable,
         total_parameters=total,
-        cautions=cautions.found(spec, prepared.examples, train, plan, here, trainable),
+        cautions=cautions.found(spec, examples, train, plan, here, trainable),
         fitted=spec.tuner.learning(facts),
     )
 
@@ -118,12 +128,14 @@ def parameter_counts(spec: RunSpec, facts: ModelFacts, examples: Sequence[Exampl
     classes = len({example.label for example in examples}) if spec.objective.wants == "labelled" else 0
     # A head that is fitted in place of the objective's own is known when it is chosen.
     head = spec.objective.head_parameters(facts, classes) if spec.tuner.kind == "gradient" else 0
-    body = facts.parameters if "answers" in spec.objective.gives else facts.backbone_parameters
-    tuned = spec.tuner.trainable_parameters(facts, spec.tuner_settings)
+    whole = spec.objective.whole(facts)
+    body = facts.parameters if whole else facts.backbone_parameters + spec.objective.beside_parameters(facts)
+    places = spec.tuner.learns(facts, spec.tuner_settings)
+    tuned = sum(count for name, count in places.items() if whole or in_backbone(name))
     if spec.tuner.adds:
         frozen = spec.tuner.frozen_parameters(facts, spec.tuner_settings)
         return tuned + head, body + tuned + frozen + head
-    return min(tuned, body) + head, body + head
+    return tuned + head, body + head
 
 
 def _timed(
@@ -135,19 +147,44 @@ def _timed(
     here: machine.Machine,
 ) -> Plan:
     split = "test" if rows["test"] else "validation"
-    scored = chosen_rows(rows[split], spec.evaluation.max_rows, spec.training.seed)
-    places = {id(example): place for place, example in enumerate(rows[split])}
-    chosen = [places[id(example)] for example in scored]
+    held = counts[split]
+    if spec.objective.divides:
+        chosen = list(range(min(len(held.lengths), spec.evaluation.max_rows)))
+    else:
+        scored = chosen_rows(rows[split], spec.evaluation.max_rows, spec.training.seed)
+        places = {id(example): place for place, example in enumerate(rows[split])}
+        chosen = [places[id(example)] for example in scored]
+    beside = spec.objective.scored_beside(spec.objective_settings) if chosen else []
+    more = preview.lengths(models.ensure(spec.model, lambda text: None), spec, beside)
     found = timing.Rows(
         train=timing.Counts(counts["train"].lengths, counts["train"].learned),
         validation=timing.Counts(counts["validation"].lengths, counts["validation"].learned),
         scored=timing.Counts(
-            [counts[split].lengths[place] for place in chosen], [counts[split].learned[place] for place in chosen]
+            [*(held.lengths[place] for place in chosen), *more.lengths],
+            [*(held.learned[place] for place in chosen), *more.learned],
         ),
         baselines=spec.objective.baseline_count(spec.evaluation, rows["train"]),
         classes=len({example.label for found in rows.values() for example in found}),
     )
     return timing.timed(plan, spec, facts, found, here, speed.of(here, plan.compute, plan.threads))
+
+
+def _read_otherwise(spec: RunSpec, rows: list[Example], mixed: list[Example], train: Lengths) -> list[str]:
+    """How the rows that are read differ from those of the data."""
+    told = []
+    if len(train.lengths) > len(rows):
+        parts, most = counted(len(train.lengths), "part"), spec.training.max_tokens
+        verb = "is" if len(rows) == 1 else "are"
+        told.append(
+            f"{counted(len(rows), 'text')} to learn from {verb} read in {parts} of at most {most:,} tokens; nothing is "
+            "left out."
+        )
+    if mixed:
+        share = sum(len(row.text) for row in mixed) / max(1, sum(len(row.text) for row in rows))
+        told.append(
+            f"{counted(len(mixed), 'passage')} of general text are mixed in: {100 * share:.0f} % of what is read."
+        )
+    return told
 
 
 # In words

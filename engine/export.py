@@ -12,6 +12,7 @@ from pathlib import Path
 from engine import access
 from engine.errors import MachineError, RunError, UserError
 from engine.home import CHECKOUT
+from engine.parts import READ, START
 
 FORMATS = ("zip", "script", "merged")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
@@ -38,6 +39,15 @@ def export(run_folder: Path, kind: str, to: Path) -> Path:
         raise MachineError(f"{to} can't be written: {error.strerror or error}.", "Choose another place.") from None
 
 
+def as_base(run_folder: Path, to: Path) -> None:
+    """Write the model that a run left as one that others can learn on: in the format of its base's weights.
+
+    to: a folder that is not there yet. Raises UserError where the tuner's result can't become part of its base.
+    """
+    to.mkdir(parents=True)
+    _merged(run_folder, to, "base")
+
+
 def _zip(result: Path, to: Path) -> Path:
     if to.exists():
         raise UserError(f"{to} is there already.", "Name another file.")
@@ -62,14 +72,17 @@ def _script(run_folder: Path, result: Path, to: Path) -> Path:
     for name in ("train.py", *TOKENIZER_FILES):
         if (result / name).exists():
             shutil.copyfile(result / name, to / name)
-    shutil.copyfile(run_folder / "examples.jsonl", to / "examples.jsonl")
+    if (result / START).is_dir():
+        shutil.copytree(result / START, to / START)
+    read = run_folder / READ
+    shutil.copyfile(read if read.exists() else run_folder / "examples.jsonl", to / "examples.jsonl")
     return to
 
 
-def _merged(run_folder: Path, to: Path) -> Path:
+def _merged(run_folder: Path, to: Path, form: str = "export") -> Path:
     done = subprocess.run(
         [sys.executable, "-m", "engine.compute.merge"],
-        input=json.dumps({"run": str(run_folder), "to": str(to)}),
+        input=json.dumps({"run": str(run_folder), "to": str(to), "form": form}),
         capture_output=True,
         text=True,
         cwd=CHECKOUT,

@@ -106,9 +106,15 @@ def main():
     x = features(model, [example["text"] for example in train])
     y = np.array([LABELS.index(example["label"]) for example in train])
     names = tried(CLASSIFIER, len(x), x.shape[1], len(LABELS))
-    choice = choose(x, y, len(LABELS), names, FOLDS, SEED, lambda: None)
-    print(f"chosen: {choice.name}; right in {choice.folds}-fold cross-validation: {choice.accuracy}")
     held = [example for example in examples if example["split"] == "test"]
+    watching = [example for example in examples if example["split"] == "validation"] if held else []
+    aside = None
+    if watching:
+        classes = np.array([LABELS.index(example["label"]) for example in watching])
+        aside = features(model, [example["text"] for example in watching]), classes
+    choice = choose(x, y, len(LABELS), names, FOLDS, SEED, lambda: None, aside)
+    seen = f"{choice.folds}-fold cross-validation and on {choice.watched} validation rows"
+    print(f"chosen: {choice.name}; right in {seen}: {choice.accuracy}")
     if held:
         scores = heads.scores(choice.form, choice.head, features(model, [example["text"] for example in held]))
         right = [LABELS[place] == example["label"] for place, example in zip(scores.argmax(axis=1), held, strict=True)]

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from engine.data.example import Example
+from engine.ideas import Idea
+from engine.memory import Kept
 from engine.models import ModelFacts
 from engine.plan import Plan
 from engine.pooling import Reading
-from engine.sections import Evaluate, Model, Training
+from engine.sections import Data, Evaluate, Model, Training
 from engine.settings import Section
 from engine.tokens import Encoded, Tokens
 
@@ -25,12 +27,36 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-Wants = Literal["messages", "labelled"]
+Wants = Literal["messages", "labelled", "text"]
 Capability = Literal["gradients", "answers", "class scores", "trainable base", "pooled features"]
+TOLD: dict[Capability, str] = {
+    "gradients": "a loss that weights can learn from",
+    "answers": "answers in words",
+    "class scores": "a score for each label",
+    "trainable base": "base weights that may learn",
+    "pooled features": "one vector for each text",
+}
+"""Capabilities in words for people."""
 
 
 LOOP_SECTIONS = ("training", "evaluation", "output")
 """Sections of a spec that speak of the training loop, which not every kind of tuner has."""
+UNROUNDED = frozenset({"auto", "32bit", "16bit"})
+"""Widths of base weights (`model.load`) in which they are what they were."""
+WIDTHS = UNROUNDED | {"8bit", "4bit"}
+"""All of them."""
+READING = frozenset(
+    {
+        "training.max_tokens",
+        "training.seed",
+        "training.precision",
+        "training.micro_batch_size",
+        "evaluation.max_rows",
+        "evaluation.before",
+        "output.webhook",
+    }
+)
+"""Of their settings, those that matter where rows are read and nothing is updated."""
 CHUNK_OF_BATCHES = 8
 """Rows are sorted by length within this many batches: little padding, and batches stay well mixed."""
 
@@ -46,8 +72,6 @@ class Method(ABC):
     recommended: ClassVar[bool] = False
     usual: ClassVar[bool] = False
     """Whether it is one of the few that are in sight at once, where there are many."""
-    family: ClassVar[str] = ""
-    """Under which heading it is offered, where there are several."""
     Settings: ClassVar[type[Section]]
 
 
@@ -74,6 +98,13 @@ class Job:
     """By split, beside `examples`."""
     labels: list[str] = field(default_factory=list)
     """The classes of a labelled data set, sorted; a class's number is its place here."""
+    start: Path | None = None
+    """The result that learning goes on from: its head, and with `model.continued` what was added there."""
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether what another run added goes on learning."""
+        return self.start is not None and self.model.continued
 
 
 @dataclass(frozen=True)
@@ -126,7 +157,23 @@ class Objective(Method):
     """Learning rate of a head that starts from nothing, where the objective has one."""
     packs: ClassVar[bool] = False
     """Whether several examples may share a sequence."""
+    divides: ClassVar[bool] = False
+    """Whether rows that are longer than the longest row become several, in place of being cut."""
+    answers_to_score: ClassVar[bool] = False
+    """Whether held-out rows are answered in words, one after the other, when they are scored."""
     main_metric: ClassVar[str]
+    fills_slot: ClassVar[bool] = False
+    """Whether it learns a word at one place of a fixed text: of a long row the text is cut then, never that word."""
+    cut: ClassVar[str] = "at the end"
+    """Where a row that is too long is cut, in words."""
+
+    def mixed_in(self, settings: Any, train: list[Example], seed: int) -> list[Example]:
+        """Rows that are learned beside those of the data. Needs no torch."""
+        return []
+
+    def scored_beside(self, settings: Any) -> list[Example]:
+        """Rows that are scored beside the held-out ones. Needs no torch."""
+        return []
 
     def refuses(self, facts: ModelFacts) -> str | None:
         """Why this model can't be trained so, or None."""
@@ -134,6 +181,30 @@ class Objective(Method):
             return None
         kinds = " or ".join(sorted(self.architectures))
         return f"{self.title} needs a model of the kind {kinds}; {facts.id} is of the kind {facts.kind}."
+
+    def chosen(self, examples: list[Example], settings: Any, seed: int) -> list[Example]:
+        """Those of a run's rows that it uses; where it takes few to learn from, the held-out ones all the same."""
+        return examples
+
+    def settled(self, settings: Any, model_folder: Path, examples: list[Example]) -> Any:
+        """The settings with what only model and rows can say. Raises SettingError. Needs no torch."""
+        return settings
+
+    def remarks(self, settings: Any) -> list[str]:
+        """What settled settings come to, in sentences for the plan."""
+        return []
+
+    def readings(self, settings: Any) -> tuple[int, int]:
+        """As how many sequences a row is read while it is learned, and while it is scored."""
+        return 1, 1
+
+    def whole(self, facts: ModelFacts) -> bool:
+        """Whether a tuner is given the model with its language head, and not the body alone."""
+        return "answers" in self.gives
+
+    def beside_parameters(self, facts: ModelFacts) -> int:
+        """How many parameters stand beside what a tuner is given, and never learn."""
+        return 0
 
     @abstractmethod
     def encode(self, example: Example, tokens: Tokens, settings: Any, max_tokens: int) -> Encoded:
@@ -183,6 +254,15 @@ class Objective(Method):
     def score(self, job: Job, model: nn.Module, rows: list[Example], report: Report) -> Scores:
         """Answer held-out rows and score them."""
 
+    def asked(self, example: Example) -> tuple[str, str]:
+        """What `sample` goes on from, and what is expected of it, as a person reads them."""
+        question = next((str(m["content"]) for m in reversed(example.prompt) if m["role"] == "user"), "")
+        return question, example.answer
+
+    def chances(self, job: Job, model: nn.Module, text: str) -> list[tuple[str, float]]:
+        """Every label with its chance for a text, the likeliest first. Objectives that give "class scores" have it."""
+        raise NotImplementedError
+
     def sample(self, job: Job, model: nn.Module, example: Example) -> str | None:
         """What the model answers to one held-out row during training, or None where it gives no text."""
         return None
@@ -201,6 +281,9 @@ class Objective(Method):
     def restore(self, model: nn.Module, folder: Path) -> None:
         """Read back what `save` wrote."""
 
+    def take_up(self, job: Job, model: nn.Module) -> None:
+        """Begin with the head of `job.start`, where there is one for the same classes."""
+
     def features(self, model: nn.Module, reading: Reading) -> Features:
         """What a classifier can be fitted to, read so from now on. Objectives that give "pooled features" have it."""
         raise NotImplementedError
@@ -211,11 +294,17 @@ class Objective(Method):
 
 
 class Tuner(Method):
-    kind: ClassVar[Literal["gradient", "fit", "search"]] = "gradient"
+    choose: ClassVar[str] = ""
+    """When to choose it, in a sentence or two that begin with "Choose it"."""
+    idea: ClassVar[Idea] = "small additions"
+    """How much of the model changes: under which heading it is offered."""
+    family: ClassVar[str] = ""
+    """Under which heading of its idea it is folded, where it is not `usual`."""
+    kind: ClassVar[Literal["gradient", "fit", "merge"]] = "gradient"
     needs: ClassVar[frozenset[Capability]] = frozenset({"gradients"})
     base_rate: ClassVar[float]
     """Learning rate that suits this tuner before the objective's factor."""
-    loads: ClassVar[frozenset[str]] = frozenset({"auto", "32bit", "16bit"})
+    loads: ClassVar[frozenset[str]] = UNROUNDED
     """Widths of the base weights that it can stand on."""
     trains_base: ClassVar[bool] = False
     """Whether the base weights themselves change (and so need float32 or master weights)."""
@@ -225,11 +314,42 @@ class Tuner(Method):
     """Whether several examples may share a sequence."""
     unmergeable: ClassVar[str] = ""
     """Why its result can't become part of the base's own weights; empty where it can."""
+    added_file: ClassVar[str] = ""
+    """The file of a result that holds what learned, by the names that it has while it learns."""
+    works: ClassVar[str] = ""
+    """How it works, in a sentence for the plan, where it makes no updates."""
+    once: ClassVar[str] = ""
+    """Why a run can't go on with what another one added; empty where it can."""
+    may_differ: ClassVar[frozenset[str]] = frozenset()
+    """Settings that need not be the same where a run goes on with what another one added."""
     uses: ClassVar[frozenset[str] | None] = None
     """Of the settings of `LOOP_SECTIONS`, those that do something with this tuner, by dotted name; None: all."""
 
     def refuses(self, facts: ModelFacts, settings: Any) -> str | None:
         return None
+
+    def once_with(self, settings: Any) -> str:
+        """`once`, for a run with these settings."""
+        return self.once
+
+    def runs(self, settings: Any) -> list[str]:
+        """Ids of the runs whose results it uses."""
+        return []
+
+    def with_data(self, settings: Any, data: list[Data]) -> Any:
+        """The settings with what follows from the run's data sets."""
+        return settings
+
+    def defaults(self, sets: int = 1) -> Any:
+        """Its settings where nobody chose any, for a run of so many data sets."""
+        return self.with_data(self.Settings(), [Data(source=f"data set {number}") for number in range(1, sets + 1)])
+
+    def tasks(self, settings: Any) -> list[str]:
+        """Names of the tasks that it tells apart, one for each data set; none where it doesn't."""
+        return []
+
+    def tell(self, backbone: nn.Module, tasks: list[int]) -> None:
+        """Of which task each row is that comes next, or one for all; `backbone` may be the untouched one."""
 
     def virtual_tokens(self, settings: Any) -> int:
         """How many tokens it puts before each row, which take room and time as real ones do."""
@@ -253,13 +373,36 @@ class Tuner(Method):
         """What learns, in a sentence, where that is no weight of the model; else empty."""
         return ""
 
-    @abstractmethod
+    def learns(self, facts: ModelFacts, settings: Any) -> dict[str, int]:
+        """How many parameters learn at each place, from the model's shapes alone; nothing where none learn.
+
+        A place is the name of a tensor or module of the loaded model, or `depth.INPUT`. Needs no torch.
+        """
+        return {}
+
     def trainable_parameters(self, facts: ModelFacts, settings: Any) -> int:
-        """How many of the model's parameters, or added to them, will learn: from its shapes alone. Needs no torch."""
+        """How many of the model's parameters, or added to them, will learn. Needs no torch."""
+        return sum(self.learns(facts, settings).values())
 
     def frozen_parameters(self, facts: ModelFacts, settings: Any) -> int:
         """How many parameters it adds besides that stay as they begin."""
         return 0
+
+    def saved_parameters(self, facts: ModelFacts, settings: Any) -> int:
+        """How many numbers its result will hold."""
+        return self.trainable_parameters(facts, settings) + self.frozen_parameters(facts, settings)
+
+    def joins(self, facts: ModelFacts, settings: Any) -> dict[int, float]:
+        """From which share of the run on a layer learns, by its number from below, where layers join one by one."""
+        return {}
+
+    def reads(self, facts: ModelFacts, settings: Any) -> range:
+        """The layers, numbered from below, whose outputs a tuner of the kind "fit" learns from."""
+        return range(0)
+
+    def kept(self, facts: ModelFacts, settings: Any, width: int) -> Kept:
+        """What its own work holds in memory while it learns, where the arithmetic has so many bytes a number."""
+        return Kept()
 
     @abstractmethod
     def apply(self, backbone: nn.Module, settings: Any, seed: int) -> nn.Module:
@@ -311,5 +454,6 @@ def pair_refusal(objective: Objective, tuner: Tuner) -> str | None:
     """Which capability is missing for this pair to work, or None."""
     missing = sorted(tuner.needs - objective.gives)
     if missing:
-        return f"{tuner.title} needs {', '.join(missing)}, which {objective.title} does not give."
+        told = " and ".join(TOLD[name] for name in missing)
+        return f"{tuner.title} needs {told}, which {objective.title} does not give."
     return None

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from engine import machine, models, planner, reporters, speed, timing
+from engine import machine, models, planner, reporters, speed, stacking, timing
 from engine.data import example as examples_file
 from engine.data.example import Example
 from engine.errors import DataError, RunError, SettingError
-from engine.job import Job, pair_refusal
+from engine.job import Job, Objective, pair_refusal
+from engine.parts import READ
 from engine.spec import RunSpec
 from engine.tokens import Encoded, Tokens
 
@@ -33,20 +34,29 @@ def open_job(folder: Path, report: Callable[[str], None], to_train: bool = True)
     report(f"Getting {facts.id}.")
     model_folder = models.ensure(spec.model, report)
     tokens = Tokens.load(model_folder)
-    spec = dataclasses.replace(spec, tuner_settings=spec.tuner.settled(spec.tuner_settings, model_folder))
     every = examples_file.load(folder / "examples.jsonl")
+    spec = replace(
+        spec,
+        tuner_settings=spec.tuner.settled(spec.tuner_settings, model_folder),
+        objective_settings=spec.objective.settled(spec.objective_settings, model_folder, every),
+    )
     examples: dict[str, list[Example]] = {split: [e for e in every if e.split == split] for split in SPLITS}
     if not examples["train"]:
         raise DataError("No rows are left to learn from.", "Give more rows, or hold out fewer.")
     encoded: dict[str, list[Encoded]] = {}
     room = facts.context - spec.tuner.virtual_tokens(spec.tuner_settings) if facts.context else 0
+    examples["train"] += spec.objective.mixed_in(spec.objective_settings, examples["train"], spec.training.seed)
+    most = min(spec.training.max_tokens, room or spec.training.max_tokens)
+    examples = {split: divided(spec.objective, tokens, examples[split], most) for split in SPLITS}
     if to_train:
+        if spec.objective.divides:
+            examples_file.save([row for split in SPLITS for row in examples[split]], folder / READ)
         report("Turning text into tokens.")
         encoded = {split: _encoded(spec, tokens, examples[split], room) for split in SPLITS}
         _require_learned(encoded["train"], spec.training.max_tokens)
         planned = _attempted(spec, folder)
     else:
-        planned = dataclasses.replace(spec, launch=spec.launch.model_copy(update={"ignore_memory": True}))
+        planned = replace(spec, launch=spec.launch.model_copy(update={"ignore_memory": True}))
     lengths = [len(item.ids) for item in encoded.get("train", [])] or [1]
     learned = [sum(item.learned) for item in encoded.get("train", [])] or [1]
     here = machine.inspect()
@@ -67,10 +77,27 @@ def open_job(folder: Path, report: Callable[[str], None], to_train: bool = True)
         evaluation=spec.evaluation,
         plan=plan,
         labels=sorted({example.label for example in every}) if spec.objective.wants == "labelled" else [],
+        start=parent.result if (parent := stacking.parent_of(spec)) else None,
     )
     if not to_train:
         return job
     return with_time(job, spec, here, speed.of(here, plan.compute, plan.threads, measure=False))
+
+
+def readable(spec: RunSpec, facts: models.ModelFacts) -> RunSpec:
+    """The spec with parts that are no longer than what the model can read, where rows are read in parts."""
+    if not spec.objective.divides or not facts.context:
+        return spec
+    room = max(1, facts.context - spec.tuner.virtual_tokens(spec.tuner_settings))
+    most = min(spec.training.max_tokens, room)
+    return replace(spec, training=spec.training.model_copy(update={"max_tokens": most}))
+
+
+def divided(objective: Objective, tokens: Tokens, rows: list[Example], most: int) -> list[Example]:
+    """The rows, those of more than `most` tokens in parts where the objective reads them so. Nothing is lost."""
+    if not objective.divides:
+        return rows
+    return [replace(row, text=part) for row in rows for part in tokens.divided(row.text, most)]
 
 
 def with_time(job: Job, spec: RunSpec, here: machine.Machine, found: speed.Speed | None) -> Job:
@@ -78,14 +105,20 @@ def with_time(job: Job, spec: RunSpec, here: machine.Machine, found: speed.Speed
     _, scored = held_out(job)
     encoded = {id(e): c for split in SPLITS for e, c in zip(job.examples[split], job.encoded[split], strict=True)}
     virtual = spec.tuner.virtual_tokens(spec.tuner_settings)
+    beside = job.objective.scored_beside(job.objective_settings)
+    most = job.training.max_tokens
+    read = [
+        *(encoded[id(example)] for example in scored),
+        *(job.objective.encode(row, job.tokens, job.objective_settings, most) for row in beside if scored),
+    ]
     rows = timing.Rows(
         train=_counts(job.encoded["train"], virtual),
         validation=_counts(job.encoded["validation"], virtual),
-        scored=_counts([encoded[id(example)] for example in scored], virtual),
+        scored=_counts(read, virtual),
         baselines=job.objective.baseline_count(job.evaluation, job.examples["train"]),
         classes=len(job.labels),
     )
-    return dataclasses.replace(job, plan=timing.timed(job.plan, spec, job.facts, rows, here, found))
+    return replace(job, plan=timing.timed(job.plan, spec, job.facts, rows, here, found))
 
 
 def _counts(encoded: list[Encoded], virtual: int) -> timing.Counts:
@@ -98,10 +131,12 @@ def require_pair(spec: RunSpec, facts: models.ModelFacts) -> None:
         pair_refusal(spec.objective, spec.tuner),
         spec.objective.refuses(facts),
         spec.tuner.refuses(facts, spec.tuner_settings),
+        stacking.refusal(spec),
     ]
     problems = [refusal for refusal in refusals if refusal]
     if spec.model.load not in spec.tuner.loads:
-        problems.append(f"{spec.tuner.title} can't stand on {spec.model.load} weights, which can't learn themselves.")
+        why = ", which can't learn themselves" if "trainable base" in spec.tuner.needs else ""
+        problems.append(f"{spec.tuner.title} can't stand on {spec.model.load} weights{why}.")
     if problems:
         raise SettingError(problems, "Choose another objective, tuner or model.")
 
@@ -129,7 +164,9 @@ def truncation(job: Job) -> list[str]:
             lost = sum(not any(item.learned) for item in rows)
             extra = f" In {lost} of them nothing that is learned is left." if lost else ""
             most = job.training.max_tokens
-            sentences.append(f"{cut} of {len(rows)} rows {use} are longer than {most} tokens: cut at the end.{extra}")
+            sentences.append(
+                f"{cut} of {len(rows)} rows {use} are longer than {most} tokens: cut {job.objective.cut}.{extra}"
+            )
     return sentences
 
 
@@ -146,7 +183,7 @@ def _attempted(spec: RunSpec, folder: Path) -> RunSpec:
     except (OSError, ValueError):
         return spec
     training = spec.training.model_copy(update={"micro_batch_size": int(attempt["micro_batch"])})
-    return dataclasses.replace(spec, training=training)
+    return replace(spec, training=training)
 
 
 def _encoded(spec: RunSpec, tokens: Tokens, rows: list[Example], room: int) -> list[Encoded]:

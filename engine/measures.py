@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
+
+Unit = Literal["share", "bits", "nats"]
 
 
 @dataclass(frozen=True)
 class Measure:
     title: str
     help: str
+    unit: Unit = "share"
+    """ "share" (0 to 1), "bits" a byte of text, or "nats" a token or a row."""
+    lower_is_better: bool = False
+
+    def written(self, value: float) -> str:
+        """A figure with its unit, where the title doesn't hold that: "97.5 %", "0.912"."""
+        return share(value) if self.unit == "share" else loss(value)
+
+    def change(self, value: float) -> str:
+        """A difference with its sign, in `change_unit`."""
+        return points(value) if self.unit == "share" else signed(value)
+
+    @property
+    def change_unit(self) -> str:
+        return {"share": "percentage points", "bits": "bits a byte", "nats": "nats"}[self.unit]
 
 
 MEASURES = {
@@ -16,14 +35,45 @@ MEASURES = {
     "word_f1": Measure("Word overlap (F1)", "how far answers share the words of the expected ones"),
     "accuracy": Measure("Accuracy", "the share of rows that got the right label"),
     "macro_f1": Measure("Macro F1", "the F1 score of each label, averaged over labels"),
-    "loss": Measure("Held-out loss", "how far the model is from giving the expected answers, in nats; lower is better"),
+    "bits_per_byte": Measure(
+        "Bits per byte",
+        "how many bits the model needs for each byte of text that it has not read, whatever its tokens; lower is "
+        "better",
+        "bits",
+        True,
+    ),
+    "general_bits_per_byte": Measure(
+        "Bits per byte of general text",
+        "the same for passages of an encyclopedia that have nothing to do with the data; where it rises, the model "
+        "forgot some of what it knew",
+        "bits",
+        True,
+    ),
+    "loss": Measure(
+        "Held-out loss", "how far the model is from giving the expected answers, in nats; lower is better", "nats", True
+    ),
 }
 
 
 def measure(name: str) -> Measure:
     """A measure by its name in the metrics; one that is unknown here is called by that name."""
+    known, comma, part = name.partition(", ")
+    if comma and known in MEASURES:
+        whole = MEASURES[known]
+        return Measure(f"{whole.title}, {part}", f"{whole.help}, of {part} alone", whole.unit, whole.lower_is_better)
     title = name.replace("_", " ")
     return MEASURES.get(name, Measure(title[:1].upper() + title[1:], "the main score of this objective"))
+
+
+def told(scores: Mapping[str, float], name: str) -> str:
+    """One of the scores with its interval, where there is one: "97.5 % (94.2 to 100.0)"."""
+    if name not in scores:
+        return "–"
+    if f"{name}_low" not in scores:
+        return f"{scores[name]:.3f}"
+    write = measure(name).written
+    low, high = (write(scores[f"{name}_{end}"]).removesuffix(" %") for end in ("low", "high"))
+    return f"{write(scores[name])} ({low} to {high})"
 
 
 def share(value: float) -> str:
@@ -40,3 +90,8 @@ def points(value: float) -> str:
 def loss(value: float) -> str:
     """A loss in nats; three digits behind the point, or two that are not 0 where it is tiny."""
     return f"{value:.2g}" if 0 < value < 0.01 else f"{value:.3f}"
+
+
+def signed(value: float) -> str:
+    """A difference of losses with its sign."""
+    return f"{'−' if value < 0 else '+' if value > 0 else ''}{loss(abs(value))}"

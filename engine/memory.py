@@ -9,13 +9,17 @@ outputs O and inputs I in all, and a residual stream of width h, a token keeps
     2h numbers in float32 (4h where norms learn)   what layer norms keep
     3h more in the computing format                casts of a float32 stream, where full models learn in 16 bits
 
+(2h and the widest input fewer where linear layers stay as they are and nothing beside them reads what they read). What
+a tuner's own work adds, each tuner declares (`Kept`); `tests/engine/compute/test_kept.py` counts it again.
+
 Attention keeps nothing that grows with the square of the length, but where dropout falls on its weights: then the
 CPU's kernels keep three float32 matrices (tokens x tokens) for each head. The language head's product is made for
 learned positions only: their scores, the softmax and its gradient are 12 bytes a position and word.
 
 What is measured: memory that the process holds but has no use for. The CPU's allocator does not give back what lies
-between live tensors (blocks above 32 MB it does). Factors and constants below are from `benchmarks/memory_probe.py`
-(SmolLM2-135M and MiniLM, glibc 2.36, torch 2.13), which prints prediction and measurement side by side.
+between live tensors (blocks above 32 MB it does). Factors and constants below are from `benchmarks/memory_probe.py`, a
+plain loop, and `benchmarks/memory.py`, real workers with every tuner (SmolLM2-135M and MiniLM, glibc 2.36, torch 2.13).
+Both print prediction and measurement side by side; tests hold predictions to what was measured.
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from engine.architecture import first, text_config
+from engine.architecture import attention_dropout, first
 from engine.models import ModelFacts
 from engine.plan import MemoryPart
 
@@ -35,17 +39,23 @@ PROGRAM = {"cpu": 650 * MB, "mps": 650 * MB, "cuda": 700 * MB}
 """Python with torch, transformers, peft and trl (545 MB), and what kernels prepare for each new shape of a batch; on a
 GPU its context and the libraries' workspaces."""
 HELD = {
-    ("float32", "additions"): 2.5,
+    ("float32", "alone"): 2.2,
+    ("float32", "additions"): 2.0,
     ("float32", "base"): 1.45,
     ("float32", "base, accumulating"): 1.95,
+    ("bfloat16", "alone"): 1.75,
     ("bfloat16", "additions"): 1.95,
     ("bfloat16", "base"): 1.65,
     ("bfloat16", "base, accumulating"): 1.7,
 }
 """CPU: held memory over counted, by computing format and by what learns. Gradients of a whole base fill the gaps that
 activations leave, unless they wait for the next micro-batch."""
+HELD_ATTENTION = 1.4
+"""The same for attention's matrices, where they are not given back at once."""
+GIVEN_BACK = 32 << 20
+"""Bytes of a block from which on it is."""
 HELD_LARGE = 1.1
-"""The same for blocks that are given back at once, and for GPUs."""
+"""The same for blocks that are given back at once, for what tuners build to the same size in each step, for GPUs."""
 RECOMPUTED_LAYERS = 2
 """With checkpointing, how many layers' worth of numbers is held at the peak. On the CPU the allocator then gives back
 everything at once (`compute.allocator`); left as it is, it would hold ten layers' worth and more."""
@@ -56,6 +66,23 @@ SCORED_ROWS = 32
 SCORED_TOKENS = 8192
 """Most rows and tokens, answers included, that are answered at once when held-out rows are scored."""
 ANSWER_TOKENS = 128
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a tuner's own work makes a process hold besides the weights that learn, their gradients and moments."""
+
+    linears: Literal["alone", "beside", "read", "learning"] = "alone"
+    """Linear layers stay as they are, alone; something is computed beside them; it needs what they read in the backward
+    pass, too; or they learn themselves, with all else."""
+    layers: int | None = None
+    """In how many layers, from the top, anything is kept for the backward pass; None: in all."""
+    token: float = 0.0
+    """Bytes for each token until the backward pass, over all layers."""
+    step: float = 0.0
+    """Bytes until the backward pass, however many tokens there are, over all layers."""
+    always: float = 0.0
+    """Bytes from the beginning to the end."""
 
 
 @dataclass(frozen=True)
@@ -80,16 +107,22 @@ class Work:
     """Learned positions in a micro-batch that the language head scores; 0 without a language head."""
     generates: bool
     """Whether held-out rows are answered in words."""
+    scored: int = 10**9
+    """Most held-out rows that are answered."""
     accumulates: bool = False
     """Whether gradients of one micro-batch wait for the next."""
     frozen: int = 0
     """Parameters that are added and don't learn."""
+    kept: Kept = Kept("read")
+    moments: int | None = None
+    """Bytes of the optimizer's averages; None: two in float32 of each parameter that learns."""
 
 
 def predict(work: Work) -> list[MemoryPart]:
     """Parts of the peak, in bytes; they add up to it."""
-    additions = 4 * work.frozen + (0 if work.trains_base else 4 * work.trained)
-    moments, gradients = 8 * work.trained, 4 * work.trained
+    additions = int(4 * work.frozen + (0 if work.trains_base else 4 * work.trained) + work.kept.always)
+    moments = 8 * work.trained if work.moments is None else work.moments
+    gradients = 4 * work.trained
     activations = _activations(work)
     scores = SCORE_BYTES * work.learned * work.facts.vocabulary
     # Training, scoring and loading follow each other: the later two count as far as they go beyond the first.
@@ -115,13 +148,15 @@ def reading(work: Work, all_rows: int, held_layers: int) -> list[MemoryPart]:
 
     all_rows: whose features are held at the end; held_layers: whose outputs are held while rows are read.
     """
-    activations = work.tokens * (_layer_bytes(work) + 4 * work.facts.hidden * (held_layers + 2))
+    numbers = (4 if work.device == "cuda" else 8) * WIDTH[work.compute]
+    activations = work.tokens * (numbers * _widest(work) + 4 * work.facts.hidden * (held_layers + 2))
     features = FEATURE_BYTES * all_rows * work.facts.hidden
     parts = [
         MemoryPart("Program", PROGRAM[work.device]),
         MemoryPart("Weights", _weights(work)),
         MemoryPart("Activations", activations),
         MemoryPart("Features", features),
+        MemoryPart("Scoring", max(0, _answering(work) - activations - features)),
         MemoryPart("Loading", max(0, _loading(work) - activations - features)),
     ]
     return [part for part in parts if part.bytes > 0]
@@ -150,45 +185,54 @@ def _weights(work: Work) -> int:
 
 
 def _activations(work: Work) -> int:
-    facts, width = work.facts, WIDTH[work.compute]
-    layers = max(1, facts.layers)
-    inputs = sum(shape[1] for shape in facts.linears.values()) / layers
-    outputs = sum(shape[0] for shape in facts.linears.values()) / layers
-    casts = 3 * facts.hidden if work.trains_base and width == 2 else 0
-    norms = (4 if work.trains_base else 2) * facts.hidden
-    token = width * max(0.0, inputs + outputs - 2 * facts.hidden + casts) + 4 * norms
-    linear, attention = work.tokens * token, _attention(work)
-    stream = work.tokens * facts.hidden * width
+    facts, kept, width = work.facts, work.kept, WIDTH[work.compute]
+    every = max(1, facts.layers)
+    layers = min(every, kept.layers if kept.layers is not None else every)
+    linear = work.tokens * (layer_token_bytes(work) + kept.token / max(1, layers))
+    step = kept.step / max(1, layers)
+    attention, stream = _attention(work), work.tokens * facts.hidden * width
     copies = _copies(work)
     if work.checkpointing:
         at_once = min(layers, RECOMPUTED_LAYERS)
-        return int(HELD_LARGE * stream * layers + at_once * (linear + HELD_LARGE * attention) + copies)
-    return int(layers * (_held(work) * linear + HELD_LARGE * attention) + copies)
+        return int(HELD_LARGE * stream * layers + at_once * (linear + step + attention) + copies)
+    return int(layers * (_held(work) * linear + HELD_LARGE * step + attention) + copies)
+
+
+def layer_token_bytes(work: Work) -> float:
+    """That a layer keeps of each token for the backward pass, but for a tuner's own work and attention's matrices."""
+    facts, linears, width = work.facts, work.kept.linears, WIDTH[work.compute]
+    layers, hidden = max(1, facts.layers), facts.hidden
+    numbers = sum(map(sum, facts.linears.values())) / layers - 2 * hidden
+    if linears in ("alone", "beside"):
+        numbers -= 2 * hidden + max((inputs for _, inputs in facts.linears.values()), default=0)
+    if linears == "learning" and width == 2:
+        numbers += 3 * hidden
+    return width * max(0.0, numbers) + 4 * (4 if linears == "learning" else 2) * hidden
 
 
 def _held(work: Work) -> float:
     if work.device == "cuda":
         return HELD_LARGE
-    learns = "base" if work.trains_base else "additions"
+    learns = "base" if work.trains_base else "alone" if work.kept.linears == "alone" else "additions"
     if work.trains_base and work.accumulates:
         learns = "base, accumulating"
     return HELD[("float32" if WIDTH[work.compute] == 4 else "bfloat16", learns)]
 
 
 def _attention(work: Work) -> float:
-    """Bytes of the tokens x tokens matrices that a layer keeps."""
-    dropout = next(
-        (
-            float(text_config(work.facts.config)[name] or 0.0)
-            for name in ("attention_probs_dropout_prob", "attention_dropout", "attn_pdrop")
-            if name in text_config(work.facts.config)
-        ),
-        # BERT's own default, for configs that leave it out.
-        0.1 if work.facts.config.get("model_type") == "bert" else 0.0,
-    )
-    if not dropout or work.device == "cuda":
+    """Bytes of the tokens x tokens matrices that a layer keeps, with what is held beside."""
+    if work.device == "cuda":
         return 0.0
-    return 3 * 4.0 * first(work.facts.config, "num_attention_heads", "n_head", "n_heads") * work.tokens * work.longest
+    found = attention_matrices(work.facts) * work.tokens * work.longest
+    # Three of them in float32, each of all rows and heads.
+    return found * (HELD_LARGE if found / 3 >= GIVEN_BACK else HELD_ATTENTION)
+
+
+def attention_matrices(facts: ModelFacts) -> float:
+    """Bytes that a layer keeps for each pair of a token and one that it looks at, on the CPU."""
+    if not attention_dropout(facts.config):
+        return 0.0
+    return 3 * 4.0 * first(facts.config, "num_attention_heads", "n_head", "n_heads")
 
 
 def _copies(work: Work) -> int:
@@ -209,17 +253,22 @@ def _answering(work: Work) -> int:
     groups = first(facts.config, "num_key_value_heads") or heads
     size = first(facts.config, "head_dim") or facts.hidden // heads
     longest = work.longest + ANSWER_TOKENS
-    tokens = rows_at_once(longest) * longest
+    rows = min(work.scored, rows_at_once(longest))
     cache = 2 * facts.layers * groups * size * width
     layer = _layer_bytes(work)
-    head = facts.vocabulary * (2 * facts.hidden * width + SCORED_ROWS * 3 * 4)
-    return int(tokens * (HELD_LARGE * cache + layer) + head)
+    head = facts.vocabulary * (2 * facts.hidden * width + min(work.scored, SCORED_ROWS) * 3 * 4)
+    return int(rows * longest * (HELD_LARGE * cache + layer) + head)
 
 
 def _layer_bytes(work: Work) -> int:
     """Of one layer at work, for each token, where no gradients are wanted."""
     numbers = 4 * WIDTH[work.compute] if work.device == "cuda" else 8 * 4
-    return numbers * max((shape[0] for shape in work.facts.linears.values()), default=0)
+    return numbers * _widest(work)
+
+
+def _widest(work: Work) -> int:
+    """Most outputs of a linear layer."""
+    return max((outputs for outputs, _ in work.facts.linears.values()), default=0)
 
 
 def _loading(work: Work) -> int:

@@ -1,7 +1,7 @@
 """What is known of a model before it is loaded, from its config and its safetensors header. Needs no torch.
 
 A model is named by a Hub id (owner/name), a folder on this machine, "embedded:NAME" (see `catalog`), or "run:ID"
-(the weights that a finished run left). Weights are taken as safetensors only, and a model's own code never runs.
+(what a finished run left, see `lineage`). Weights are taken as safetensors only, and a model's own code never runs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
-from engine import architecture, catalog, embedded, home, hub, parts, shapes
+from engine import architecture, catalog, embedded, hub, lineage, shapes
 from engine.errors import ModelError
 from engine.sections import Model
 
@@ -58,6 +58,8 @@ class ModelFacts:
     """Parameter name → size, of every bias, those of layer norms included."""
     has_lm_head: bool = False
     has_mlm_head: bool = False
+    mlm_head_parameters: int = 0
+    """Of an encoder's masked-language head, but for the word embeddings that it shares."""
     tied: bool = False
     """Whether the language head shares the weights of the input embedding."""
     revision: str | None = None
@@ -86,8 +88,8 @@ def facts(section: Model) -> ModelFacts:
     name = section.id.strip()
     if name.startswith(catalog.PREFIX):
         return embedded_facts(catalog.embedded(name))
-    if name.startswith("run:"):
-        return folder_facts(_run_folder(name), name)
+    if lineage.is_run(name):
+        return _run_facts(name, section.continued)
     folder = _local_folder(name)
     if folder is not None:
         return folder_facts(folder, name)
@@ -102,8 +104,11 @@ def ensure(section: Model, report: Callable[[str], None]) -> Path:
     name = section.id.strip()
     if name.startswith(catalog.PREFIX):
         return embedded.prepare(catalog.embedded(name), report)
-    if name.startswith("run:"):
-        return _run_folder(name)
+    if lineage.is_run(name):
+        parent = lineage.parent(name)
+        if parent.is_whole:
+            return parent.result
+        return ensure(parent.model, report) if section.continued else lineage.merged(parent, report)
     folder = _local_folder(name)
     if folder is not None:
         return folder
@@ -139,7 +144,7 @@ def embedded_facts(entry: catalog.Embedded) -> ModelFacts:
 def catalog_facts(entry: catalog.Known) -> ModelFacts:
     """Facts of a model of the catalog without asking the Hub: its shapes follow from its config."""
     tensors = {name: TensorInfo("BF16", shape) for name, shape in shapes.of(entry).items()}
-    return _facts(
+    found = _facts(
         entry.id,
         dict(entry.config),
         tensors,
@@ -147,6 +152,9 @@ def catalog_facts(entry: catalog.Known) -> ModelFacts:
         license=entry.license,
         download_bytes=entry.download_bytes,
     )
+    # All encoders of the catalog bring one: a layer of their width, its norm, and a bias of the words.
+    head = found.hidden * (found.hidden + 3) + found.vocabulary if entry.kind == "encoder" else 0
+    return replace(found, has_mlm_head=head > 0, mlm_head_parameters=head)
 
 
 def read_header(file: Path) -> dict[str, TensorInfo]:
@@ -216,7 +224,8 @@ def _facts(
         linears=layout.linears,
         biases=layout.biases,
         has_lm_head=layout.has_lm_head,
-        has_mlm_head=layout.has_mlm_head,
+        has_mlm_head=layout.mlm_head_parameters > 0,
+        mlm_head_parameters=layout.mlm_head_parameters,
         tied=layout.tied,
         notices=_own_code(id, config),
         **known,
@@ -263,17 +272,13 @@ def _folder_tensors(folder: Path, id: str) -> dict[str, TensorInfo]:
     raise hub.no_safetensors(id, [path.name for path in folder.iterdir()])
 
 
-def _run_folder(name: str) -> Path:
-    run_id = name.removeprefix("run:")
-    folder = home.runs() / run_id / "model"
-    if not re.fullmatch(r"[\w-]+", run_id) or not folder.is_dir():
-        raise ModelError(f"There is no finished run {run_id!r} on this machine.", "Take an id from the list of runs.")
-    if (folder / "adapter_config.json").exists() or parts.part_in(folder):
-        raise ModelError(
-            f"The run {run_id} left an adapter, not a whole model, so that a new run can't start from it.",
-            "Start from a run that trained the full model, or from the base model.",
-        )
-    return folder
+def _run_facts(name: str, continued: bool) -> ModelFacts:
+    """Of a whole model that a run left; else of the base that its additions stand on, with or without them."""
+    parent, *_ = lineage.line(Model(id=name))
+    if parent.is_whole:
+        return folder_facts(parent.result, name)
+    known = facts(parent.model)
+    return known if continued else replace(known, id=name, revision=None, download_bytes=None)
 
 
 def _local_folder(name: str) -> Path | None:

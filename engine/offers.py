@@ -5,12 +5,12 @@ Embedded ones, the small catalogue, folders of the home, whole models that runs 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
-from engine import catalog, home, machine, models, planner
+from engine import catalog, home, layout, lineage, machine, models, planner, stacking
 from engine.errors import UserError
 from engine.machine import Machine
 from engine.model_search import Found
@@ -40,7 +40,16 @@ class Cost:
 
     @property
     def is_tight(self) -> bool:
-        return self.bytes > planner.TIGHT * self.available
+        return self.bytes > layout.TIGHT * self.available
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is offered for: an objective and a tuner by name, and how many data sets are learned."""
+
+    objective: str
+    tuner: str
+    sets: int = 1
 
 
 @dataclass(frozen=True)
@@ -66,20 +75,19 @@ class Group:
     offers: list[Offer]
 
 
-def groups(objective: str, tuner: str, runs: Sequence[Run] = (), folders: bool = False) -> list[Group]:
+def groups(choice: Choice, runs: Sequence[Run] = (), folders: bool = False) -> list[Group]:
     """All that is offered. runs: whose whole models may be used. folders: whether those of the home may be, too."""
     here = machine.inspect()
     embedded = [
-        _priced(_embedded(entry), models.embedded_facts(entry), objective, tuner, here)
-        for entry in catalog.EMBEDDED.values()
+        _priced(_embedded(entry), models.embedded_facts(entry), choice, here) for entry in catalog.EMBEDDED.values()
     ]
-    known = [_priced(_known(entry), _catalog_facts(entry.id), objective, tuner, here) for entry in catalog.HUB]
-    own = [_of_folder(*item, objective, tuner, here) for item in _own(runs, folders)]
+    known = [_priced(_known(entry), _catalog_facts(entry.id), choice, here) for entry in catalog.HUB]
+    own = [_of_folder(*item, choice, here) for item in _own(runs, folders)]
     found = [Group("Here already, no Hub needed", embedded), Group(TRIED, known), Group("Your own", own)]
     return [group for group in found if group.offers]
 
 
-def found(results: Iterable[Found], objective: str, tuner: str) -> list[Offer]:
+def found(results: Iterable[Found], choice: Choice) -> list[Offer]:
     """What a search found, with costs guessed from the number of parameters."""
     here = machine.inspect()
     offers = []
@@ -87,44 +95,46 @@ def found(results: Iterable[Found], objective: str, tuner: str) -> list[Offer]:
         used = f"{item.downloads:,} downloads in 30 days." if item.downloads else ""
         offer = Offer(item.id, item.id, item.kind, item.parameters, item.license, used, item.gated)
         facts = _guessed(item)
-        offers.append(_priced(offer, facts, objective, tuner, here, "its size") if facts else offer)
+        offers.append(_priced(offer, facts, choice, here, "its size") if facts else offer)
     return offers
 
 
-def cost(facts: ModelFacts, objective: str, tuner: str, here: Machine, basis: Basis = "its shapes") -> Cost:
+def cost(facts: ModelFacts, choice: Choice, here: Machine, basis: Basis = "its shapes") -> Cost:
     """Peak memory with rows of `TYPICAL_TOKENS`, in the layout that the planner would choose. Raises UserError where
     the settings contradict each other."""
-    spec = RunSpec.parse(
-        {
-            "model": {"id": facts.id},
-            "data": [{"source": "-"}],
-            "objective": {"name": objective},
-            "tuner": {"name": tuner},
-            "launch": {"ignore_memory": True},
-        }
-    )
+    values = {"model": {"id": facts.id}, "objective": choice.objective, "tuner": choice.tuner}
+    return cost_of(settled(values, choice.sets), facts, here, basis)
+
+
+def settled(values: Mapping[str, Any], sets: int = 1) -> RunSpec:
+    """A spec of these values before its data sets are known, and whether it fits or not. Raises SettingError."""
+    launch = {**values.get("launch", {}), "ignore_memory": True}
+    return RunSpec.parse({**values, "data": [{"source": "-"}] * sets, "launch": launch})
+
+
+def cost_of(spec: RunSpec, facts: ModelFacts, here: Machine, basis: Basis = "its shapes") -> Cost:
+    """As `cost`, with settings of one's own."""
     virtual = spec.tuner.virtual_tokens(spec.tuner_settings)
-    tokens = min(TYPICAL_TOKENS, max(1, facts.context - virtual) if facts.context else TYPICAL_TOKENS)
+    typical = min(TYPICAL_TOKENS, spec.training.max_tokens)
+    tokens = min(typical, max(1, facts.context - virtual) if facts.context else typical)
     rows = spec.training.batch_size
     plan = planner.make(spec, facts, [tokens] * rows, here, [tokens // 2] * rows)
     return Cost(plan.memory_bytes, plan.memory_available, basis)
 
 
-def _priced(
-    offer: Offer, facts: ModelFacts, objective: str, tuner: str, here: Machine, basis: Basis = "its shapes"
-) -> Offer:
+def _priced(offer: Offer, facts: ModelFacts, choice: Choice, here: Machine, basis: Basis = "its shapes") -> Offer:
     from engine import objectives, tuners
 
-    chosen, changes = objectives.get(objective), tuners.get(tuner)
+    chosen, changes = objectives.get(choice.objective), tuners.get(choice.tuner)
     refusal = chosen.refuses(facts)
     if refusal:
         others = [other.title for other in objectives.all() if other.refuses(facts) is None]
         return replace(offer, refusal=refusal, goes_with=next(iter(others), ""))
-    refusal = changes.refuses(facts, changes.Settings())
+    refusal = changes.refuses(facts, changes.defaults(choice.sets))
     if refusal:
         return replace(offer, refusal=refusal)
     try:
-        return replace(offer, cost=cost(facts, objective, tuner, here, basis))
+        return replace(offer, cost=cost(facts, choice, here, basis))
     except UserError as error:
         return replace(offer, refusal=error.problem)
 
@@ -143,28 +153,38 @@ def _catalog_facts(id: str) -> ModelFacts:
 
 
 def _own(runs: Sequence[Run], folders: bool) -> list[tuple[str, str, str]]:
-    """Id, title and note of whole models in the home's `models` and of those that finished runs left."""
+    """Id, title and note of whole models in the home's `models` and of what finished runs left."""
     found = []
     if folders:
         place = home.home() / "models"
         inside = sorted(path for path in place.iterdir() if path.is_dir()) if place.is_dir() else []
         found = [(str(path), path.name, "A folder of this home.") for path in inside if (path / "config.json").exists()]
     for run in runs:
-        left = run.folder / "model"
-        # Of a tuner that lets parts learn only those parts are left, beside a config: no model by itself.
-        whole = any((left / name).exists() for name in ("model.safetensors", "model.safetensors.index.json"))
-        if run.state == "finished" and whole and not (left / "head.safetensors").exists():
-            found.append((f"run:{run.id}", run.name, "The result of this run; training goes on from it."))
+        if run.state == "finished" and len(found) < MOST_OWN:
+            note = _note(run)
+            if note:
+                found.append((f"{lineage.PREFIX}{run.id}", run.name, note))
     return found[:MOST_OWN]
 
 
-def _of_folder(id: str, title: str, note: str, objective: str, tuner: str, here: Machine) -> Offer:
+def _note(run: Run) -> str:
+    """What it means to start from a run's result; empty where nothing can."""
+    try:
+        left = lineage.parent(f"{lineage.PREFIX}{run.id}")
+        if stacking.on_top(left) is None:
+            return "The result of this run; training goes on from it."
+        return "" if stacking.goes_on(left) else "What this run added can go on learning ('Go on with what was added')."
+    except UserError:
+        return ""
+
+
+def _of_folder(id: str, title: str, note: str, choice: Choice, here: Machine) -> Offer:
     try:
         facts = models.facts(Model(id=id))
     except UserError as error:
         return Offer(id, title, "", None, None, note, refusal=error.problem)
     offer = Offer(id, title, facts.kind, facts.parameters, facts.license, note)
-    return _priced(offer, facts, objective, tuner, here)
+    return _priced(offer, facts, choice, here)
 
 
 def _guessed(item: Found) -> ModelFacts | None:

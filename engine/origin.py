@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,17 +11,16 @@ from typing import Any
 
 import yaml
 
-from engine import catalog, home
+from engine import catalog, home, lineage
 from engine.data import hub as hub_data
+from engine.data import table
 from engine.errors import UserError
 from engine.sections import Data, Model
 from engine.spec import RunSpec
 
 HUB_PAGE = "https://huggingface.co/"
 SAMPLE = "sample:"
-_FILES = frozenset(
-    ".csv .tsv .tab .json .jsonl .ndjson .parquet .pq .xlsx .xlsm .txt .text .md .markdown .gz .zip".split()
-)
+_FILES = frozenset(table.KINDS)
 """Endings by which a source that looks like a Hub id is a file."""
 MOST_ANCESTORS = 8
 """Runs that began with another run's result; more than that is a circle of folders."""
@@ -91,7 +92,7 @@ def public_config(record: dict[str, Any], spec: RunSpec, base: Base) -> dict[str
 
 
 def _public_model(model: Model) -> str:
-    if model.id.startswith((catalog.PREFIX, "run:")) or not Path(model.id).expanduser().exists():
+    if model.id.startswith((catalog.PREFIX, lineage.PREFIX)) or not Path(model.id).expanduser().exists():
         return model.id
     return Path(model.id).name
 
@@ -109,8 +110,8 @@ def _base(model: Model, ask: AskHub | None, left: int) -> Base:
     name = model.id.strip()
     if name.startswith(catalog.PREFIX):
         return _embedded(catalog.embedded(name))
-    if name.startswith("run:"):
-        return _ancestor(name.removeprefix("run:"), ask, left)
+    if lineage.is_run(name):
+        return _ancestor(name.removeprefix(lineage.PREFIX), ask, left, model.continued)
     folder = Path(name).expanduser()
     if folder.is_dir() or folder.is_absolute():
         return _of_folder(folder)
@@ -135,8 +136,8 @@ def _embedded(entry: catalog.Embedded) -> Base:
     return Base(id, id, entry.license, note=note, exact=False)
 
 
-def _ancestor(run_id: str, ask: AskHub | None, left: int) -> Base:
-    """The base of the run whose result this one started from."""
+def _ancestor(run_id: str, ask: AskHub | None, left: int, continued: bool) -> Base:
+    """The base of the run whose result this one started from. continued: this result holds what that run added."""
     unknown = Base(None, "the result of an earlier run", exact=False)
     folder = home.runs() / Path(run_id).name
     if not left or not (folder / "spec.yaml").is_file():
@@ -145,6 +146,8 @@ def _ancestor(run_id: str, ask: AskHub | None, left: int) -> Base:
         first = _base(RunSpec.load(folder / "spec.yaml").model, ask, left - 1)
     except UserError:
         return unknown
+    if continued:
+        return first
     note = f"Training started from the result of an earlier run, which itself started from {first.title}."
     return replace(first, note=f"{note} {first.note}".strip(), exact=False)
 
@@ -163,3 +166,12 @@ def _front_matter(card: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError, IndexError):
         return {}
     return values if isinstance(values, dict) else {}
+
+
+def without_places(text: str) -> str:
+    """The text with nothing of this machine's folders in it, should a name have carried one."""
+    places = {str(place) for place in (home.home(), home.cache(), home.CHECKOUT, Path.home(), tempfile.gettempdir())}
+    for place in sorted(places, key=len, reverse=True):
+        if len(place) > len("/x"):
+            text = re.sub(rf"{re.escape(place)}[^\s`'\")]*", "(a file)", text)
+    return text

@@ -15,13 +15,15 @@ if TYPE_CHECKING:
 
 class PartialTuner(Tuner):
     needs = frozenset({"gradients", "trainable base"})
+    added_file = "changed.safetensors"
+    may_differ = frozenset({"depth_factor", "gradual"})
 
     @abstractmethod
     def chosen(self, name: str, layers: int, settings: Any) -> bool:
         """Whether a parameter of a model with so many layers learns."""
 
-    def trainable_parameters(self, facts: ModelFacts, settings: Any) -> int:
-        return sum(info.count for name, info in facts.tensors.items() if self.chosen(name, facts.layers, settings))
+    def learns(self, facts: ModelFacts, settings: Any) -> dict[str, int]:
+        return {name: info.count for name, info in facts.tensors.items() if self.chosen(name, facts.layers, settings)}
 
     def apply(self, backbone: nn.Module, settings: Any, seed: int) -> nn.Module:
         from engine.compute.partial import learn

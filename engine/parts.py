@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 
 ENGINE = Path(__file__).parent
+START = "start"
+"""Folder of a result with what of other runs its standalone script begins with."""
 PARTS = ("bottleneck", "soft_prompt", "soft_prefix")
 """Modules of `engine.compute` with `attach(model, config)`; their files in a result are called by these names."""
 
@@ -24,7 +26,11 @@ def part_in(folder: Path) -> str | None:
 
 
 def source(module: str) -> str:
-    """Python of a module such as "compute.soft_prompt", without its docstring and its imports from the engine."""
+    """Python of a module such as "compute.soft_prompt", without its docstring and what only the engine imports."""
     text = (ENGINE / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
     text = text.split('"""\n', 1)[1]
-    return re.sub(r"^from engine\..*\n", "", text, flags=re.MULTILINE).strip("\n")
+    return re.sub(r"^from (?:engine\.|__future__ ).*\n", "", text, flags=re.MULTILINE).strip("\n")
+
+
+READ = "read.jsonl"
+"""Rows of a run as they are read, where these are not those of its data: long ones in parts, with what is mixed in."""

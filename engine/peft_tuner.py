@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from engine.job import Tuner
+from engine.job import WIDTHS, Tuner
+from engine.memory import Kept
 from engine.models import ModelFacts
 from engine.settings import Section, setting
 
@@ -60,6 +61,9 @@ class PeftTuner(Tuner):
     """Subclasses name PEFT's config class and give its arguments; `target_modules` follows from `targets`."""
 
     family = "Other additions"
+    added_file = "adapter_model.safetensors"
+    may_differ = frozenset({"dropout"})
+    loads = WIDTHS
     config_class: ClassVar[str]
     transposed: ClassVar[bool] = True
     """Whether the method works on GPT-2's layers, which hold their weights as (inputs, outputs)."""
@@ -79,13 +83,16 @@ class PeftTuner(Tuner):
         """Parameters that learn at one linear layer of this shape."""
         raise NotImplementedError
 
-    def shapes(self, facts: ModelFacts, settings: Any) -> list[tuple[int, int]]:
-        """(outputs, inputs) of the linear layers that get an addition."""
+    def targeted(self, facts: ModelFacts, settings: Any) -> dict[str, tuple[int, int]]:
+        """Name and (outputs, inputs) of the linear layers that get an addition."""
         targets = self.targets(settings)
-        return [shape for name, shape in facts.linears.items() if targets == "all-linear" or _leaf(name, targets)]
+        return {name: shape for name, shape in facts.linears.items() if targets == "all-linear" or _leaf(name, targets)}
 
-    def trainable_parameters(self, facts: ModelFacts, settings: Any) -> int:
-        return sum(self.count(*shape, settings) for shape in self.shapes(facts, settings))
+    def shapes(self, facts: ModelFacts, settings: Any) -> list[tuple[int, int]]:
+        return list(self.targeted(facts, settings).values())
+
+    def learns(self, facts: ModelFacts, settings: Any) -> dict[str, int]:
+        return {name: self.count(*shape, settings) for name, shape in self.targeted(facts, settings).items()}
 
     def frozen_count(self, outputs: int, inputs: int, settings: Any) -> int:
         """Parameters that are added to one linear layer of this shape and stay as they begin."""
@@ -93,6 +100,23 @@ class PeftTuner(Tuner):
 
     def frozen_parameters(self, facts: ModelFacts, settings: Any) -> int:
         return sum(self.frozen_count(*shape, settings) for shape in self.shapes(facts, settings))
+
+    def kept(self, facts: ModelFacts, settings: Any, width: int) -> Kept:
+        each = [self.kept_at(*shape, settings, width) for shape in self.shapes(facts, settings)]
+        token, step, always = (sum(of) for of in zip(*each, strict=True)) if each else (0.0, 0.0, 0.0)
+        rereads = self.rereads(width)
+        if rereads and self.targets(settings) != "all-linear":
+            # Query, key and value read the same; what the end of attention reads is kept anyway.
+            return Kept("beside", None, token + facts.layers * facts.hidden * width, step, always)
+        return Kept("read" if rereads else "beside", None, token, step, always)
+
+    def rereads(self, width: int) -> bool:
+        """Whether the additions need what their layers read, as it is, once more in the backward pass."""
+        return True
+
+    def kept_at(self, outputs: int, inputs: int, settings: Any, width: int) -> tuple[float, float, float]:
+        """Bytes that one linear layer of this shape keeps for each token, in each step, and always (`Kept`)."""
+        return 0.0, 0.0, 0.0
 
     def refuses(self, facts: ModelFacts, settings: Any) -> str | None:
         if not self.transposed and facts.config.get("model_type") in ("gpt2", "openai-gpt"):

@@ -42,6 +42,8 @@ class Plan:
     memory_available: int
     reasons: list[str]
     """One sentence for each choice that was made for the person."""
+    optimizer: Literal["adamw", "adamw-8bit", "paged-adamw-8bit"] = "adamw"
+    """What updates the weights (`engine.optimizers`)."""
     seconds: list[TimePart] = field(default_factory=list)
     """Of the whole run, by part; empty where this machine's speed is not known."""
     seconds_within: float = 1.0

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+FOLDER = "1_Pooling"
 
 
 @dataclass(frozen=True)
@@ -25,11 +28,10 @@ class Reading:
 
 
 def pooling(model_folder: Path) -> str:
-    """The pooling that the model was trained with (sentence-transformers' 1_Pooling), else "mean"."""
-    try:
-        config = json.loads((model_folder / "1_Pooling" / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return "mean"
+    """The pooling that the model was trained with (sentence-transformers' 1_Pooling, or a run's word), else "mean"."""
+    config = _read(model_folder / FOLDER / "config.json")
+    if not config:  # the result of a run that trained a classifier
+        return str(_read(model_folder / "classifier.json").get("pooling", "mean"))
     if isinstance(config.get("pooling_mode"), str):
         return config["pooling_mode"]
     for key, name in (
@@ -40,3 +42,11 @@ def pooling(model_folder: Path) -> str:
         if config.get(key):
             return name
     return "mean"
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

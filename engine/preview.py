@@ -101,6 +101,8 @@ class Previewer:
             for start in range(0, len(examples), CHUNK):
                 answers += self._ask("lengths", folder, spec, examples[start : start + CHUNK])
             _write(path, answers)
+        if spec.objective.divides:
+            return _of_parts(answers, spec.training.max_tokens)
         return _summed(answers, spec.training.max_tokens)
 
     def template_note(self, folder: Path) -> str | None:
@@ -200,6 +202,22 @@ def _summed(answers: list[Counted], max_tokens: int) -> Lengths:
         problems=problems,
         full=[full for full, _ in rows],
         first_learned=[spans[0][0] if spans else None for _, spans in rows],
+        max_tokens=max_tokens,
+    )
+
+
+def _of_parts(answers: list[Counted], max_tokens: int) -> Lengths:
+    """Of texts that are read in parts of at most `max_tokens`, each learned but for its first token. None is cut."""
+    fulls = [answer[0] for answer in answers if not isinstance(answer, str)]
+    lengths = [min(max_tokens, full - start) for full in fulls for start in range(0, max(full, 1), max_tokens)]
+    return Lengths(
+        lengths=lengths,
+        learned=[max(0, length - 1) for length in lengths],
+        truncated=0,
+        unlearned=0,
+        longest=max(fulls, default=0),
+        total=sum(lengths),
+        problems={place: answer for place, answer in enumerate(answers) if isinstance(answer, str)},
         max_tokens=max_tokens,
     )
 

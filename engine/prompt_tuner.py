@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine import depth
 from engine.architecture import first
 from engine.attached_tuner import AttachedTuner
 from engine.models import ModelFacts
 from engine.settings import Section, setting
 
-FAMILY = "Only the input"
+FAMILY = "Soft prompts"
 UNMERGEABLE = "What learned stands before the text, and is no part of the base model's weights."
 
 
@@ -35,6 +36,7 @@ class Worded(Virtual):
 
 
 class PromptTuner(AttachedTuner):
+    idea = "only the input"
     family = FAMILY
     unmergeable = UNMERGEABLE
     part = "soft_prompt"
@@ -42,6 +44,13 @@ class PromptTuner(AttachedTuner):
 
     def virtual_tokens(self, settings: Any) -> int:
         return int(settings.tokens)
+
+    def learns(self, facts: ModelFacts, settings: Any) -> dict[str, int]:
+        return {depth.INPUT: self.count(facts, settings)}
+
+    def count(self, facts: ModelFacts, settings: Any) -> int:
+        """Numbers that learn: those of the virtual tokens."""
+        return int(settings.tokens * self.width(facts))
 
     def width(self, facts: ModelFacts) -> int:
         """Of the vectors: where embeddings are narrower than the model, they are, too."""

@@ -18,11 +18,11 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from engine import access, home, origin
-from engine.cards import Story, read
 from engine.errors import RunError, SettingError, UserError
 from engine.files import read_json, write_json
 from engine.runs import process, store
 from engine.runs.store import Run
+from engine.stories import Story, read
 
 FOLDER = "push"
 WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from importlib import metadata
 
-from engine import fit_script
+from engine import fit_script, lineage, merge_script, parts, stacking
 from engine.job import CHUNK_OF_BATCHES, Job
+from engine.plan import Plan
 
 LIBRARIES = ("torch", "transformers", "peft")
 
@@ -16,7 +17,7 @@ Trains the same model on the same rows in the same order as the run {run}, witho
     pip install {requirements}
     python train.py [BASE_MODEL]
 
-BASE_MODEL is a Hub id or a folder; {model} by default. Beside this file lie the tokenizer and examples.jsonl.
+BASE_MODEL is a Hub id or a folder; {model} by default. {further}Beside this file lie the tokenizer and examples.jsonl.
 The result goes to ./result.
 """
 
@@ -74,20 +75,21 @@ RATES_HERE    found = {}
 
 def main():
     with open(HERE / "examples.jsonl", encoding="utf-8", newline="\\n") as file:
-        examples = [json.loads(line) for line in file]
-    data = [encode(example) for example in examples if example["split"] == "train"]
+        examples = [example for example in map(json.loads, file) if example["split"] == "train"]
+    data = [encode(example) for example in examples]
     model = load()
     model.requires_grad_(False)
-    if hasattr(model, "backbone"):
+HEAD_HERE    if hasattr(model, "backbone"):
         model.backbone = tune(model.backbone)
-        model.head.requires_grad_(True)
+        if hasattr(model, "head"):
+            model.head.requires_grad_(True)
     else:
         model = tune(model)
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
     model.to(DEVICE).train()
-    optimizer = torch.optim.AdamW(groups(model), fused=DEVICE in ("cpu", "cuda"))
+    optimizer = OPTIMIZER_HERE
     scheduler = get_scheduler(SCHEDULE, optimizer, WARMUP_STEPS, STEPS)
     step, epoch = 0, 0
     while step < STEPS:
@@ -96,7 +98,7 @@ def main():
 STEP_BEGINS_HERE            learned = max(1, sum(positions(data[index]) for index in batch))
             total = 0.0
             for start in range(0, len(batch), MICRO_BATCH):
-                with torch.autocast(DEVICE, dtype=COMPUTE) if COMPUTE != torch.float32 else nullcontext():
+TELL_HERE                with torch.autocast(DEVICE, dtype=COMPUTE) if COMPUTE != torch.float32 else nullcontext():
                     found = losses(model, [data[index] for index in batch[start : start + MICRO_BATCH]])
                 loss = found.sum() / learned
 PENALTY_HERE                loss.backward()
@@ -124,6 +126,31 @@ if __name__ == "__main__":
 '''
 
 
+FROM_RUN = """That is the model of an earlier run:
+give the folder that its export in one piece wrote (format: merged). """
+HEAD = f"""\
+    from safetensors.torch import load_file
+
+    model.head.load_state_dict(load_file(HERE / "{parts.START}/{stacking.HEAD_FILE}"))
+"""
+GOING_ON = '''
+
+{source}
+
+
+begin = tune
+
+
+def tune(backbone):
+    """What an earlier run added goes on learning."""
+    backbone = begin(backbone)
+    for parameter in backbone.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    take_up(backbone, HERE / {file!r})
+    return backbone
+
+'''
 HOOKS = {
     "step_begins": ("STEP_BEGINS_HERE", "            step_begins(step)\n", ""),
     "step_ends": ("STEP_ENDS_HERE", "            step_ends(step)\n", ""),
@@ -132,6 +159,14 @@ HOOKS = {
         """\
                 extra = penalty()  # its gradient alone counts
                 loss = loss + (extra - extra.detach()) * (len(found) / learned)
+""",
+        "",
+    ),
+    "tell": (
+        "TELL_HERE",
+        """\
+                tasks = [examples[index]["source"] for index in batch[start : start + MICRO_BATCH]]
+                tell(getattr(model, "backbone", model), tasks)
 """,
         "",
     ),
@@ -156,12 +191,15 @@ def script(job: Job) -> str:
     """Source of the standalone script of this job."""
     if job.tuner.kind == "fit":
         return fit_script.script(job, _quantization(job.plan.weights))
+    if job.tuner.kind == "merge":
+        return merge_script.script(job)
     training, plan = job.training, job.plan
     header = HEADER.format(
         title=f"{job.objective.title} with {job.tuner.title}.",
         run=job.folder.name,
-        requirements=" ".join(f"{name}=={metadata.version(name)}" for name in LIBRARIES),
+        requirements=" ".join(f"{name}=={metadata.version(name)}" for name in _libraries(plan)),
         model=job.facts.id,
+        further=FROM_RUN.format(run=job.facts.id) if lineage.is_run(job.facts.id) else "",
         device=plan.device,
         seed=training.seed,
         steps=plan.total_steps,
@@ -181,16 +219,28 @@ def script(job: Job) -> str:
         threads=plan.threads,
     )
     tune = job.tuner.script(job.tuner_settings)
-    return header + tune + job.objective.script(job) + _loop(tune)
+    if job.goes_on:
+        tune += GOING_ON.format(source=parts.source("compute.take_up"), file=f"{parts.START}/{job.tuner.added_file}")
+    made = f"\n\n{parts.source('compute.optimizer')}\n" if plan.optimizer != "adamw" else ""
+    loop = _loop(tune, plan.optimizer, stacking.begins_with_head(job))
+    return header + tune + job.objective.script(job) + made + loop
 
 
-def _loop(tune: str) -> str:
-    """The loop with the calls of what the tuner's part defines."""
+def _loop(tune: str, optimizer: str, begun_head: bool) -> str:
+    """The loop with its optimizer, and the calls of what the tuner's part defines."""
+    plain = 'torch.optim.AdamW(groups(model), fused=DEVICE in ("cpu", "cuda"))'
+    made = plain if optimizer == "adamw" else f"make_optimizer({optimizer!r}, groups(model), model)"
     rate = "LEARNING_RATE * factors.get(id(p), 1.0)" if "def rates(" in tune else "LEARNING_RATE"
-    text = LOOP.replace("LEARNING_RATE_HERE", rate)
+    text = LOOP.replace("LEARNING_RATE_HERE", rate).replace("OPTIMIZER_HERE", made)
+    text = text.replace("HEAD_HERE", HEAD if begun_head else "")
     for name, (place, call, without) in HOOKS.items():
         text = text.replace(place, call if f"def {name}(" in tune else without)
     return text
+
+
+def _libraries(plan: Plan) -> tuple[str, ...]:
+    narrow = plan.weights in ("8bit", "4bit") or plan.optimizer != "adamw"
+    return (*LIBRARIES, "bitsandbytes") if narrow else LIBRARIES
 
 
 def _quantization(weights: str) -> str:

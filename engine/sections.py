@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import field_validator, model_validator
 
-from engine import webhooks
+from engine import optimizers, webhooks
+from engine.optimizers import Choice as OptimizerChoice
 from engine.reporters import Name as ReporterName
 from engine.reporters import installed
 from engine.settings import Section, setting
@@ -18,7 +19,8 @@ class Model(Section):
     id: str = setting(
         ...,
         "Base model",
-        "A model of the Hub (owner/name), a folder on this machine, or an embedded one such as embedded:smollm2-135m.",
+        "A model of the Hub (owner/name), a folder on this machine, an embedded one such as embedded:smollm2-135m, or "
+        "run:ID, what another run left.",
     )
     revision: str | None = setting(
         None, "Revision", "Branch, tag or commit of a Hub model; empty means the newest.", advanced=True
@@ -26,7 +28,15 @@ class Model(Section):
     load: Literal["auto", "32bit", "16bit", "8bit", "4bit"] = setting(
         "auto",
         "Load weights as",
-        "Fewer bits need less memory. 8 and 4 bits freeze the base weights, so they go with LoRA only.",
+        "Fewer bits need less memory. 8 and 4 bits freeze the base weights, so that they go with tuners which add "
+        "something and leave these as they are.",
+        advanced=True,
+    )
+    continued: bool = setting(
+        False,
+        "Go on with what was added",
+        "Where the base is a run: what that run added goes on learning, with the same method and settings. Otherwise "
+        "it becomes a fixed part of the base, and something new learns on top.",
         advanced=True,
     )
 
@@ -36,7 +46,11 @@ class Split(Section):
 
     test: float = setting(0.1, "Test share", "Rows held out to score the model before and after.", ge=0, lt=1)
     validation: float = setting(
-        0.1, "Validation share", "Rows held out to choose the best checkpoint and to stop early.", ge=0, lt=1
+        0.1,
+        "Validation share",
+        "Rows held out to choose the best checkpoint or classifier, and to stop early.",
+        ge=0,
+        lt=1,
     )
     test_rows: int | None = setting(
         None, "Test rows", "An exact number of test rows, in place of the share.", advanced=True, ge=0
@@ -121,6 +135,15 @@ class Training(Section):
     )
     warmup: float = setting(
         0.05, "Warm-up share", "Part of the run in which the learning rate rises from zero.", advanced=True, ge=0, lt=1
+    )
+    optimizer: OptimizerChoice = setting(
+        "auto",
+        "Optimizer",
+        "How weights are updated. AdamW keeps two averages of each weight; adamw-8bit holds them in 8 bits, 6 bytes a "
+        "weight less (needs bitsandbytes). The paged one, for NVIDIA GPUs, moves them to main memory where the GPU's "
+        "runs short. 'auto' is adamw, and adamw-8bit where only that fits an NVIDIA GPU.",
+        advanced=True,
+        offered=optimizers.offered,
     )
     weight_decay: float = setting(0.0, "Weight decay", "Pulls weights towards zero.", advanced=True, ge=0, le=1)
     clip_norm: float = setting(

@@ -33,6 +33,7 @@ def setting(
     help: str,
     *,
     advanced: bool = False,
+    lines: int = 1,
     offered: Callable[[], Sequence[str]] | None = None,
     ge: float | None = None,
     gt: float | None = None,
@@ -41,12 +42,13 @@ def setting(
 ) -> Any:
     """Declare a setting. `...` as default makes it required. `advanced` hides it under 'More settings'.
 
+    lines: how high the input of a text is.
     offered: which of the choices a form offers on this machine; one without any has no input.
     """
     limits = {name: value for name, value in (("ge", ge), ("gt", gt), ("le", le), ("lt", lt)) if value is not None}
     # Any: pydantic accepts these only as separate keyword arguments of differing types.
     keywords: dict[str, Any] = dict(limits)
-    extra: dict[str, Any] = {"advanced": advanced, "offered": offered}
+    extra: dict[str, Any] = {"advanced": advanced, "offered": offered, "lines": lines}
     return Field(default, title=title, description=help, json_schema_extra=extra, **keywords)
 
 
@@ -68,6 +70,8 @@ class Setting:
     minimum: float | None
     maximum: float | None
     exclusive_minimum: bool
+    lines: int = 1
+    """How high the input of a text is."""
 
 
 def describe(section: type[Section]) -> list[Setting]:
@@ -103,6 +107,7 @@ def describe(section: type[Section]) -> list[Setting]:
                 minimum=minimum,
                 maximum=maximum,
                 exclusive_minimum=exclusive,
+                lines=lines if isinstance(lines := extra.get("lines", 1), int) else 1,
             )
         )
     return described

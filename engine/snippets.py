@@ -31,6 +31,8 @@ class Source:
     """Whether `base` is a Hub id, which an adapter names by itself."""
     part: str = ""
     """Of the form "attached": which part (see `parts.PARTS`)."""
+    tasks: tuple[str, ...] = ()
+    """Names of the tasks that the part tells apart."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,64 @@ def classify(source: Source, pooling: str, max_tokens: int) -> Snippet:
         "hidden = model(ids).last_hidden_state.float()",
         f'scores = {_POOLED.get(pooling, _MEAN)} @ head["weight"].T + head["bias"]',
         "print(labels[scores.argmax()])",
+    ]
+    return Snippet("\n".join(load), "\n".join(ask))
+
+
+def cloze(source: Source, kept: dict[str, Any]) -> Snippet:
+    """A model that fills a slot with a label's word, and one text put to it.
+
+    kept: what `cloze.json` holds. Of a masked model the head lies in a file of its own, beside its body's.
+    """
+    repo = json.dumps(source.repo)
+    imports, lines = _loading(source, "AutoModel" if kept["masked"] else "AutoModelForCausalLM")
+    ours = ["import json", "from pathlib import Path", "import torch", "from huggingface_hub import hf_hub_download"]
+    asked = "logits = at_places(model(input_ids=ids).logits, places)"
+    if kept["masked"]:
+        ours += ["from safetensors.torch import load_file", "from transformers import AutoModelForMaskedLM"]
+        begun = repo if source.form == "whole" else json.dumps(source.base, ensure_ascii=False)
+        lines = [
+            *lines,
+            f"body, model = model, Masked(AutoModelForMaskedLM.from_pretrained({begun}))",
+            f'head = load_file(hf_hub_download({repo}, "language_head.safetensors"))',
+            "model.language_head.load_state_dict(head, strict=False)",
+            "model.backbone = body",
+            "model.tie()",
+        ]
+        asked = "logits = model(ids, mask, places)"
+    load = [
+        *ours,
+        *(line for line in imports if line not in ours),
+        "",
+        "",
+        parts.source("compute.label_scores"),
+        "",
+        "",
+        *lines,
+        f'about = json.loads(Path(hf_hub_download({repo}, "cloze.json")).read_text(encoding="utf-8"))',
+    ]
+    ask = [
+        "def read(ids, mask, places):",
+        f"    {asked}",
+        "    return logits",
+        "",
+        "",
+        "def words(text, before=''):",
+        "    found = [tokenizer(one, add_special_tokens=False).input_ids for one in (before, before + text)]",
+        "    return found[1][len(found[0]) :]",
+        "",
+        "",
+        'text = "Write a text here."',
+        "begin, end = about['frame']",
+        "total = 0.0",
+        "for (left, right), slot in zip(about['templates'], about['slots']):",
+        "    left, right = words(left.replace('{text}', text)), words(right.replace('{text}', text), '.')",
+        "    ids = torch.tensor([[*begin, *left, *right, *end]])",
+        '    rows = {"ids": ids, "mask": torch.ones_like(ids), "slots": torch.tensor([len(begin) + len(left)])}',
+        "    with torch.no_grad():",
+        "        scores = label_scores(read, rows, slot, about['length_normalised'])",
+        "    total = total + scores.log_softmax(-1)",
+        "print(about['labels'][total.argmax()])",
     ]
     return Snippet("\n".join(load), "\n".join(ask))
 
@@ -167,6 +227,13 @@ def _attaching(source: Source, model: list[str], imports: str, tokenizer: str) -
             *model,
             f"attach(model, json.load(open({config})))",
             f"model.load_state_dict(load_file({weights}), strict=False)",
+            *_choosing(source.tasks),
             tokenizer,
         ],
     )
+
+
+def _choosing(tasks: tuple[str, ...]) -> list[str]:
+    """The line that says which task answers, where there are several."""
+    named = ", ".join(f"{number}: {json.dumps(name, ensure_ascii=False)}" for number, name in enumerate(tasks))
+    return [f"model.soft_prompt.tasks = [0]  # the task that answers: {named}"] if tasks else []

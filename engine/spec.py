@@ -67,7 +67,7 @@ class RunSpec:
             objective=objective,
             objective_settings=objective_settings,
             tuner=tuner,
-            tuner_settings=tuner_settings,
+            tuner_settings=tuner.with_data(tuner_settings, common.data),
             **rest,
         )
 
@@ -110,7 +110,7 @@ class RunSpec:
         path.write_text(self.to_yaml(), encoding="utf-8")
 
     def with_data(self, data: list[Data]) -> RunSpec:
-        return replace(self, data=data)
+        return replace(self, data=data, tuner_settings=self.tuner.with_data(self.tuner_settings, data))
 
 
 def changed(values: Any, changes: Mapping[str, str]) -> Any:

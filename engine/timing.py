@@ -77,11 +77,14 @@ def predict(spec: RunSpec, facts: ModelFacts, plan: Plan, rows: Rows, speed: Spe
         before = work.scoring(rows.scored, trained=False)
         found |= {"score before": before, "score baseline": rows.baselines * before}
     if spec.tuner.kind == "fit":
-        found["features"] = work.reading(rows.train, plan.micro_batch)
+        watching = rows.validation if rows.validation != rows.scored else Counts([], [])  # see engine.compute.fit
+        found["features"] = work.reading(rows.train, plan.micro_batch) + work.reading(watching, plan.micro_batch)
         found["train"] = FIT_S * len(rows.train.lengths) * facts.hidden * max(2, rows.classes)
-    else:
+    elif spec.tuner.kind == "gradient":
         found["train"] = work.training(rows)
-    found["score after"] = work.scoring(rows.scored, trained=True)
+    parts = len(spec.tuner.runs(spec.tuner_settings))
+    found["load"] += parts * (RELOAD_S + stored / DISK)
+    found["score after"] = (1 + parts) * work.scoring(rows.scored, trained=True)
     return found
 
 
@@ -94,18 +97,20 @@ class _Work:
         self.numbers = sum(outputs + inputs for outputs, inputs in facts.linears.values())
         self.trained = spec.tuner.trainable_parameters(facts, spec.tuner_settings)
         self.answers = "answers" in spec.objective.gives
+        self.words_scored = spec.objective.whole(facts) or spec.objective.beside_parameters(facts) > 0
+        self.learned_as, self.scored_as = spec.objective.readings(spec.objective_settings)
         self.learner = speed.base if spec.tuner.trains_base else speed.additions
 
     def training(self, rows: Rows) -> float:
         plan, training = self.plan, self.spec.training
         updates = math.ceil(len(rows.train.lengths) / training.batch_size)
         batches = batched(rows.train, training.batch_size, plan.micro_batch, plan.packing)
-        seconds = plan.total_steps / updates * sum(self.learn(*batch) for batch in batches)
+        seconds = plan.total_steps / updates * self.learned_as * sum(self.learn(*batch) for batch in batches)
         seconds += plan.total_steps * self.trained * OPTIMIZER_BYTES / self.speed.memory
         if rows.validation.lengths:
             checks = math.ceil(plan.total_steps / plan.evaluate_every)
             words = self.words(1, SAMPLE_TOKENS, tuned=True) if self.answers else 0.0
-            seconds += checks * (self.reading(rows.validation, plan.micro_batch) + words)
+            seconds += checks * (self.learned_as * self.reading(rows.validation, plan.micro_batch) + words)
         return seconds
 
     def scoring(self, scored: Counts, trained: bool) -> float:
@@ -113,8 +118,8 @@ class _Work:
         count = len(scored.lengths)
         if not count:
             return 0.0
-        if not self.answers:
-            return self.reading(scored, LOSS_ROWS)
+        if not self.spec.objective.answers_to_score:
+            return self.scored_as * self.reading(scored, LOSS_ROWS)
         answer = max(scored.learned)
         most = answer + 1 if trained else min(answer + answer // 2 + 4, MOST_ANSWER_TOKENS)
         prompts = [length - learned for length, learned in zip(scored.lengths, scored.learned, strict=True)]
@@ -165,7 +170,7 @@ class _Work:
 
     def _scores(self, learned: int, factor: int) -> float:
         """The language head's product and the loss."""
-        if not self.answers:
+        if not self.words_scored:
             return 0.0
         words = learned * self.facts.vocabulary
         return words * (factor * self.facts.hidden / self.speed.products + LOGIT_BYTES / self.speed.memory)

@@ -103,6 +103,15 @@ class Tokens:
         pad = self._id("pad_token")
         return self.eos_id if pad is None else pad
 
+    @property
+    def mask_id(self) -> int | None:
+        """The token that stands for a word to be guessed, of a masked language model."""
+        return self._id("mask_token")
+
+    @property
+    def unknown_id(self) -> int | None:
+        return self._id("unk_token")
+
     @cached_property
     def stop_ids(self) -> set[int]:
         """Tokens that end an answer: end of text, those of generation_config.json, and the template's end of turn."""
@@ -151,6 +160,40 @@ class Tokens:
         encoding.truncate(max(0, max_tokens - added))
         ids = list(self._backend.post_process(encoding, None, True).ids)
         return Encoded(ids, [True] * len(ids), full_length)
+
+    def divided(self, text: str, max_tokens: int) -> list[str]:
+        """The text in parts of at most `max_tokens` tokens (as `encode_text` counts); joined they are the text again.
+
+        A part ends with a paragraph, a line, a sentence or a word, whichever of these ends in its last quarter.
+        Raises ValueError where there is no room for a token.
+        """
+        room = max_tokens - self._backend.num_special_tokens_to_add(False)
+        if room < 1:
+            raise ValueError(f"{max_tokens} tokens leave no room for text")
+        parts, begin = [], 0
+        offsets = self._backend.encode(text, add_special_tokens=False).offsets
+        first = 0
+        while len(offsets) - first > room:
+            end = _cut_at(text, offsets, begin, first, first + room)
+            while end > begin + 1 and len(self._backend.encode(text[begin:end], add_special_tokens=False)) > room:
+                end -= max(1, (end - begin) // 50)  # cut off from what followed, some texts take a token more
+            parts.append(text[begin:end])
+            begin = end
+            first = next((place for place in range(first, len(offsets)) if offsets[place][1] > end), len(offsets))
+        return [*parts, text[begin:]] if text[begin:] or not parts else parts
+
+    def encode_bare(self, text: str) -> tuple[list[int], list[Span]]:
+        """Text without the special tokens that the tokenizer adds, and which characters each token stands for."""
+        encoding = self._backend.encode(text, add_special_tokens=False)
+        return list(encoding.ids), list(encoding.offsets)
+
+    @cached_property
+    def frame(self) -> tuple[list[int], list[int]]:
+        """The special tokens that the tokenizer puts before a text and after it."""
+        bare = self._backend.encode("a", add_special_tokens=False).ids
+        whole = self._backend.encode("a").ids
+        place = next((at for at in range(len(whole)) if whole[at : at + len(bare)] == bare), len(whole))
+        return list(whole[:place]), list(whole[place + len(bare) :])
 
     def of_word(self, word: str) -> list[int]:
         """The tokens that are this word, by name, at a text's start or after a space; [] where it takes several."""
@@ -276,6 +319,26 @@ def _cut(encoding: tokenizers.Encoding, answers: list[Span], max_tokens: int) ->
     ids = encoding.ids
     learned = _learned(encoding.offsets, answers)
     return Encoded(list(ids[:max_tokens]), learned[:max_tokens], len(ids))
+
+
+_ENDS = ("\n\n", "\n", ". ", " ")
+"""Where a text is cut, the best first."""
+
+
+def _cut_at(text: str, offsets: list[Span], begin: int, first: int, stop: int) -> int:
+    """The character before which a part ends that begins at `begin`, and holds the tokens from `first` up to `stop`."""
+    last = stop
+    while last > first + 1 and offsets[last][0] < offsets[last - 1][1]:
+        last -= 1  # both are bytes of one character
+    # Spaces before a word belong to its token, whatever the offsets say.
+    end = max(offsets[last - 1][1], begin + 1)
+    earliest = offsets[stop - max(1, (stop - first) // 4)][0]
+    for mark in _ENDS:
+        place = text.rfind(mark, earliest, end)
+        if place > begin:
+            # A space goes with the word behind it; what ends a line or a sentence stays with that.
+            return place if mark == " " else place + len(mark.rstrip(" "))
+    return end
 
 
 def _learned(offsets: list[Span], answers: list[Span]) -> list[bool]:

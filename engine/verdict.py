@@ -5,7 +5,7 @@ A gain or a loss is claimed only where the paired interval of the difference (`e
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -13,7 +13,8 @@ from engine import evidence, pairing, trend
 from engine.data.rows import counted
 from engine.events import NOT_A_NUMBER
 from engine.evidence import Evidence, Point
-from engine.measures import loss, measure, points, share
+from engine.job import ScoredRow
+from engine.measures import Measure, loss, measure, points, signed
 from engine.pairing import Difference
 from engine.rowchanges import RowChanges, row_changes
 
@@ -22,6 +23,7 @@ Kind = Literal[
 ]
 Trends = dict[str, trend.Move | trend.Turn]
 """What shows that a run overfitted, underfitted or diverged, by kind."""
+GENERAL = "general_bits_per_byte"
 JUDGED = ("finished", "stopped", "failed")
 """States of a run that something can be said about."""
 
@@ -75,6 +77,7 @@ def _compared(found: Evidence, trends: Trends) -> Verdict:
     both = [(a.loss, b.loss) for a, b in pairs if a.loss is not None and b.loss is not None]
     lost = pairing.difference([a for a, _ in both], [b for _, b in both])
     losses = _losses(found)
+    scale = measure(found.main)
     # Free text never matches letter by letter: where no answer did, before or after, the loss alone can tell.
     if both and losses and not any(row.score for pair in pairs for row in pair):
         name, change, kind = "loss", lost, _kind(lost, losses, lower_is_better=True)
@@ -82,17 +85,21 @@ def _compared(found: Evidence, trends: Trends) -> Verdict:
         beside = ["No answer equals the expected one in every letter, before or after, so the loss is what tells."]
     else:
         name, change = found.main, scored
-        kind = _kind(scored, _scores(found))
+        kind = _kind(scored, _scores(found), scale.lower_is_better)
         headline = _score_headline(found, kind)
-        beside = [*_loss_beside(found, lost), *_baselines_told(found)]
-    sentences = [_measured_on(found, change, name == "loss"), *beside]
+        # Bits per byte are that loss, written so that it does not hang on the tokens.
+        beside = [] if scale.unit == "bits" else [*_loss_beside(found, lost)]
+        beside += [*_forgotten(found), *_baselines_told(found), *_parts_told(found)]
+    sentences = [_measured_on(found, change, None if name == "loss" else scale), *beside]
     kinds: list[Kind] = [kind, *_kinds(trends)]
     if "diverged" in trends:
         kinds = ["diverged", kind]
         sentences.insert(0, f"{headline}.")
         headline = _diverged_headline(trends["diverged"])
     sentences += _course_told(found, trends)
-    return Verdict(kinds, headline, sentences, name, change, row_changes(pairs, name == "loss"), trends)
+    return Verdict(
+        kinds, headline, sentences, name, change, row_changes(pairs, name == "loss" or scale.lower_is_better), trends
+    )
 
 
 def _kind(change: Difference, values: tuple[float, float], lower_is_better: bool = False) -> Kind:
@@ -104,11 +111,15 @@ def _kind(change: Difference, values: tuple[float, float], lower_is_better: bool
 
 
 def _score_headline(found: Evidence, kind: Kind) -> str:
-    title = measure(found.main).title
-    before, after = map(share, _scores(found))
+    scale, scores = measure(found.main), _scores(found)
+    before, after = map(scale.written, scores)
     if kind == "noise":
-        return f"No measurable change: {_lower(title)} was {before} before and {after} after"
-    return f"{title} {'rose' if kind == 'better' else 'fell'} from {before} to {after}"
+        return f"No measurable change: {_lower(scale.title)} {_was(scale)} {before} before and {after} after"
+    return f"{scale.title} {'rose' if scores[1] > scores[0] else 'fell'} from {before} to {after}"
+
+
+def _was(scale: Measure) -> str:
+    return "were" if scale.unit == "bits" else "was"
 
 
 def _loss_headline(losses: tuple[float, float], kind: Kind) -> str:
@@ -118,12 +129,14 @@ def _loss_headline(losses: tuple[float, float], kind: Kind) -> str:
     return f"Held-out loss {'fell' if kind == 'better' else 'rose'} from {before} to {after}"
 
 
-def _measured_on(found: Evidence, change: Difference, by_loss: bool) -> str:
+def _measured_on(found: Evidence, change: Difference, scale: Measure | None) -> str:
+    """scale: None where the loss tells."""
     rows = f"Of {counted(change.rows, 'held-out row', 'held-out rows')}, which it did not learn from,"
     if not change.up and not change.down:
         return f"{rows} none is answered better or worse than before."
-    better, worse = (change.down, change.up) if by_loss else (change.up, change.down)
-    write, unit = (_signed, f"{found.loss_unit} on average") if by_loss else (points, "percentage points")
+    lower = scale is None or scale.lower_is_better
+    better, worse = (change.down, change.up) if lower else (change.up, change.down)
+    write, unit = (scale.change, scale.change_unit) if scale else (signed, f"{found.loss_unit} on average")
     between = f"95 % interval {write(change.low)} to {write(change.high)}, paired row by row"
     doubt = "" if change.certain else ", which may be chance"
     return (
@@ -144,16 +157,23 @@ def _loss_beside(found: Evidence, change: Difference) -> Iterator[str]:
         yield f"Held-out loss {'fell' if change.high < 0 else 'rose'} from {before} to {after} {found.loss_unit}."
 
 
+def _forgotten(found: Evidence) -> Iterator[str]:
+    """What became of general text, where that was scored, too."""
+    before, after = ((found.metrics.get(when) or {}).get(GENERAL) for when in ("before", "after"))
+    if before is None or after is None:
+        return
+    scale = measure(GENERAL)
+    told = f"{scale.title} went from {scale.written(before)} to {scale.written(after)}"
+    if after > before:
+        yield f"{told} ({scale.change(after - before)}): that much it forgot of what it knew."
+    else:
+        yield f"{told}: it forgot nothing that this could show."
+
+
 def _baselines_told(found: Evidence) -> Iterator[str]:
     """What prompting alone comes to, beside what training does."""
-    for name, rows in found.baselines.items():
-        pairs = evidence.paired(rows, found.after)
-        score = (found.metrics.get("baselines") or {}).get(name, {}).get(found.main)
-        if not pairs or score is None:
-            continue
-        change = pairing.difference([a.score for a, _ in pairs], [b.score for _, b in pairs])
-        between = f"95 % interval {points(change.low)} to {points(change.high)}"
-        told = f"the untrained model with {name} scores {share(score)}"
+    for name, (score, change, between) in _changes_from(found, found.baselines, "baselines"):
+        told = f"the untrained model with {name} scores {score}"
         if not change.certain:
             yield (
                 f"Prompting alone does as well as training, as far as these rows tell: {told}, and the difference of "
@@ -165,6 +185,32 @@ def _baselines_told(found: Evidence) -> Iterator[str]:
             yield f"Prompting alone does better: {told}; training gives {points(change.mean)} points ({between})."
 
 
+def _parts_told(found: Evidence) -> Iterator[str]:
+    """What a merge comes to beside each of the runs that it is made of."""
+    for run_id, (score, change, between) in _changes_from(found, found.parts, "parts"):
+        scale = measure(found.main)
+        unit = "points" if scale.unit == "share" else scale.change_unit
+        gain = f"the merge gives {scale.change(change.mean)} {unit} ({between})"
+        yield f"Run {run_id} alone scores {score}; {gain}{'' if change.certain else ', which may be chance'}."
+
+
+def _changes_from(
+    found: Evidence, scored: Mapping[str, Sequence[ScoredRow]], kind: str
+) -> Iterator[tuple[str, tuple[str, Difference, str]]]:
+    """By name: a score of something else on the same rows, and from there to the result, with its interval in words.
+
+    kind: the name in the metrics under which the scores stand.
+    """
+    for name, rows in scored.items():
+        pairs = evidence.paired(rows, found.after)
+        score = (found.metrics.get(kind) or {}).get(name, {}).get(found.main)
+        if pairs and score is not None:
+            change = pairing.difference([a.score for a, _ in pairs], [b.score for _, b in pairs])
+            write = measure(found.main).change
+            between = f"95 % interval {write(change.low)} to {write(change.high)}"
+            yield name, (measure(found.main).written(score), change, between)
+
+
 # Finished, with nothing to compare
 
 
@@ -173,12 +219,16 @@ def _uncompared(found: Evidence, trends: Trends) -> Verdict:
         scores = found.metrics.get("after") or {}
         low, high = (scores.get(f"{found.main}_{end}") for end in ("low", "high"))
         between = (
-            f" (95 % interval {100 * low:.1f} to {100 * high:.1f})" if low is not None and high is not None else ""
+            f" (95 % interval {_bare(found, low)} to {_bare(found, high)})"
+            if low is not None and high is not None
+            else ""
         )
-        headline = f"{measure(found.main).title} is {share(_score(found, 'after'))} after training"
+        scale = measure(found.main)
+        headline = f"{scale.title} {_is(scale)} {scale.written(_score(found, 'after'))} after training"
         sentences = [
             f"That is on {counted(len(found.after), 'held-out row', 'held-out rows')}{between}.",
             "The model before training was not scored, so how much of it was learned is not known.",
+            *_parts_told(found),
         ]
         kinds: list[Kind] = ["uncompared", *_kinds(trends)]
     else:
@@ -210,7 +260,8 @@ def _unfinished(found: Evidence, trends: Trends) -> Verdict:
     sentences = []
     if found.before:
         sentences.append(
-            f"Before training {_lower(measure(found.main).title)} was {share(_score(found, 'before'))} on "
+            f"Before training {_lower(measure(found.main).title)} {_was(measure(found.main))} "
+            f"{measure(found.main).written(_score(found, 'before'))} on "
             f"{counted(len(found.before), 'held-out row', 'held-out rows')}; after training nothing was scored yet."
         )
     moved = trends.get("diverged", trend.overall(found.train))
@@ -292,8 +343,13 @@ def _losses(found: Evidence) -> tuple[float, float] | None:
     return float(before["loss"]), float(after["loss"])
 
 
-def _signed(value: float) -> str:
-    return f"{'−' if value < 0 else '+' if value > 0 else ''}{loss(abs(value))}"
+def _is(scale: Measure) -> str:
+    return "are" if scale.unit == "bits" else "is"
+
+
+def _bare(found: Evidence, value: float) -> str:
+    """A figure without its unit."""
+    return measure(found.main).written(value).removesuffix(" %")
 
 
 def _number(count: int) -> str:

@@ -36,9 +36,22 @@ atexit.register(shutil.rmtree, os.environ["HF_HOME"], ignore_errors=True)
 import psutil  # noqa: E402 - after the environment is set
 import pytest  # noqa: E402
 
+from tests.pairs import pytest_terminal_summary  # noqa: E402, F401 - a hook of pytest's
+
 CHECKOUT = Path(__file__).resolve().parent.parent
 MODELS = "models"
 """The part of the cache that outlives a session."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of one file share its fixtures, so one process gets them all; files that can be divided mark their parts.
+
+    Before pytest-xdist looks at the marks.
+    """
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))
 
 
 @pytest.fixture(scope="session", autouse=True)

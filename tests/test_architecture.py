@@ -15,7 +15,7 @@ from typing import get_args
 
 import pytest
 
-from engine import objectives, tuners
+from engine import ideas, objectives, tuners
 from engine.sections import Common
 from engine.settings import Section, describe
 
@@ -25,6 +25,7 @@ MOST_LINES = 500
 MOST_FUNCTION_LINES = 100
 MOST_PARAMETERS = 10
 DISTRIBUTIONS = {
+    "bs4": "beautifulsoup4",
     "charset_normalizer": "charset-normalizer",
     "huggingface_hub": "huggingface-hub",
     "sklearn": "scikit-learn",
@@ -350,3 +351,10 @@ def test_every_method_explains_itself(method: objectives.Objective | tuners.Tune
     assert method.title
     assert len(method.help) >= 40
     assert method.paper.startswith("https://")
+
+
+@pytest.mark.parametrize("tuner", tuners.all(), ids=lambda tuner: tuner.name)
+def test_every_tuner_says_when_to_choose_it_and_where_it_is_offered(tuner: tuners.Tuner) -> None:
+    assert tuner.choose.startswith("Choose it ") and tuner.choose.endswith(".")
+    assert tuner.idea in ideas.IDEAS
+    assert tuner.usual or tuner.family

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import sqlite3
 import threading
 import time
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +17,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine import objectives, tuners
+from engine import home, objectives, tuners, vectors
 from engine.data.example import Example
+from engine.data.prepare import Prepared
 from engine.errors import UserError
 from engine.events import Writer
 from engine.jobs import held_out, open_job
-from engine.runs import worker
+from engine.runs import queue, store, worker
+from tests import pairs
 from tests.fakes import runs
 from tests.test_matrix import MODELS, hashes, works
 
@@ -36,9 +42,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(autouse=True)
 def _features_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What one test keeps no other finds. How fast the machine is takes half a minute to measure, and tells nothing."""
-    from engine.compute import features, speed
+    from engine.compute import speed
 
-    monkeypatch.setattr(features, "FOLDER", tmp_path.name)
+    monkeypatch.setattr(vectors, "FOLDER", tmp_path.name)
     monkeypatch.setattr(speed, "of_machine", lambda *_, **__: None)
 
 
@@ -73,13 +79,19 @@ def read_rows(folder: Path) -> list[int]:
 
 @pytest.mark.parametrize(("objective", "tuner", "kind"), PAIRS)
 def test_a_pair_fits_reloads_and_repeats_exactly_or_is_refused_with_a_reason(
-    objective: str, tuner: str, kind: str, tiny: dict[str, Path], tmp_path: Path
+    objective: str,
+    tuner: str,
+    kind: str,
+    tiny: dict[str, Path],
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
 ) -> None:
     from engine.compute import fit
     from engine.compute.report import Reporter
     from engine.compute.result import open_result
 
     reason = works(objective, tuner, tiny[kind])
+    pairs.note(record_property, (objective, tuner, kind), reason and reason.replace(str(tiny[kind]), f"the {kind}"))
     if reason is not None:
         assert len(reason) > 20
         return
@@ -115,7 +127,7 @@ def test_some_pair_works_and_some_is_refused(tiny: dict[str, Path]) -> None:
 
 def test_an_objective_without_labels_is_refused_for_what_it_lacks(tiny: dict[str, Path]) -> None:
     reason = works("chat", "head", tiny["decoder"])
-    assert reason is not None and "needs class scores, pooled features" in reason
+    assert reason is not None and "needs a score for each label and one vector for each text, which Chat" in reason
 
 
 @pytest.mark.parametrize("classifier", CLASSIFIERS)
@@ -172,7 +184,7 @@ def test_a_repeated_run_computes_no_features_anew(tiny: dict[str, Path], tmp_pat
     for name in ("first", "second"):
         done(run_folder(tmp_path / name, tiny["encoder"]))
     assert read_rows(tmp_path / "first")[0] == 0
-    assert read_rows(tmp_path / "second") == [8]
+    assert read_rows(tmp_path / "second") == [10]
 
 
 @pytest.mark.parametrize("settings", [{"pooling": "cls"}, {"layer": 2}, {"layers": 2}])
@@ -232,7 +244,7 @@ def test_its_course_is_told_from_the_start_and_steps_reach_their_total(tiny: dic
     told = [event for event in runs.events(folder) if event["type"] == "progress"]
     assert {"load", "score before", "features", "train", "score after"} <= {event["phase"] for event in told}
     trained = [event for event in told if event["phase"] == "train"]
-    assert trained[-1]["step"] == trained[-1]["total_steps"] == 5 * 2 + 1
+    assert trained[-1]["step"] == trained[-1]["total_steps"] == 5 * 3 + 1
 
 
 @pytest.mark.parametrize("classifier", CLASSIFIERS)
@@ -264,23 +276,18 @@ def test_the_cards_code_loads_every_classifier_and_scores_as_ours(
 def test_features_that_nobody_used_for_a_week_or_that_take_too_much_are_deleted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from engine.compute import features
-
-    monkeypatch.setattr(features, "MOST_BYTES", 2500)
+    monkeypatch.setattr(vectors, "MOST_BYTES", 2500)
     now = time.time()
     for name, age_s in (("used", 0), ("newer", 60), ("older", 3600), ("week", 8 * 24 * 3600)):
         (tmp_path / f"{name}.sqlite").write_bytes(b"x" * 1000)
         os.utime(tmp_path / f"{name}.sqlite", (now - age_s, now - age_s))
-    features.trim(tmp_path / "used.sqlite")
+    vectors.trim(tmp_path / "used.sqlite")
     assert {file.stem for file in tmp_path.glob("*.sqlite")} == {"used", "newer"}
 
 
 def test_damaged_features_are_computed_again(tiny: dict[str, Path], tmp_path: Path) -> None:
-    from engine import home
-    from engine.compute import features
-
     done(run_folder(tmp_path / "first", tiny["encoder"]))
-    (kept,) = (home.cache() / features.FOLDER).glob("*.sqlite")
+    (kept,) = (home.cache() / vectors.FOLDER).glob("*.sqlite")
     kept.write_bytes(b"no database " * 500)
     done(run_folder(tmp_path / "second", tiny["encoder"]))
     assert read_rows(tmp_path / "second")[0] == 0
@@ -302,3 +309,106 @@ def test_a_result_is_never_merged_and_says_why(tiny: dict[str, Path], tmp_path: 
     done(folder)
     with pytest.raises(UserError, match=r"can't be merged.*no part of the model's weights"):
         merge(folder, tmp_path / "merged")
+
+
+# --- validation rows
+
+
+def labelled(splits: dict[str, int]) -> list[Example]:
+    """So many rows of each split, of two labels in turn."""
+    found: list[Example] = []
+    for split, count in splits.items():
+        for number in range(count):
+            label, text = [("early", "Good morning"), ("late", "Good night")][number % 2]
+            found.append(Example(len(found) + 1, split, text=f"{text}, {split} {number}.", label=label))  # type: ignore[arg-type]
+    return found
+
+
+def test_validation_rows_count_in_the_choice_and_nothing_is_learned_of_them(
+    tiny: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from engine.compute import estimators
+
+    learned, spec = [], runs.spec(tiny["encoder"], "classify", "head")
+    fit = estimators.fit
+    monkeypatch.setattr(estimators, "fit", lambda name, x, *rest: learned.append(len(x)) or fit(name, x, *rest))
+    folder = runs.folder(tmp_path / "run", spec, labelled({"train": 10, "validation": 6, "test": 4}))
+    metrics = done(folder)["metrics"]["cross_validation"]
+    assert (metrics["rows"], metrics["validation_rows"]) == (10, 6)
+    assert all(round(16 * share, 6) % 1 == 0 for share in metrics["accuracy"].values())
+    assert max(learned) == 10
+    notices = [event["text"] for event in runs.events(folder) if event["type"] == "notice"]
+    assert any("on the 10 rows to learn from and on the 6 validation rows" in text for text in notices)
+
+
+def test_validation_rows_that_are_scored_in_the_end_take_no_part_in_the_choice(
+    tiny: dict[str, Path], tmp_path: Path
+) -> None:
+    spec = runs.spec(tiny["encoder"], "classify", "head")
+    folder = runs.folder(tmp_path / "run", spec, labelled({"train": 10, "validation": 6}))
+    metrics = done(folder)["metrics"]
+    assert (metrics["split"], metrics["rows"]) == ("validation", 6)
+    assert metrics["cross_validation"]["validation_rows"] == 0
+    notices = [event["text"] for event in runs.events(folder) if event["type"] == "notice"]
+    assert any("the 6 validation rows are scored in the end. They take no part" in text for text in notices)
+
+
+# --- traces of texts, and stopping
+
+
+def kept_keys() -> list[int]:
+    """How many vectors each database holds."""
+    found = []
+    for file in sorted((home.cache() / vectors.FOLDER).glob("*.sqlite")):
+        with closing(sqlite3.connect(file)) as rows:
+            found.append(rows.execute("SELECT COUNT(*) FROM vectors").fetchone()[0])
+    return found
+
+
+def listed_run(model: Path, rows: list[Example]) -> store.Run:
+    run = store.create(runs.spec(model, "classify", "head"), Prepared(rows, [], [], []))
+    done(run.folder)
+    queue.reconcile()
+    return run
+
+
+def test_a_deleted_run_takes_the_vectors_along_that_no_other_run_uses(tiny: dict[str, Path]) -> None:
+    rows = labelled({"train": 10, "validation": 2, "test": 2})
+    more = [*rows, Example(15, "train", text="A secret of this run alone", label="early")]
+    first, second = listed_run(tiny["encoder"], rows), listed_run(tiny["encoder"], more)
+    assert kept_keys() == [13]
+    (file,) = (home.cache() / vectors.FOLDER).glob("*.sqlite")
+    with closing(sqlite3.connect(file)) as found:
+        every = dict(found.execute("SELECT key, vector FROM vectors"))
+    store.delete(second)
+    assert kept_keys() == [12]
+    with closing(sqlite3.connect(file)) as found:
+        left = dict(found.execute("SELECT key, vector FROM vectors"))
+    (gone,) = every.keys() - left.keys()
+    assert every[gone] not in file.read_bytes(), "its numbers still lie in the file"
+    store.delete(first)
+    assert not list((home.cache() / vectors.FOLDER).glob("*.sqlite"))
+
+
+def test_a_long_fit_is_stopped_in_its_middle(
+    tiny: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from engine.compute import estimators
+
+    begun, before = threading.Event(), signal.getsignal(signal.SIGINT)
+
+    def forever(*_: Any) -> Any:
+        begun.set()
+        while True:
+            time.sleep(0.01)
+
+    monkeypatch.setattr(estimators, "fit", forever)
+    folder = run_folder(tmp_path / "run", tiny["encoder"])
+    asking = threading.Thread(target=lambda: begun.wait(60) and (folder / "stop").touch())
+    asking.start()
+    began = time.monotonic()
+    assert worker.main(folder) == worker.STOPPED
+    asking.join()
+    assert time.monotonic() - began < 60
+    assert "Stopped as you asked." in runs.events(folder)[-1]["text"]
+    assert signal.getsignal(signal.SIGINT) is before

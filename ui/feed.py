@@ -16,8 +16,8 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from engine import experience, export
-from engine.errors import RunError
+from engine import experience, export, tuners
+from engine.errors import RunError, SettingError
 from engine.events import Evaluation, Event, Progress
 from engine.runs import queue, store, view
 from ui import limits, owner, result
@@ -60,7 +60,8 @@ def delta(run: store.Run, offset: int) -> dict[str, Any]:
 
     steps: [step, loss] of training. now: the newest step with all its figures, where there is a new one. events:
     everything else. left_out: how many lines of the log these are too few. left: seconds of training to come.
-    estimate_seconds: of training, as planned before the start.
+    estimate_seconds: of training, as planned before the start. fits: there where no weights of the model learn, so that
+    there are no losses and no passes.
     """
     events, end = run.events(offset, MOST_BYTES)
     most_steps, most_others = AT_FIRST if end - offset > MUCH_BYTES or not offset else AT_ONCE
@@ -82,9 +83,20 @@ def delta(run: store.Run, offset: int) -> dict[str, Any]:
         "steps": [[event.step, _short(event.loss)] for event in steps],
         "events": [_told(event) for event in events if id(event) in shown],
     }
-    if steps:
-        record["now"] = {name: _short(value) for name, value in _told(steps[-1]).items() if value is not None}
+    fits = _fits(run)
+    if fits:
+        record["fits"] = True
+    newest = (trained if fits else steps)[-1:]
+    if newest:
+        record["now"] = {name: _short(value) for name, value in _told(newest[0]).items() if value is not None}
     return record
+
+
+def _fits(run: store.Run) -> bool:
+    try:
+        return tuners.get(run.about.tuner).kind == "fit"
+    except SettingError:  # settings of another version
+        return False
 
 
 def _runs(request: Request) -> Response:
@@ -109,7 +121,7 @@ def _line(run: store.Run) -> dict[str, Any]:
 @lru_cache(maxsize=1000)
 def _line_at(run: store.Run, changed: int) -> dict[str, Any]:
     summary = view.summary(run)
-    line = {name: summary[name] for name in ("id", "name", "state", "percent", "before", "after")}
+    line = {name: summary[name] for name in ("id", "name", "state", "percent", "before", "after", "unit")}
     return {**line, "percent": None if line["percent"] is None else round(line["percent"])}
 
 

@@ -49,7 +49,8 @@ class Form:
 
     def show(self, values: Mapping[str, Any]) -> list[Any]:
         """Updates of the inputs that show these values."""
-        return [gr.update(value=value) for value in self.written(values)]
+        shown = zip(self.settings, self.written(values), strict=True)
+        return [gr.update(value=value, **_choices(setting, value)) for setting, value in shown]
 
     def differing(self, given: Sequence[Any], untold: Container[str] = ()) -> list[str]:
         """Settings that differ from their defaults, with what they are ("Rank 8"), but for those `untold` by name."""
@@ -99,14 +100,22 @@ def _input(setting: Setting) -> Any:
     if setting.kind == "switch":
         return gr.Checkbox(value=bool(setting.default), **common)
     if setting.kind == "choice":
-        return gr.Dropdown(choices=list(setting.choices), value=setting.default, **common)
+        return gr.Dropdown(choices=list(setting.offered), value=setting.default, **common)
     if setting.kind == "choices":
         return gr.CheckboxGroup(choices=list(setting.offered), value=list(setting.default or []), **common)
     if setting.kind in NUMBERS and not setting.optional:
         # Without limits: Gradio's refusal would not say which setting is meant. The spec's does.
         return gr.Number(value=setting.default, step=1 if setting.kind == "integer" else None, **common)
     # An optional number is text, since Gradio shows an empty number input as 0 and sends that 0, too.
-    return gr.Textbox(value=_text(setting.default), placeholder=_when_empty(setting), lines=1, max_lines=3, **common)
+    high = {"lines": setting.lines, "max_lines": max(3, 2 * setting.lines)}
+    return gr.Textbox(value=_text(setting.default), placeholder=_when_empty(setting), **high, **common)
+
+
+def _choices(setting: Setting, value: Any) -> dict[str, Any]:
+    """Of a choice that can't be had on this machine: it is shown as it is, and refused with the reason in the plan."""
+    if setting.kind != "choice" or value in setting.offered:
+        return {}
+    return {"choices": [*setting.offered, value]}
 
 
 def _read(setting: Setting, value: Any) -> Any:

@@ -17,6 +17,7 @@ from engine.measures import measure
 from engine.runs import store, view
 from engine.runs.comparison import compare
 from engine.runs.store import Run
+from engine.tuners.merge import COMBINED
 from ui import bodies, owner
 from ui.door import guarded
 from ui.owner import own
@@ -26,8 +27,8 @@ PAGE = 50
 MOST_AT_ONCE = 200
 LONGEST_SEARCH = 200
 _TOLD = (
-    *("id", "name", "state", "created", "percent", "model", "objective", "tuner", "data", "before", "after", "main"),
-    *("seconds", "memory_bytes", "artifact_bytes", "tags", "note"),
+    *("id", "name", "state", "created", "percent", "model", "objective", "tuner", "data", "before", "after"),
+    *("main", "unit", "seconds", "memory_bytes", "artifact_bytes", "tags", "note"),
 )
 SORTS = ("name", "state", "model", "data", "after", "seconds", "memory_bytes", "artifact_bytes", "created")
 _OF_INDEX = ("name", "state", "created")
@@ -96,7 +97,8 @@ def _sorted(runs: list[Run], by: str, descending: bool) -> list[Run]:
 def _line(run: Run) -> dict[str, Any]:
     found = view.summary(run)
     line = {name: found[name] for name in _TOLD}
-    return {**line, "main": measure(found["main"]).title if found["main"] else None}
+    merges = run.state == "finished" and run.about.tuner in COMBINED
+    return {**line, "main": measure(found["main"]).title if found["main"] else None, "merges": merges}
 
 
 def _tags(runs: Sequence[Run]) -> list[str]:

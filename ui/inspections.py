@@ -30,7 +30,7 @@ _tables: OrderedDict[object, Table] = OrderedDict()
 _inspections: OrderedDict[object, Inspection] = OrderedDict()
 
 
-def inspect(entry: Data, wants: Wants = "messages") -> Inspection:
+def inspect(entry: Data, wants: Wants | None = None) -> Inspection:
     """What `engine.data.report.inspect` finds for the owner who is being answered. Raises DataError as it does."""
 
     def make() -> Inspection:
@@ -51,9 +51,10 @@ def first(entry: Data) -> tuple[Example, dict[str, object]] | None:
         places=whole.places[:_FIRST],
         numbers=whole.numbers[:_FIRST],
         splits=whole.splits[:_FIRST],
+        continuous=whole.continuous[:_FIRST],
         problems=[],
     )
-    made = examples.build(few, entry, "messages").examples
+    made = examples.build(few, entry, report.natural(few, entry)).examples
     return (made[0], few.rows[few.numbers.index(made[0].row)]) if made else None
 
 

@@ -19,6 +19,7 @@ from engine.errors import MachineError, ModelError, RunError, SettingError
 from engine.events import Notice, Writer
 from engine.runs import queue, store
 from engine.sections import Model
+from engine.spec import RunSpec
 from ui import owner
 from ui.sharing import page
 
@@ -148,6 +149,13 @@ def require_model(section: Model) -> None:
             f"{section.id} has {size / GB:.1f} GB; on this shared page at most {MODEL.value:g} GB are fetched.",
             "Choose a smaller model.",
         )
+
+
+def require_models(wanted: RunSpec) -> None:
+    """Raises where a run would use a model, or another run's result, that is not the visitor's to use."""
+    require_model(wanted.model)
+    for run_id in wanted.tuner.runs(wanted.tuner_settings):
+        owner.own(run_id)
 
 
 def too_large() -> str:

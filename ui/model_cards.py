@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from engine import offers
 from engine.model_search import Found
-from engine.offers import Offer
+from engine.offers import Choice, Cost, Offer
 from engine.runs import store
 from ui import choices, owner, words
 from ui.choices import Card, Cards
@@ -15,10 +15,10 @@ INPUT = "ts-model"
 """elem_id of the input that keeps the chosen model."""
 
 
-def offered(chosen: str, objective: str, tuner: str) -> str:
+def offered(chosen: str, choice: Choice) -> str:
     """What is offered without a search; what has to be downloaded is folded."""
     mine = store.listed(owner=owner.current())
-    groups = offers.groups(objective, tuner, mine, folders=owner.visitor().is_host)
+    groups = offers.groups(choice, mine, folders=owner.visitor().is_host)
     cards = [
         Cards(
             group.title,
@@ -31,8 +31,8 @@ def offered(chosen: str, objective: str, tuner: str) -> str:
     return choices.fieldset(INPUT, "Base model", cards, chosen) + _note()
 
 
-def results(found: Sequence[Found], chosen: str, objective: str, tuner: str) -> str:
-    cards = [_card(offer) for offer in offers.found(found, objective, tuner)]
+def results(found: Sequence[Found], chosen: str, choice: Choice) -> str:
+    cards = [_card(offer) for offer in offers.found(found, choice)]
     return choices.fieldset(INPUT, "Found on the Hub", [Cards("", cards)], chosen)
 
 
@@ -58,7 +58,11 @@ def _cost(offer: Offer) -> tuple[str, choices.Mood]:
         return offer.refusal, "bad"
     if offer.cost is None:
         return "What it takes of this machine is said in the plan.", "plain"
-    cost = offer.cost
+    return cost(offer.cost)
+
+
+def cost(cost: Cost) -> tuple[str, choices.Mood]:
+    """What training takes of this machine, in a sentence, and whether it fits."""
     guessed = ", guessed from its size" if cost.basis == "its size" else ""
     there = f"{words.size(cost.bytes)} of {words.size(cost.available)} of memory{guessed}"
     if not cost.fits:

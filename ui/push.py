@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from engine import bundle, cards, hub, origin, push, refusals
+from engine import bundle, cards, hub, origin, push, refusals, stories
 from engine.errors import SettingError, UserError
 from ui import bodies, owner, sharing
 from ui.door import guarded
@@ -84,7 +84,7 @@ def _card(request: Request) -> Response:
     repo, merged = request.query_params.get("repo", ""), request.query_params.get("merged") == "true"
     push.check_name(repo)
     token, _ = _token(request)
-    story = cards.read(run, origin.base(run.spec().model, lambda id, revision: hub.terms(id, revision, token)))
+    story = stories.read(run, origin.base(run.spec().model, lambda id, revision: hub.terms(id, revision, token)))
     if merged and not story.can_merge:
         raise SettingError([push.cannot_merge(story)], "Push the result as it is.")
     return PlainTextResponse(cards.card(story, repo, merged))

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from engine import lineage, stacking
 from engine.errors import UserError
 from engine.events import Finished
 from engine.measures import measure
 from engine.runs import store
 from engine.runs.outcome import outcome
+from ui import owner
 
 
 def result(run: store.Run) -> dict[str, Any] | None:
@@ -23,15 +25,37 @@ def result(run: store.Run) -> dict[str, Any] | None:
     record = asdict(done)
     names = [name for name in done.metrics.get("after") or {} if not name.endswith(("_low", "_high"))]
     record["measures"] = {name: asdict(measure(name)) for name in names}
-    record["talks"] = _talks(run)
-    return record
+    return record | _further(run, list(done.metrics.get("parts") or {}))
 
 
-def _talks(run: store.Run) -> bool:
+def _further(run: store.Run, parts: list[str]) -> dict[str, Any]:
+    """What can be done with the result, and what its figures mean.
+
+    talks: whether it answers; labels: whether it chooses a label for a text; on_top, goes_on: whether another run can
+    learn on top of it, or go on with what it added; merged: names of the runs that it is the merge of, by their ids.
+    """
     try:
-        return "answers" in run.spec().objective.gives
+        spec = run.spec()
     except UserError:  # settings of another version; the scores can be shown all the same
-        return False
+        return {"talks": False, "labels": False, "on_top": False, "goes_on": False, "merged": None}
+    try:
+        left = lineage.parent(f"{lineage.PREFIX}{run.id}")
+    except UserError:  # its files are not whole
+        left = None
+    return {
+        "talks": "answers" in spec.objective.gives,
+        "labels": "class scores" in spec.objective.gives,
+        "on_top": left is not None and stacking.on_top(left) is None,
+        "goes_on": left is not None and stacking.goes_on(left) is None,
+        "merged": {run_id: _name(run_id) for run_id in parts} if spec.tuner.kind == "merge" else None,
+    }
+
+
+def _name(run_id: str) -> str:
+    try:
+        return owner.own(run_id).name
+    except UserError:
+        return run_id
 
 
 def verdict(run: store.Run) -> dict[str, Any] | None:

@@ -42,8 +42,7 @@ def sweep(now: Callable[[], float] = time.time) -> None:
     oldest = now() - kept_days * DAY_S
     for run in store.listed():
         if run.owner != owner.LOCAL and run.state not in store.ACTIVE and changed(run) < oldest:
-            store.delete(run)
-            limits.usage.forget(run.owner)
+            _delete(run)
     for name in limits.owners():
         if name != owner.LOCAL:
             _sweep_files(limits.folder_of(name), oldest)
@@ -65,11 +64,20 @@ def delete_all(name: str) -> int:
         active = [run for run in store.listed(owner=name) if run.state in store.ACTIVE]
     for run in store.listed(owner=name):
         if run.state not in store.ACTIVE:
-            store.delete(run)
+            _delete(run)
     shutil.rmtree(limits.folder_of(name), ignore_errors=True)
     presets.forget(name)
     limits.usage.forget(name)
     return len(active)
+
+
+def _delete(run: store.Run) -> None:
+    """But for a run that another one, which stays, went on from. Newer runs come first, so that both go at once."""
+    try:
+        store.delete(run)
+    except RunError:
+        return
+    limits.usage.forget(run.owner)
 
 
 def changed(run: store.Run) -> float:

@@ -13,7 +13,8 @@ from engine.errors import DataError
 from engine.runs import store
 from engine.sections import Data
 from engine.settings import parse
-from ui import api, inspections, owner, prefill, words
+from ui import api, owner, prefill, words
+from ui.data_sets import About
 from ui.door import door
 from ui.screens import data, longest_row, method, run, runs, settings, start
 from ui.theme import STATIC
@@ -82,13 +83,15 @@ def _new() -> None:
 
 
 def _open_by_address(steps: gr.Walkthrough, note: gr.HTML, rows: data.DataScreen, last: start.StartScreen) -> None:
-    """`?from=RUN` and `?preset=NAME` open the steps with settings in them (`ui.prefill`)."""
-    address, step = gr.Textbox(visible=False), gr.Textbox(visible=False)
-    shown = [steps, note, step, last.how.auto, *last.inputs]
+    """`?from=RUN`, `?preset=NAME` and `?merge=RUN,RUN` open the steps with settings in them (`ui.prefill`)."""
+    # Both begin with what the script gives for no address, so that nothing is asked then.
+    address, step = gr.Textbox("", visible=False), gr.Textbox("", visible=False)
+    shown = [steps, note, step, last.how.about, last.how.auto, *last.inputs]
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": 4}
     page = gr.context.Context.root_block
     # The address is the browser's; only a page that is asked for something goes through this.
-    page.load(None, None, [address], js="() => /[?&](from|preset)=/.test(location.search) ? location.search : null")
+    given = "|".join(prefill.WAYS)
+    page.load(None, None, [address], js=f"() => /[?&]({given})=/.test(location.search) ? location.search : ''")
     asked = address.change(door(_prefilled(last)), [address], shown, **quiet)
     looked = asked.success(door(rows.look), rows.inputs, rows.outputs, **quiet)
     looked.success(door(_planned(last)), [step, *last.inputs], last.outputs, **quiet)
@@ -99,12 +102,12 @@ def _prefilled(last: start.StartScreen) -> Callable[[str], list[Any]]:
 
     def show(address: str) -> list[Any]:
         found = prefill.asked(address)
-        rest = 2 + len(last.inputs)
+        rest = 3 + len(last.inputs)
         if not isinstance(found, prefill.Prefill):
             return [gr.skip(), found or "", *[gr.skip()] * rest]
-        entry = found.spec["data"][0] | ({} if found.has_data else {"source": ""})
-        spec = [gr.update(value=found.name), *last.rows.show(entry), *last.how.show(found.spec)]
-        return [gr.Walkthrough(selected=found.step), found.note, str(found.step), method.OWN_CHOICE, *spec]
+        spec = [gr.update(value=found.name), *last.rows.show(found.entry, found.sets), *last.how.show(found.spec)]
+        about = About(sets=len(found.spec["data"])).text()
+        return [gr.Walkthrough(selected=found.step), found.note, str(found.step), about, method.OWN_CHOICE, *spec]
 
     return show
 
@@ -135,13 +138,19 @@ def _sample() -> gr.Row:
 
 
 def _with_data(rows: data.DataScreen) -> Callable[..., tuple[Any, str]]:
-    """A handler that goes on where there is data, with what is known of it ("480 labelled")."""
+    """A handler that goes on where there is data, with what is known of it."""
 
     def go_on(ready: str, *given: Any) -> tuple[Any, str]:
         if ready != data.READY:
             raise DataError(ready) if ready else DataError("There is no data yet.", "Drop a file, or use the sample.")
-        seen = inspections.inspect(parse(Data, rows.entry(given), "data")).report
-        about = f"{seen['splits'].get('train', 0)} {'labelled' if seen['format'] == 'labelled' else ''}"
-        return gr.Walkthrough(selected=2), about
+        entries = [parse(Data, entry, "data") for entry in rows.entries(given)]
+        seen = [data.usable(entry) for entry in entries]
+        known = About(
+            rows=sum(report["splits"].get("train", 0) for report in seen),
+            labelled=all(report["format"] == "labelled" for report in seen),
+            sets=len(seen),
+            plain=all(report["format"] == "text" for report in seen),
+        )
+        return gr.Walkthrough(selected=2), known.text()
 
     return go_on

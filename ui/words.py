@@ -43,21 +43,33 @@ def refusal(reason: str) -> str:
     return f"<div class='ts-note ts-bad' role='alert'><p><strong>{escape(reason)}</strong></p></div>"
 
 
-def preview(rows: Sequence[tuple[PreviewRow, Mapping[str, Any]]]) -> str:
-    """Rows as they stand in the data and as the model reads them; what is learned is marked."""
+def preview(rows: Sequence[tuple[PreviewRow, Mapping[str, Any]]], answers: bool = True) -> str:
+    """Rows as they stand in the data and as the model reads them; what is learned is marked.
+
+    answers: whether it learns to write; else it learns to name a label for all that it reads.
+    """
     shown = []
     for row, raw in rows:
         shown_cells = ((str(name), brief(turns.shown(value))) for name, value in raw.items())
         cells = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in shown_cells)
         cut = ", cut at the end" if row.truncated else ""
-        figures = f"{row.tokens:,} tokens, {row.learned:,} of them learned{cut}"
+        figures = f"{row.tokens:,} tokens{f', {row.learned:,} of them learned' if answers else ''}{cut}"
         problem = f"<p><strong>{escape(row.problem)}</strong></p>" if row.problem else ""
-        shown.append(f"<h3>Row {row.row}: {figures}</h3>{problem}<dl class='ts-asked'>{cells}</dl>{_pieces(row)}")
+        asked = f"<dl class='ts-asked'>{cells}</dl>" if cells else ""
+        shown.append(f"<h3>Row {row.row}: {figures}</h3>{problem}{asked}{_pieces(row)}")
+    learned = (
+        "It reads all of it; <mark class='ts-key'>what is coloured</mark> is what it learns to write."
+        if answers
+        else "It reads all that is coloured, and learns which label goes with it."
+    )
+    above = (
+        "Above, the row in your data. Below, the text that it becomes, with the marks that this model knows. "
+        if any(raw for _, raw in rows)
+        else ""
+    )
     return (
         "<section class='ts-stack'><h2>The first rows, as the model will read them</h2>"
-        "<p class='ts-quiet'>Above, the row in your data. Below, the text that it becomes, with the marks that this "
-        "model knows. It reads all of it; <mark class='ts-key'>what is coloured</mark> is what it learns to write."
-        f"</p>{''.join(shown)}</section>"
+        f"<p class='ts-quiet'>{above}{learned}</p>{''.join(shown)}</section>"
     )
 
 
@@ -66,7 +78,9 @@ def counted(number: int, word: str) -> str:
 
 
 def size(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:,.0f} MB"
+    if count >= 1e9:
+        return f"{count / 1e9:.1f} GB"
+    return f"{count / 1e6:,.0f} MB" if count >= 1e6 else f"{count / 1e3:,.0f} kB"
 
 
 def model_title(id: str) -> str:

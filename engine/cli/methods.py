@@ -6,30 +6,52 @@ import json
 from argparse import Namespace, _SubParsersAction
 from typing import Any
 
-from engine import objectives, tuners
-from engine.job import Method, pair_refusal
+from engine import models, objectives, tuners
+from engine.job import Method, Objective, Tuner, pair_refusal
+from engine.models import ModelFacts
+from engine.sections import Model
 from engine.settings import describe
 
 
 def add(commands: _SubParsersAction[Any]) -> None:
     methods = commands.add_parser("methods", help="every objective and tuner, and which pairs work")
+    methods.add_argument("--model", metavar="MODEL", help="say which pairs work with this model: a Hub id or a folder")
     methods.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     methods.set_defaults(call=_methods)
 
 
-def record() -> dict[str, Any]:
-    """All methods with their settings, and all pairs with the reason where one does not work."""
+def record(facts: ModelFacts | None = None) -> dict[str, Any]:
+    """All methods with their settings, and all pairs with the reason where one does not work.
+
+    facts: of a model; the pairs are then judged with it, each method with its own defaults.
+    """
     pairs = [
-        {"objective": objective.name, "tuner": tuner.name, "works": not refusal, "reason": refusal}
+        {
+            "objective": objective.name,
+            "tuner": tuner.name,
+            "models": sorted(objective.architectures),
+            "works": not refusal,
+            "reason": refusal,
+        }
         for objective in objectives.all()
         for tuner in tuners.all()
-        for refusal in [pair_refusal(objective, tuner)]
+        for refusal in [_refusal(objective, tuner, facts)]
     ]
     return {
-        "objectives": [_described(method) for method in objectives.all()],
-        "tuners": [_described(method) for method in tuners.all()],
+        "objectives": [{**_described(method), "models": sorted(method.architectures)} for method in objectives.all()],
+        "tuners": [
+            {**_described(one), "idea": one.idea, "choose": one.choose, "loads": sorted(one.loads)}
+            for one in tuners.all()
+        ],
         "pairs": pairs,
     }
+
+
+def _refusal(objective: Objective, tuner: Tuner, facts: ModelFacts | None) -> str | None:
+    refusal = pair_refusal(objective, tuner)
+    if refusal or facts is None:
+        return refusal
+    return objective.refuses(facts) or tuner.refuses(facts, tuner.Settings())
 
 
 def _described(method: Method) -> dict[str, Any]:
@@ -47,7 +69,7 @@ def _described(method: Method) -> dict[str, Any]:
 
 
 def _methods(options: Namespace) -> int:
-    found = record()
+    found = record(models.facts(Model(id=options.model)) if options.model else None)
     if options.json:
         print(json.dumps(found, ensure_ascii=False))
         return 0
@@ -55,9 +77,14 @@ def _methods(options: Namespace) -> int:
         print(kind.capitalize())
         for method in found[kind]:
             print(f"  {method['name']:<12} {method['title']}. {method['help']}")
+            if "choose" in method:
+                print(f"  {'':<12}   {method['choose']}")
             for setting in method["settings"]:
                 print(f"  {'':<12}   {setting['name']} = {setting['default']}: {setting['help']}")
     print("Pairs")
     for pair in found["pairs"]:
-        print(f"  {pair['objective']} with {pair['tuner']}: {pair['reason'] or 'works'}")
+        kinds = "" if options.model else f" (kinds of models: {', '.join(pair['models'])})"
+        print(f"  {pair['objective']} with {pair['tuner']}: {pair['reason'] or f'works{kinds}'}")
+    working = sum(pair["works"] for pair in found["pairs"])
+    print(f"{working} of {len(found['pairs'])} pairs work{f' with {options.model}' if options.model else ''}.")
     return 0

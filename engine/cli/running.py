@@ -1,4 +1,4 @@
-"""demo, train, compare, runs, show, log, stop, resume, delete."""
+"""demo, train, merge, compare, runs, show, log, stop, resume, delete."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from argparse import Namespace, _SubParsersAction
 from pathlib import Path
 from typing import Any, TextIO
 
-from engine import access, demo, presets
+from engine import access, demo, presets, stacking
 from engine.cli import telling
 from engine.data.prepare import prepare
 from engine.errors import UserError
@@ -17,6 +17,7 @@ from engine.events import Checkpoint, Evaluation, Failed, Finished, Notice, Prog
 from engine.runs import queue, store, view
 from engine.runs.outcome import outcome
 from engine.spec import RunSpec
+from engine.tuners.merge import KINDS
 
 ENDED = ("finished", "failed", "stopped")
 SECONDS_BETWEEN_LOOKS = 0.2
@@ -49,6 +50,15 @@ def add(commands: _SubParsersAction[Any]) -> None:
     runs.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     runs.set_defaults(call=_runs)
 
+    merge = commands.add_parser("merge", help="sum what several runs added to one base, and score the sum beside them")
+    merge.add_argument("runs", nargs="+", metavar="RUN")
+    merge.add_argument("--weights", default="", metavar="'W W'", help="one for each run; equal ones by default")
+    merge.add_argument("--how", choices=KINDS, default="linear", help="linear is the exact sum; see the tuner merge")
+    merge.add_argument("--density", type=float, default=0.5, help="share of each run's changes that ties and dare keep")
+    merge.add_argument("--rank", type=int, help="of the result of svd, ties and dare")
+    merge.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    merge.set_defaults(call=_merge)
+
     for name, call, help in (
         ("show", _show, "what a run is, does or did, and what that says"),
         ("log", _log, "everything a run told, from its beginning"),
@@ -80,8 +90,16 @@ def _train(options: Namespace) -> int:
     preset = presets.load(access.LOCAL, options.preset) if options.preset else None
     spec = RunSpec.load(options.spec, changes, preset)
     spec = _beside(spec, options.spec)
-    if options.explain:
-        return _explain(spec, options)
+    return _explain(spec, options) if options.explain else _trained(spec, options)
+
+
+def _merge(options: Namespace) -> int:
+    first, *_ = found = [store.get(run_id) for run_id in options.runs]
+    settings = {"weights": options.weights, "how": options.how, "density": options.density, "rank": options.rank}
+    return _trained(stacking.merge_of(first.spec(), [run.id for run in found], **settings), options)
+
+
+def _trained(spec: RunSpec, options: Namespace) -> int:
     run = _started(spec, options)
     state = _followed(run, options)
     if state == "finished":

@@ -11,14 +11,21 @@ from typing import Any
 from engine import chat, export
 from engine.errors import UserError
 from engine.runs import store
+from engine.spec import RunSpec
+
+LABELS_SHOWN = 5
+TASK = "of a run with several tasks, the number of one (that of its data set)"
 
 
 def add(commands: _SubParsersAction[Any]) -> None:
-    talk = commands.add_parser("chat", help="ask a finished run's model, or its base model, one thing")
+    talk = commands.add_parser(
+        "chat", help="ask a finished run's model, or its base model, one thing; a classifier says its labels"
+    )
     talk.add_argument("run", metavar="RUN")
     talk.add_argument("--prompt", required=True, help="what to ask; - reads it from standard input")
     talk.add_argument("--system", help="a system message; by default the one that the run was trained with")
     talk.add_argument("--base", action="store_true", help="ask the model as it was before training")
+    talk.add_argument("--task", type=int, metavar="N", help=f"{TASK}; the first by default")
     talk.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     talk.set_defaults(call=_chat)
 
@@ -26,6 +33,9 @@ def add(commands: _SubParsersAction[Any]) -> None:
     evaluate.add_argument("run", metavar="RUN")
     evaluate.add_argument("--data", metavar="FILE", help="rows to score on; by default the run's own held-out rows")
     evaluate.add_argument("--base", action="store_true", help="score the model as it was before training")
+    evaluate.add_argument(
+        "--task", type=int, metavar="N", help=f"{TASK}: what the rows of FILE are; the first by default"
+    )
     evaluate.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     evaluate.set_defaults(call=_evaluate)
 
@@ -42,10 +52,15 @@ def _chat(options: Namespace) -> int:
     prompt = sys.stdin.read() if options.prompt == "-" else options.prompt
     if not prompt.strip():
         raise UserError("The prompt is empty.", "Give some text after --prompt.")
-    system = options.system if options.system is not None else run.spec().data[0].system
+    spec = run.spec()
+    task = _task(run.id, spec, options.task)
+    if "answers" not in spec.objective.gives:
+        return _label(run, prompt, task, options)
+    system = options.system if options.system is not None else spec.data[task].system
     messages = [{"role": "system", "content": system}] if system else []
     pieces = []
-    for piece in chat.stream(run.folder, [*messages, {"role": "user", "content": prompt}], base=options.base):
+    messages.append({"role": "user", "content": prompt})
+    for piece in chat.stream(run.folder, messages, base=options.base, task=task):
         pieces.append(piece)
         if not options.json:
             print(piece, end="", flush=True)
@@ -53,12 +68,47 @@ def _chat(options: Namespace) -> int:
     return 0
 
 
+def _label(run: store.Run, text: str, task: int, options: Namespace) -> int:
+    """What a classifier says of a text."""
+    if options.base or options.system is not None:
+        raise UserError(
+            f"Run {run.id} chooses labels, which the untouched model does not know, and reads no system message.",
+            "Leave --base and --system out.",
+        )
+    found = chat.labels(run.folder, text, task=task)
+    if options.json:
+        print(json.dumps({"label": found[0][0], "chances": dict(found)}, ensure_ascii=False))
+        return 0
+    for label, chance in found[:LABELS_SHOWN]:
+        print(f"{100 * chance:5.1f} %  {label}")
+    return 0
+
+
+def _task(run_id: str, spec: RunSpec, wanted: int | None) -> int:
+    """The chosen task, counted from 0. Raises UserError where the run has no such task."""
+    tasks = spec.tuner.tasks(spec.tuner_settings)
+    if wanted is None:
+        return 0
+    if not tasks:
+        raise UserError(f"Run {run_id} tells no tasks apart.", "Leave --task out.")
+    if not 1 <= wanted <= len(tasks):
+        known = ", ".join(f"{number} ({name})" for number, name in enumerate(tasks, 1))
+        raise UserError(f"Run {run_id} has no task {wanted}.", f"Its tasks are {known}.")
+    return wanted - 1
+
+
 def _evaluate(options: Namespace) -> int:
     from engine.evaluate import evaluate
 
     run = store.get(options.run)
+    if options.task is not None and options.data is None:
+        raise UserError("--task is for rows of another file.", "Give the file with --data, too.")
     scores = evaluate(
-        run.folder, data=options.data, base=options.base, say=lambda text: print(text, file=sys.stderr, flush=True)
+        run.folder,
+        data=options.data,
+        base=options.base,
+        say=lambda text: print(text, file=sys.stderr, flush=True),
+        task=_task(run.id, run.spec(), options.task),
     )
     if options.json:
         print(json.dumps(scores, ensure_ascii=False))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine.events import Finished
+from engine.measures import measure, told
 
 COLUMNS = ("run", "name", "state", "steps", "before", "after", "minutes", "memory", "result")
 
@@ -34,8 +35,8 @@ def result_lines(run_id: str, done: Finished) -> list[str]:
             lines.append(f"{name}: " + ", ".join(_scores(scores)))
     word = main.replace("_", " ")
     if before:
-        lines.append(f"{word} before: {100 * before[main]:.1f} %")
-    lines.append(f"{word} after: {100 * after[main]:.1f} %")
+        lines.append(f"{word} before: {measure(main).written(before[main])}")
+    lines.append(f"{word} after: {measure(main).written(after[main])}")
     return lines
 
 
@@ -49,31 +50,21 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def _scores(scores: dict[str, float]) -> list[str]:
-    found = []
-    for name, value in scores.items():
-        if name.endswith(("_low", "_high")):
-            continue
-        word = name.replace("_", " ")
-        if f"{name}_low" in scores:
-            found.append(
-                f"{word} {100 * value:.1f} % ({100 * scores[f'{name}_low']:.1f} to {100 * scores[f'{name}_high']:.1f})"
-            )
-        else:
-            found.append(f"{word} {value:.3f}")
-    return found
+    names = [name for name in scores if not name.endswith(("_low", "_high"))]
+    return [f"{name.replace('_', ' ')} {told(scores, name)}" for name in names]
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
-    def share(value: float | None) -> str:
-        return "" if value is None else f"{100 * value:.1f} %"
+    def figure(value: float | None) -> str:
+        return "" if value is None else measure(str(row.get("main"))).written(value)
 
     return (
         row["id"],
         (row.get("name") or "")[:32],
         row["state"],
         f"{row['step']}/{row['total_steps']}" if row.get("total_steps") else "",
-        share(row.get("before")),
-        share(row.get("after")),
+        figure(row.get("before")),
+        figure(row.get("after")),
         f"{row['seconds'] / 60:.1f}" if row.get("seconds") else "",
         f"{row['memory_bytes'] / 1e9:.1f} GB" if row.get("memory_bytes") else "",
         f"{row['artifact_bytes'] / 1e6:.1f} MB" if row.get("artifact_bytes") else "",

@@ -16,6 +16,7 @@ from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaLis
 from engine.children import Record, serve
 from engine.compute.precision import autocast
 from engine.compute.result import open_result
+from engine.compute.tasks import tell
 from engine.errors import DataError, MachineError, RunError
 from engine.job import Job
 from engine.tokens import TextStream
@@ -31,15 +32,21 @@ class Talk:
         self._opened: tuple[Job, nn.Module] | None = None
 
     def handle(self, request: Record, send: Callable[[Any], None], cancelled: Callable[[], bool]) -> None:
-        """Send the answer's text piece by piece."""
+        """Send the answer's text piece by piece; of a classifier all labels with their chances at once."""
         if self._opened is None:
             job, model = self._opener(Path(request["run_folder"]), request["base"])
             torch.set_num_threads(job.plan.threads)
             self._opened = job, model.eval()
         job, model = self._opened
-        if not hasattr(model, "generate"):
+        tell(job, model, [int(request.get("task", 0))])
+        if "text" in request:
+            if "class scores" not in job.objective.gives:
+                raise RunError(f"Run {job.folder.name} answers; it chooses no labels.", "Talk to it.")
+            return send(job.objective.chances(job, model, str(request["text"])))
+        if "answers" not in job.objective.gives:
             raise RunError(
-                f"Run {job.folder.name} chooses labels; it can't chat.", "Chat with a run that learned to answer."
+                f"Run {job.folder.name} chooses labels; it can't chat.",
+                "Chat with a run that learned to answer.",
             )
         prompt = job.tokens.encode_prompt(request["messages"])
         most = job.facts.context - job.tuner.virtual_tokens(job.tuner_settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from engine import heads
+from engine.compute import tasks
 from engine.compute.precision import autocast
+from engine.compute.score import interval, macro_f1
 from engine.data.example import Example
 from engine.errors import ModelError
-from engine.job import Job, Report
+from engine.job import Job, Report, ScoredRow, Scores
 from engine.memory import rows_at_once
 from engine.pooling import Reading
 
@@ -86,7 +89,8 @@ def padded(rows: list[dict[str, Any]], pad_id: int) -> dict[str, torch.Tensor]:
     for index, row in enumerate(rows):
         ids[index, : len(row["input_ids"])] = torch.tensor(row["input_ids"])
         mask[index, : len(row["input_ids"])] = 1
-    return {"input_ids": ids, "attention_mask": mask, "labels": torch.tensor([row["labels"] for row in rows])}
+    labels = torch.tensor([row["labels"] for row in rows])
+    return {"input_ids": ids, "attention_mask": mask, "labels": labels, **tasks.of_rows(rows)}
 
 
 def class_losses(model: nn.Module, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -111,6 +115,7 @@ def predictions(job: Job, model: nn.Module, rows: list[Example], report: Report)
         chosen = order[start : start + size]
         batch = padded([{"input_ids": encoded[index].ids, "labels": 0} for index in chosen], job.tokens.pad_id or 0)
         device = next(model.parameters()).device
+        tasks.tell(job, model, [rows[index].source for index in chosen])
         with torch.no_grad(), autocast(job.plan):
             logits = model(batch["input_ids"].to(device), batch["attention_mask"].to(device)).float()
         for index, scores in zip(chosen, torch.log_softmax(logits, dim=-1).cpu(), strict=True):
@@ -119,6 +124,32 @@ def predictions(job: Job, model: nn.Module, rows: list[Example], report: Report)
             losses[index] = float(-scores[job.labels.index(rows[index].label)] if known else -scores.min())
         report(min(start + size, len(rows)), len(rows))
     return given, losses
+
+
+def found_scores(job: Job, rows: list[Example], given: Sequence[str], losses: Sequence[float]) -> Scores:
+    """Scores of the labels that were given to rows, and of the losses in nats."""
+    found = [
+        ScoredRow(row.row, row.text, row.label, label, float(label == row.label), loss)
+        for row, label, loss in zip(rows, given, losses, strict=True)
+    ]
+    metrics = {
+        **interval("accuracy", [row.score for row in found]),
+        **macro_f1([row.expected for row in found], [row.answer for row in found]),
+        "loss": sum(losses) / len(losses),
+        **tasks.scores(job, rows, [row.score for row in found], "accuracy"),
+    }
+    return Scores(job.objective.main_metric, metrics, found)
+
+
+def chances(job: Job, model: nn.Module, text: str) -> list[tuple[str, float]]:
+    """Every label with the chance that the model gives it for a text, the likeliest first."""
+    encoded = job.tokens.encode_text(text, job.training.max_tokens)
+    device = next(model.parameters()).device
+    ids = torch.tensor([encoded.ids], device=device)
+    with torch.no_grad(), autocast(job.plan):
+        logits = model(ids, torch.ones_like(ids)).float()
+    found = torch.softmax(logits[0], dim=-1).tolist()
+    return sorted(zip(job.labels, found, strict=True), key=lambda one: -one[1])
 
 
 def save_head(model: nn.Module, labels: list[str], folder: Path) -> None:

@@ -41,10 +41,12 @@ class Choice:
     name: str
     head: Head
     accuracy: dict[str, float]
-    """In cross-validation, by classifier."""
+    """On rows that it did not learn from, by classifier: in cross-validation, and on those that watch."""
     folds: int
     compared: int
-    """Rows that were compared on."""
+    """Rows to learn from that were compared on."""
+    watched: int = 0
+    """Rows beside them, of which nothing is learned."""
     left_out: tuple[str, ...] = ()
     """Classifiers that were not tried, for the time they take."""
 
@@ -75,23 +77,36 @@ def fold_of(y: np.ndarray, folds: int, seed: int) -> np.ndarray:
 
 
 def choose(
-    x: np.ndarray, y: np.ndarray, classes: int, names: Sequence[str], folds: int, seed: int, report: Callable[[], None]
+    x: np.ndarray,
+    y: np.ndarray,
+    classes: int,
+    names: Sequence[str],
+    folds: int,
+    seed: int,
+    report: Callable[[], None],
+    watching: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Choice:
-    """The classifier that does best in cross-validation, fitted to all rows. `report` is called before each fit.
+    """The classifier that is right most often on rows that it did not learn from, fitted to all that are to be learned.
 
-    x: features, (rows, width), float32. y: classes as numbers, (rows,). Two classes or more have rows.
+    x: features, (rows, width), float32. y: classes as numbers, (rows,). Two classes or more have rows. watching: the
+    same of rows of which nothing is learned, but which count in the choice. `report` is called before each fit.
     """
     some = np.sort(np.random.default_rng(seed).permutation(len(y))[:MOST_COMPARED])
     folds = folds_for(y, folds)
+    right = y[some] if watching is None else np.concatenate([y[some], watching[1]])
     accuracy, scores = {}, {}
     for name in names:
         scores[name] = cross_scores(name, x[some], y[some], classes, folds, seed, report)
-        accuracy[name] = float((scores[name].argmax(axis=1) == y[some]).mean())
+        if watching is not None:
+            report()
+            head = fit(name, x[some], y[some], classes, seed)
+            scores[name] = np.concatenate([scores[name], heads.scores(FORMS[name], head, watching[0])])
+        accuracy[name] = float((scores[name].argmax(axis=1) == right).mean())
     best = max(names, key=lambda name: accuracy[name])  # of equals the first
     report()
-    head = tempered(FORMS[best], fit(best, x, y, classes, seed), temperature(scores[best], y[some]))
+    head = tempered(FORMS[best], fit(best, x, y, classes, seed), temperature(scores[best], right))
     left_out = tuple(name for name in TITLES if len(names) > 1 and name not in names)
-    return Choice(best, head, accuracy, folds, len(some), left_out)
+    return Choice(best, head, accuracy, folds, len(some), len(right) - len(some), left_out)
 
 
 def cross_scores(
@@ -147,7 +162,7 @@ def _by_products(name: str, x: np.ndarray, y: np.ndarray, classes: int, seed: in
     scale[scale < 1e-6] = 1
     model = {
         "logistic": lambda: LogisticRegression(C=0.1, max_iter=300, random_state=seed),
-        "svm": lambda: LinearSVC(C=0.01, random_state=seed),
+        "svm": lambda: _OneByOne(seed),
         "mlp": lambda: MLPClassifier(
             (64,), alpha=0.1, batch_size=min(32, len(y)), learning_rate_init=2e-3, max_iter=60, random_state=seed
         ),
@@ -169,6 +184,23 @@ def _by_products(name: str, x: np.ndarray, y: np.ndarray, classes: int, seed: in
     every[model.classes_], offset[model.classes_] = weight, bias
     head |= {"weight": every, "bias": offset}
     return {part: array.astype(np.float32) for part, array in head.items()}
+
+
+class _OneByOne:
+    """A linear support vector machine for each class against the rest, as LinearSVC makes them in one go.
+
+    That is a single call into compiled code, which takes long with many classes, and which nothing can stop.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def fit(self, x: np.ndarray, y: np.ndarray) -> None:
+        self.classes_ = np.unique(y)
+        asked = self.classes_[1:] if len(self.classes_) == 2 else self.classes_
+        fitted = [LinearSVC(C=0.01, random_state=self.seed).fit(x, y == label) for label in asked]
+        self.coef_ = np.vstack([one.coef_ for one in fitted])
+        self.intercept_ = np.concatenate([one.intercept_ for one in fitted])
 
 
 def _knn(x: np.ndarray, y: np.ndarray, classes: int) -> Head:

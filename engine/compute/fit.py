@@ -9,6 +9,7 @@ import sklearn
 import torch
 from torch import nn
 
+from engine import vectors
 from engine.compute import estimators, features
 from engine.compute.classifier import FittedHead
 from engine.compute.estimators import TITLES, Choice
@@ -16,6 +17,7 @@ from engine.compute.model import apply_tuner, parameter_counts
 from engine.compute.report import Reporter, Stopped, peak_memory
 from engine.compute.result import folder_bytes, save_result
 from engine.compute.train import announce, finished, scored, scores_before
+from engine.data.example import Example
 from engine.errors import DataError
 from engine.events import Progress
 from engine.job import Job
@@ -33,8 +35,10 @@ def run(job: Job, reporter: Reporter) -> bool:
         reporter.phase("load", 0, 1)
         model = apply_tuner(job, job.objective.load(job)).eval()
         began = time.monotonic()
-        found = _features(job, model, reporter, began)
-        choice = _chosen(job, found, reporter, began)
+        watching = _watching(job, reporter)
+        found = _features(job, model, watching, reporter, began)
+        with reporter.stopping():
+            choice = _chosen(job, found, watching, reporter, began)
         model = job.objective.set_head(model, _head(choice))
         seconds = time.monotonic() - began
         folder = save_result(job, model)
@@ -42,14 +46,13 @@ def run(job: Job, reporter: Reporter) -> bool:
     except Stopped:
         reporter.notice("Stopped as you asked. The features computed so far are kept; resume goes on from there.")
         return False
-    metrics = {"cross_validation": {"folds": choice.folds, "rows": choice.compared, "accuracy": choice.accuracy}}
     learned = model.head.numbers
     reporter.write(
         finished(
             job,
             before,
             after,
-            metrics,
+            {"cross_validation": _compared(choice)},
             trainable_parameters=learned,
             total_parameters=parameter_counts(job.objective.backbone(model))[1] + learned,
             seconds=round(seconds, 2),
@@ -70,20 +73,33 @@ def _require_labels(job: Job) -> None:
         )
 
 
-def _features(job: Job, model: nn.Module, reporter: Reporter, began: float) -> np.ndarray:
-    """Of the training rows: (rows, width)."""
+def _watching(job: Job, reporter: Reporter) -> list[Example]:
+    """Validation rows, which count in the choice of a classifier: unless they are what is scored in the end."""
+    rows = job.examples["validation"]
+    if not rows or job.examples["test"]:
+        return rows
+    reporter.notice(
+        f"There are no test rows, so the {len(rows):,} validation rows are scored in the end. They take no part in the "
+        "choice of a classifier, which would make their score look better than it is."
+    )
+    return []
+
+
+def _features(job: Job, model: nn.Module, watching: list[Example], reporter: Reporter, began: float) -> np.ndarray:
+    """Of the training rows, and behind them those that watch: (rows, width)."""
     how = job.tuner.reading(job.tuner_settings, job.model_folder)
     read = job.objective.features(model, how)
     device = next(job.objective.backbone(model).parameters()).device
     found = np.empty((0, 0), np.float32)
     told: features.Progress | None = None
-    for step in features.compute(job, read, job.encoded["train"], how, device):
+    rows = [*job.encoded["train"], *(job.encoded["validation"] if watching else [])]
+    for step in features.compute(job, read, rows, how, device):
         if isinstance(step, np.ndarray):
             found = step
         else:
             told = step
             reporter.phase("features", step.done, step.total, time.monotonic() - began)
-    kept = features.Store(features.store_path(job, how))
+    kept = vectors.Store(features.store_path(job, how))
     with kept:
         before = f"; {told.kept:,} of them were there from before" if told and told.kept else ""
         reporter.notice(
@@ -94,15 +110,19 @@ def _features(job: Job, model: nn.Module, reporter: Reporter, began: float) -> n
             reporter.notice(f"The features could not be kept for another run: {kept.problem}.", "warning")
         else:
             reporter.notice(
-                f"They are kept in the cache's folder '{features.FOLDER}' ({kept.bytes / 1e6:,.1f} MB) until nobody "
-                f"used them for a week, or all kept features take more than {features.MOST_BYTES / 1e9:g} GB."
+                f"They are kept in the cache's folder '{vectors.FOLDER}' ({kept.bytes / 1e6:,.1f} MB) until the last "
+                "run that used them is deleted, nobody used them for a week, or all kept features take more than "
+                f"{vectors.MOST_BYTES / 1e9:g} GB."
             )
     return found
 
 
-def _chosen(job: Job, found: np.ndarray, reporter: Reporter, began: float) -> Choice:
+def _chosen(job: Job, found: np.ndarray, watching: list[Example], reporter: Reporter, began: float) -> Choice:
     settings, labels = job.tuner_settings, job.labels
-    classes = np.array([labels.index(example.label) for example in job.examples["train"]])
+    count = len(job.examples["train"])
+    numbers = np.array([labels.index(example.label) for example in [*job.examples["train"], *watching]])
+    classes, aside = numbers[:count], (found[count:], numbers[count:]) if watching else None
+    found = found[:count]
     names = estimators.tried(settings.classifier, len(found), found.shape[1], len(labels))
     folds = estimators.folds_for(classes, settings.folds)
     if folds < settings.folds:
@@ -111,17 +131,15 @@ def _chosen(job: Job, found: np.ndarray, reporter: Reporter, began: float) -> Ch
             f"{folds} folds in place of {settings.folds}: the rarest label has {least} "
             f"row{'' if least == 1 else 's'} to learn from."
         )
-    total, done = len(names) * folds + 1, 0
+    total, done = len(names) * (folds + bool(watching)) + 1, 0
 
     def report() -> None:
         nonlocal done
-        if reporter.stop_wanted():
-            raise Stopped
         took = round(time.monotonic() - began, 2)
         reporter.step(Progress(done, total, memory_bytes=peak_memory(), seconds=took))
         done += 1
 
-    choice = estimators.choose(found, classes, len(labels), names, settings.folds, job.training.seed, report)
+    choice = estimators.choose(found, classes, len(labels), names, settings.folds, job.training.seed, report, aside)
     reporter.step(Progress(total, total, memory_bytes=peak_memory(), seconds=round(time.monotonic() - began, 2)))
     for sentence in sentences(choice, len(found)):
         reporter.notice(sentence)
@@ -129,10 +147,11 @@ def _chosen(job: Job, found: np.ndarray, reporter: Reporter, began: float) -> Ch
 
 
 def sentences(choice: Choice, rows: int) -> list[str]:
-    """What cross-validation found, and what was chosen by it."""
-    on = f"{choice.folds}-fold cross-validation on {choice.compared:,} of {rows:,} rows to learn from"
-    if choice.compared == rows:
-        on = f"{choice.folds}-fold cross-validation on the {rows:,} rows to learn from"
+    """What was found on rows that a classifier had not learned from, and what was chosen by it."""
+    some = f"{choice.compared:,} of {rows:,} rows" if choice.compared < rows else f"the {rows:,} rows"
+    on = f"{choice.folds}-fold cross-validation on {some} to learn from"
+    if choice.watched:
+        on += f" and on the {choice.watched:,} validation rows"
     title = TITLES[choice.name]
     told = [f"{title[0].upper()}{title[1:]}: {share(choice.accuracy[choice.name])} right in {on}."]
     if len(choice.accuracy) > 1:
@@ -151,8 +170,16 @@ def sentences(choice: Choice, rows: int) -> list[str]:
 
 
 def _head(choice: Choice) -> FittedHead:
-    about = {
-        "cross_validation": {"folds": choice.folds, "rows": choice.compared, "accuracy": choice.accuracy},
-        "scikit-learn": sklearn.__version__,
-    }
+    about = {"cross_validation": _compared(choice), "scikit-learn": sklearn.__version__}
     return FittedHead(choice.name, choice.form, choice.head, about)
+
+
+def _compared(choice: Choice) -> dict[str, object]:
+    """How the choice was made, for the records."""
+    return {
+        "chosen": choice.name,
+        "folds": choice.folds,
+        "rows": choice.compared,
+        "validation_rows": choice.watched,
+        "accuracy": choice.accuracy,
+    }

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from transformers import DynamicCache, GenerationConfig
 
+from engine.compute import tasks
 from engine.compute.precision import autocast
 from engine.data.example import Example
 from engine.job import Job, Report
@@ -33,7 +34,7 @@ def padded(rows: list[dict[str, Any]], pad_id: int) -> dict[str, torch.Tensor]:
         ids[index, : len(row["input_ids"])] = torch.tensor(row["input_ids"])
         labels[index, : len(row["labels"])] = torch.tensor(row["labels"])
     labels[:, 0] = IGNORED
-    return {"input_ids": ids, "labels": labels}
+    return {"input_ids": ids, "labels": labels, **tasks.of_rows(rows)}
 
 
 def joined(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
@@ -57,8 +58,8 @@ class NextTokenLosses:
     def __call__(self, model: nn.Module, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         learned = inputs["labels"][:, 1:] != IGNORED
         rows = learned.nonzero()[:, 0]
-        if self._direct is None:
-            self._direct = _head_is_plain(model, inputs)
+        if self._direct is None and learned.numel():  # rows of one token show nothing
+            self._direct = head_is_plain(model, inputs)
         logits = (_direct_logits if self._direct else _full_logits)(model, inputs, learned)
         targets = inputs["labels"][:, 1:][learned]
         return nn.functional.cross_entropy(logits.float(), targets, reduction="none"), rows
@@ -101,12 +102,38 @@ def row_losses(job: Job, model: nn.Module, rows: list[Example]) -> RowLosses:
 
 
 def answers(
-    job: Job, model: nn.Module, prompts: list[list[int]], most_tokens: int, report: Report | None = None
+    job: Job,
+    model: nn.Module,
+    prompts: list[list[int]],
+    most_tokens: int,
+    of_tasks: list[int] | None = None,
+    report: Report | None = None,
 ) -> list[str]:
     """The likeliest answer to each prompt (token ids), token by token, at most `most_tokens` long.
 
-    What all prompts begin with (a system message) is computed once and shared.
+    of_tasks: of which task each prompt is, for tuners that tell them apart; without, all are of the one told last.
     """
+    if of_tasks is None or not tasks.tells_apart(job):
+        return _of_one_task(job, model, prompts, most_tokens, report)
+    given = [""] * len(prompts)
+    done = 0
+    for task in sorted(set(of_tasks)):
+        chosen = [index for index, own in enumerate(of_tasks) if own == task]
+        tasks.tell(job, model, [task])
+        for index, answer in zip(
+            chosen, _of_one_task(job, model, [prompts[i] for i in chosen], most_tokens, None), strict=True
+        ):
+            given[index] = answer
+        done += len(chosen)
+        if report:
+            report(done, len(prompts))
+    return given
+
+
+def _of_one_task(
+    job: Job, model: nn.Module, prompts: list[list[int]], most_tokens: int, report: Report | None
+) -> list[str]:
+    """Answers to prompts of one task. What all begin with (a system message) is computed once and shared."""
     model.eval()
     device = next(model.parameters()).device
     stops = job.tokens.stop_ids
@@ -160,11 +187,12 @@ def _full_logits(model: nn.Module, inputs: dict[str, torch.Tensor], learned: tor
     return model(**given, use_cache=False).logits[:, :-1][learned]
 
 
-def _head_is_plain(model: nn.Module, inputs: dict[str, torch.Tensor]) -> bool:
+def head_is_plain(model: nn.Module, inputs: dict[str, torch.Tensor]) -> bool:
+    """Whether the language head alone, given what its body makes, says what the whole model says."""
     inner = causal(model)
     if not hasattr(inner, inner.base_model_prefix) or inner.get_output_embeddings() is None:
         return False
-    few = {key: value[:1, :64] for key, value in inputs.items()}
+    few = {key: value[:1, :64] for key, value in inputs.items() if key in ("input_ids", "position_ids")}
     every = torch.ones_like(few["input_ids"][:, 1:], dtype=torch.bool)
     training = model.training
     model.eval()

@@ -19,6 +19,7 @@ from torch.utils.data import Sampler
 from transformers import TrainerCallback, TrainerControl, TrainerState
 from transformers.trainer_callback import PrinterCallback
 
+from engine.compute.optimizer import make_optimizer
 from engine.compute.precision import autocast
 from engine.compute.report import Reporter, peak_memory
 from engine.errors import UserError
@@ -105,7 +106,7 @@ class Loop(Base):
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         if self.optimizer is None:
-            self.optimizer = torch.optim.AdamW(_groups(self.job, self.model), fused=_fused(self.model))
+            self.optimizer = make_optimizer(self.job.plan.optimizer, _groups(self.job, self.model), self.model)
         return self.optimizer
 
     def _get_learning_rate(self) -> float:
@@ -293,8 +294,8 @@ class _Watch(TrainerCallback):
             answer = job.objective.sample(job, self.loop.model, example)
             self.loop.model.train()
             if answer is not None:
-                prompt = next((str(m["content"]) for m in reversed(example.prompt) if m["role"] == "user"), "")
-                self.loop.reporter.sample(state.global_step, prompt, answer, example.answer)
+                prompt, expected = job.objective.asked(example)
+                self.loop.reporter.sample(state.global_step, prompt, answer, expected)
 
 
 def step_seed(seed: int, step: int) -> int:
@@ -340,7 +341,3 @@ def _groups(job: Job, model: nn.Module) -> list[dict[str, Any]]:
         }
         for (head, factor, decays), parameters in groups.items()
     ]
-
-
-def _fused(model: nn.Module) -> bool:
-    return next(model.parameters()).device.type in ("cpu", "cuda")

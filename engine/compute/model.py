@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Literal
 
 import torch
 from torch import nn
-from transformers import AutoModel, AutoModelForCausalLM
+from transformers import AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM
 
 from engine.compute.precision import dtype
+from engine.compute.take_up import take_up
 from engine.errors import MachineError, ModelError
 from engine.job import Job
 
 
-def load_backbone(job: Job, kind: Literal["causal", "features"]) -> nn.Module:
-    """The base model of a run on the plan's device: with its language head ("causal") or without ("features").
+def load_backbone(job: Job, kind: Literal["causal", "masked", "features"]) -> nn.Module:
+    """The base model of a run on the plan's device: with its language head ("causal", "masked") or "features" alone.
 
     Raises ModelError where the folder can't be loaded, MachineError where a needed library is missing.
     """
-    loader = AutoModelForCausalLM if kind == "causal" else AutoModel
-    arguments: dict[str, Any] = {"attn_implementation": "sdpa"}
+    loader = {"causal": AutoModelForCausalLM, "masked": AutoModelForMaskedLM, "features": AutoModel}[kind]
+    arguments: dict[str, Any] = {"attn_implementation": "sdpa", "output_loading_info": True}
     if job.plan.weights in ("8bit", "4bit"):
         arguments |= {"quantization_config": _quantization(job), "device_map": {"": job.plan.device}}
         arguments["dtype"] = dtype(job.plan.compute)
     else:
         arguments["dtype"] = dtype(job.plan.weights)
     try:
-        model = loader.from_pretrained(
+        model, found = loader.from_pretrained(
             job.model_folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, **arguments
         )
     except (OSError, ValueError, KeyError) as error:
@@ -34,6 +36,11 @@ def load_backbone(job: Job, kind: Literal["causal", "features"]) -> nn.Module:
             f"{job.facts.id} can't be loaded: {str(error).splitlines()[0]}",
             "Choose another model, or its safetensors version.",
         ) from error
+    if kind == "masked" and found["missing_keys"]:
+        raise ModelError(
+            f"{job.facts.id} lacks a part of its masked-language head ({sorted(found['missing_keys'])[0]}).",
+            "Choose a model whose files hold all of it.",
+        )
     if job.plan.weights not in ("8bit", "4bit"):
         model.to(job.plan.device)
     for module in model.modules():
@@ -54,13 +61,43 @@ def apply_tuner(job: Job, model: nn.Module) -> nn.Module:
     """The model with only the tuner's and the objective's parameters trainable, these in float32."""
     model.requires_grad_(False)
     backbone = job.tuner.apply(job.objective.backbone(model), job.tuner_settings, job.training.seed)
+    if job.goes_on and job.start is not None:
+        for parameter in backbone.parameters():
+            _widen(parameter)
+        try:
+            take_up(backbone, job.start / job.tuner.added_file)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise ModelError(
+                f"This run can't go on with what {job.model.id} added: {error}.",
+                "Start from the base of that run, or let something new learn on top of it.",
+            ) from None
     model = job.objective.set_backbone(model, backbone)
     for parameter in job.objective.head(model).values():
         parameter.requires_grad_(True)
     for parameter in model.parameters():
-        if parameter.requires_grad and parameter.dtype != torch.float32:
-            parameter.data = parameter.data.float()
+        _widen(parameter)
     return model
+
+
+def base_model(job: Job) -> nn.Module:
+    """The model before anything of this job learns; it may go on from the head of another run."""
+    model = job.objective.load(job)
+    job.objective.take_up(job, model)
+    return model
+
+
+def untrained(job: Job) -> nn.Module:
+    """The model as the run finds it: where it goes on with what another run added, with that."""
+    model = base_model(job)
+    if job.goes_on and job.start is not None:
+        backbone = job.tuner.restore(job.objective.backbone(model), job.start)
+        model = job.objective.set_backbone(model, backbone)
+    return model.eval()
+
+
+def _widen(parameter: nn.Parameter) -> None:
+    if parameter.requires_grad and parameter.dtype != torch.float32:
+        parameter.data = parameter.data.float()
 
 
 def parameter_counts(model: nn.Module) -> tuple[int, int]:
@@ -86,6 +123,8 @@ def _quantization(job: Job) -> Any:
             "Install bitsandbytes, or load the model in 16bit.",
         ) from None
     if job.plan.weights == "8bit":
+        # It says so at every layer of every step that it computes in float16.
+        logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
         return BitsAndBytesConfig(load_in_8bit=True)
     return BitsAndBytesConfig(
         load_in_4bit=True,

@@ -6,6 +6,7 @@ Run by `engine.preview` as `python -m engine.compute.preview`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ class Preview:
         rows = request["ask"] == "rows"
         # Lengths are counted before the cut, so that they hold wherever a person puts it.
         encoded = self._encodings(request, objective, settings, tokens, request["max_tokens"] if rows else UNCUT)
-        send([(shown if rows else counted)(item, tokens) for item in encoded])
+        send([shown(item, tokens) if rows else counted(item, objective.fills_slot) for item in encoded])
 
     def _tokens(self, folder: str, fingerprint: str) -> Tokens:
         if self._kept is None or self._kept[:2] != (folder, fingerprint):
@@ -50,8 +51,11 @@ class Preview:
         """Each example encoded as the worker will, or why it can't be."""
         found: list[Encoded | UserError] = []
         for values in request["examples"]:
+            example = Example(**values)
             try:
-                found.append(objective.encode(Example(**values), tokens, settings, max_tokens))
+                if objective.divides and max_tokens < UNCUT:  # its first part
+                    example = replace(example, text=tokens.divided(example.text, max_tokens)[0])
+                found.append(objective.encode(example, tokens, settings, max_tokens))
             except UserError as error:
                 found.append(error)
         return found
@@ -69,10 +73,15 @@ def shown(encoded: Encoded | UserError, tokens: Tokens) -> Record:
     }
 
 
-def counted(encoded: Encoded | UserError, tokens: Tokens) -> list[Any] | str:
-    """Tokens before the cut, and where tokens are learned as [begin, end]; or the problem."""
+def counted(encoded: Encoded | UserError, kept: bool) -> list[Any] | str:
+    """Tokens before the cut, and where tokens are learned as [begin, end]; or the problem.
+
+    kept: whether no cut reaches what is learned, which is then told as if it stood first.
+    """
     if isinstance(encoded, UserError):
         return str(encoded)
+    if kept:
+        return [encoded.full_length, [[0, sum(encoded.learned)]]]
     spans, place = [], 0
     for learned, run in groupby(encoded.learned):
         end = place + sum(1 for _ in run)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import _thread
+import signal
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -37,6 +42,38 @@ class Reporter:
 
     def stop_wanted(self) -> bool:
         return self._stop_file.exists()
+
+    @contextmanager
+    def stopping(self) -> Iterator[None]:
+        """Raises Stopped within the block soon after the person asked to stop, in the middle of long Python code, too.
+
+        A call into compiled code ends first. Outside the main thread, which alone can be interrupted, nothing happens.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def stop(*_: object) -> None:
+            raise Stopped
+
+        def watch() -> None:
+            while not over.wait(SECONDS_BETWEEN_PROGRESS):
+                if self.stop_wanted():
+                    _thread.interrupt_main()
+                    return
+
+        over = threading.Event()
+        watcher = threading.Thread(target=watch, daemon=True)
+        before = signal.signal(signal.SIGINT, stop)
+        try:
+            watcher.start()
+            yield
+        finally:
+            try:
+                over.set()
+                watcher.join()
+            finally:
+                signal.signal(signal.SIGINT, before)
 
     def phase(self, name: str, done: int, total: int, seconds: float = 0.0) -> None:
         """Progress of work beside training. Raises Stopped where the person asked to stop."""

@@ -10,6 +10,8 @@ from typing import Literal
 
 from torch import nn
 
+from engine import parts, stacking
+from engine.compute.model import untrained
 from engine.errors import RunError
 from engine.job import Job, ScoredRow, Scores
 from engine.jobs import open_job
@@ -33,9 +35,18 @@ def save_result(job: Job, model: nn.Module) -> Path:
     (partial / "spec.yaml").write_text(_without_webhook(job.folder / "spec.yaml"), encoding="utf-8")
     (partial / "train.py").write_text(script(job), encoding="utf-8")
     _name_base(partial, job)
+    _keep_start(partial, job)
     shutil.rmtree(folder, ignore_errors=True)
     partial.replace(folder)
     return folder
+
+
+def _keep_start(folder: Path, job: Job) -> None:
+    """What of other runs' results the standalone script begins with."""
+    for name, file in stacking.start_files(job).items():
+        place = folder / parts.START / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, place)
 
 
 def _without_webhook(spec: Path) -> str:
@@ -57,11 +68,12 @@ def open_result(run_folder: Path, base: bool = False, weights: Weights | None = 
     job = open_job(run_folder, lambda text: None, to_train=False)
     if weights is not None:
         job = replace(job, plan=replace(job.plan, weights=weights))
+    if base:
+        return job, untrained(job)
     model = job.objective.load(job)
-    if not base:
-        backbone = job.tuner.restore(job.objective.backbone(model), folder)
-        model = job.objective.set_backbone(model, backbone)
-        job.objective.restore(model, folder)
+    backbone = job.tuner.restore(job.objective.backbone(model), folder)
+    model = job.objective.set_backbone(model, backbone)
+    job.objective.restore(model, folder)
     return job, model.eval()
 
 

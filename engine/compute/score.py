@@ -55,6 +55,17 @@ def word_overlap(answer: str, expected: str) -> float:
     return 2 * shared / (given.total() + wanted.total())
 
 
+def ratio(name: str, over: Sequence[float], under: Sequence[float]) -> dict[str, float]:
+    """Sum of `over` by sum of `under`, one of each for a row, with its bootstrap interval over rows; 0 by 0 is 0."""
+    above, below = np.asarray(over, dtype=float), np.asarray(under, dtype=float)
+
+    def share(rows: np.ndarray) -> float:
+        whole = float(below[rows].sum())
+        return float(above[rows].sum()) / whole if whole else 0.0
+
+    return _bootstrapped(name, share, len(above))
+
+
 def _bootstrapped(name: str, score: Callable[[np.ndarray], float], rows: int) -> dict[str, float]:
     draws = np.random.default_rng(SEED).integers(0, rows, (RESAMPLES, rows))
     low, high = np.percentile([score(draw) for draw in draws], (2.5, 97.5))

@@ -10,14 +10,22 @@ from transformers.masking_utils import sdpa_mask
 
 
 class SoftPrefix(nn.Module):
-    """keys, values: (heads, tokens, size), as attention holds them."""
+    """keys, values: (heads, tokens, size), as attention holds them; a network may add to them while they learn."""
 
     def __init__(self, heads: int, tokens: int, size: int) -> None:
         super().__init__()
         self.keys = nn.Parameter(torch.zeros(heads, tokens, size))
         self.values = nn.Parameter(torch.zeros(heads, tokens, size))
+        self.network: nn.Module | None = None
         self.notes = False
         """Whether the next row's own keys and values are taken over, in place of being preceded."""
+
+    def forward(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The keys and values as attention meets them."""
+        if self.network is None:
+            return self.keys, self.values
+        keys, values = self.network()
+        return self.keys + keys, self.values + values
 
 
 def attend(
@@ -32,7 +40,8 @@ def attend(
         prefix.values.data.copy_(value[0])
         prefix.notes = False
         return sdpa_attention_forward(module, query, key, value, attention_mask, **further)
-    tokens, own, asking = prefix.keys.shape[1], key.shape[2], query.shape[2]
+    before, values = prefix()
+    tokens, own, asking = before.shape[1], key.shape[2], query.shape[2]
     causal = further.pop("is_causal", None)
     causal = getattr(module, "is_causal", True) if causal is None else causal
     if attention_mask is None and causal and asking > 1:
@@ -40,8 +49,8 @@ def attend(
     if attention_mask is not None:
         seen = attention_mask.new_full((*attention_mask.shape[:-1], tokens), attention_mask.dtype == torch.bool)
         attention_mask = torch.cat([seen, attention_mask[..., :own]], dim=-1)
-    key = torch.cat([prefix.keys.to(key.dtype).expand(len(key), -1, -1, -1), key], dim=2)
-    value = torch.cat([prefix.values.to(value.dtype).expand(len(value), -1, -1, -1), value], dim=2)
+    key = torch.cat([before.to(key.dtype).expand(len(key), -1, -1, -1), key], dim=2)
+    value = torch.cat([values.to(value.dtype).expand(len(value), -1, -1, -1), value], dim=2)
     return sdpa_attention_forward(module, query, key, value, attention_mask, is_causal=False, **further)
 
 

@@ -8,11 +8,19 @@ from torch import nn
 
 
 class SoftPrompt(nn.Module):
-    """Vectors that stand before a row as words would, (tokens, width); an encoder may make them while they learn."""
+    """Vectors that stand before a row as words would, (tokens, width); an encoder may make them while they learn.
 
-    def __init__(self, tokens: int, width: int) -> None:
+    tasks: where there are several, each has factors of its own, which the vectors are multiplied by: the product of
+    left, (tasks, tokens, rank), and right, (tasks, rank, width).
+    """
+
+    def __init__(self, tokens: int, width: int, tasks: int = 0, rank: int = 1) -> None:
         super().__init__()
         self.vectors = nn.Parameter(torch.zeros(tokens, width))
+        self.left = nn.Parameter(torch.ones(tasks, tokens, rank)) if tasks else None
+        self.right = nn.Parameter(torch.ones(tasks, rank, width)) if tasks else None
+        self.tasks = [0]
+        """Of which task each row is that comes next, counted from 0, or one for all."""
         self.encoder: nn.Module | None = None
         self.has_room = False
         """Whether rows begin with placeholders for the vectors, as they do during generation."""
@@ -20,6 +28,8 @@ class SoftPrompt(nn.Module):
     def forward(self, row: torch.Tensor) -> torch.Tensor:
         """row: (rows, tokens, width) → the same with the vectors before it."""
         vectors = self.vectors if self.encoder is None else self.encoder(self.vectors)
+        if self.left is not None and self.right is not None:
+            vectors = _of_tasks(vectors, self.left, self.right, self.tasks[: len(row)])
         return torch.cat([vectors.to(row.dtype).expand(len(row), -1, -1), row], dim=1)
 
 
@@ -32,7 +42,9 @@ def attach(model: Any, config: dict[str, Any]) -> Any:
     tokens = config["tokens"]
     body = getattr(model.base_model, "decoder", model.base_model)
     encodes = hasattr(body, "embeddings")
-    prompt = model.soft_prompt = SoftPrompt(tokens, config["width"]).to(model.device)
+    prompt = model.soft_prompt = SoftPrompt(
+        tokens, config["width"], len(config.get("tasks", [])), config.get("rank", 1)
+    ).to(model.device)
     signature = inspect.signature(body.forward)
     # Rotary encoders count positions before there are embeddings; their distances stay as they were.
     counts = encodes and "position_ids" not in inspect.signature(body.embeddings.forward).parameters
@@ -70,6 +82,15 @@ def attach(model: Any, config: dict[str, Any]) -> Any:
     if model.can_generate():
         model.generate = _generator(model.generate, prompt, tokens)
     return model
+
+
+def _of_tasks(vectors: torch.Tensor, left: torch.Tensor, right: torch.Tensor, tasks: list[int]) -> torch.Tensor:
+    """(rows, tokens, width). Chosen by a product, whose gradient is the same each time on every device."""
+    with torch.autocast(vectors.device.type, enabled=False):
+        each = vectors * (left @ right)
+        chosen = torch.zeros(len(tasks), len(each), device=each.device)
+        chosen[torch.arange(len(tasks)), tasks] = 1
+        return (chosen @ each.flatten(1)).view(-1, *vectors.shape)
 
 
 def _generator(generate: Any, prompt: SoftPrompt, tokens: int) -> Any:

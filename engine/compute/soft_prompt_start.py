@@ -18,7 +18,15 @@ def start(model: Any, settings: dict[str, Any], words: Callable[[str], list[int]
         chosen = torch.randint(sizes.vocab_size, (tokens,))
     vectors = vectors_of(model, chosen)
     config = {"tokens": tokens, "width": vectors.shape[1]}
-    attach(model, config).soft_prompt.vectors.data.copy_(vectors)
+    if "tasks" in settings:
+        config |= {"tasks": settings["tasks"], "rank": settings["rank"]}
+    prompt = attach(model, config).soft_prompt
+    prompt.vectors.data.copy_(vectors)
+    if prompt.left is not None:
+        # One rank alone makes factors of 1; the others begin as a low-rank addition does, without effect.
+        further = prompt.left.data[..., 1:]
+        further.copy_(torch.randn(further.shape) / settings["rank"] ** 0.5)
+        prompt.right.data[:, 1:].zero_()
     return config
 
 
@@ -31,5 +39,6 @@ def vectors_of(model: Any, ids: torch.Tensor) -> torch.Tensor:
 
 
 def added_weights(model: Any) -> dict[str, torch.Tensor]:
-    """The vectors, by their name in the model."""
-    return {"soft_prompt.vectors": model.soft_prompt.vectors.detach().contiguous()}
+    """The vectors and the factors of tasks, by their names in the model."""
+    own = model.soft_prompt.named_parameters(prefix="soft_prompt")
+    return {name: parameter.detach().contiguous() for name, parameter in own}

@@ -14,7 +14,7 @@ from transformers import set_seed
 
 from engine.compute import allocator, reporters
 from engine.compute.loop import WEIGHTS_FILE, Loop, load_trainable
-from engine.compute.model import apply_tuner, parameter_counts
+from engine.compute.model import apply_tuner, base_model, parameter_counts, untrained
 from engine.compute.report import Reporter, Stopped, peak_memory
 from engine.compute.result import folder_bytes, load_scores, save_result, save_scores
 from engine.events import Finished
@@ -92,11 +92,11 @@ def build(job: Job, model: nn.Module, reporter: Reporter, output: Output | None 
         if job.examples[split]
     }
     given: dict[str, Any] = {"train_dataset": data["train"], "eval_dataset": data.get("validation")}
-    if "messages" in job.objective.wants:
+    if "answers" in job.objective.gives:
         from transformers import AutoTokenizer
 
         given["processing_class"] = AutoTokenizer.from_pretrained(job.model_folder, local_files_only=True)
-    with _head_bare(model):
+    with _head_bare(model), _unmarked(model):
         trainer = mixed(job=job, reporter=reporter, model=model, args=arguments, **given)
     if output.reporters:
         reporters.prepare(output.reporters, job.folder)
@@ -150,7 +150,7 @@ def _checkpointing_off(arguments_class: Any) -> dict[str, Any]:
 def _fresh(job: Job, reporter: Reporter) -> nn.Module:
     reporter.phase("load", 0, 1)
     set_seed(job.training.seed)
-    model = apply_tuner(job, job.objective.load(job))
+    model = apply_tuner(job, base_model(job))
     if job.plan.checkpointing:
         if job.plan.device == "cpu":
             allocator.give_back_freed_memory()
@@ -210,7 +210,7 @@ def scores_before(job: Job, reporter: Reporter) -> dict[str, dict[str, float]]:
     names = [path.stem for path in (job.folder / "scores").glob("before*.json")]
     if "before" not in names:
         reporter.phase("load", 0, 1)
-        model = job.objective.load(job)
+        model = untrained(job)
         _, rows = held_out(job)
         baselines = job.objective.baselines(job, model, rows, phase(reporter, "score baseline"))
         for name, scores in baselines.items():
@@ -265,6 +265,27 @@ def _head_bare(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         del model.get_output_embeddings
+
+
+@contextmanager
+def _unmarked(model: nn.Module) -> Iterator[None]:
+    """Without the marks of a base of few bits while a trainer is made, which misreads them twice.
+
+    TRL would round what learns to bfloat16, where small updates are lost. transformers refuses a base to which nothing
+    is added that it knows of; ours has additions (`Tuner.loads` says which tuners make some), of which not all are
+    PEFT's.
+    """
+    marks = {name: vars(model).get(name) for name in ("is_quantized", "is_loaded_in_4bit", "is_loaded_in_8bit")}
+    for name in marks:
+        setattr(model, name, False)
+    try:
+        yield
+    finally:
+        for name, mark in marks.items():
+            if mark is None:  # the class or the wrapped model says it
+                delattr(model, name)
+            else:
+                setattr(model, name, mark)
 
 
 def _casts_off(trainer: Any) -> Any:

@@ -6,6 +6,7 @@ import gzip
 import io
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import PurePosixPath
 
 from engine.data.rows import check_bytes, listed
@@ -25,23 +26,48 @@ def unzip(data: bytes, name: str) -> list[tuple[str, bytes]]:
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            outside = [member.filename for member in archive.infolist() if _climbs(member.filename)]
+            if outside:
+                raise DataError(
+                    f"{name} holds a file for a place outside of it ({outside[0]}), as made-up archives do.",
+                    "Pack the files again, from inside their folder.",
+                )
             members = [member for member in archive.infolist() if not member.is_dir() and _visible(member.filename)]
             if len(members) > _MAX_FILES:
                 raise DataError(f"{name} holds {len(members):,} files.", f"Pack at most {_MAX_FILES:,} data files.")
             _check(sum(member.file_size for member in members), len(data), name)
-            found = []
-            for member in sorted(members, key=lambda member: member.filename):
-                if member.flag_bits & 0x1:
-                    raise DataError(f"{name} is protected with a password.", "Pack it again without one.")
-                with archive.open(member) as file:
-                    # One byte more than declared: a header may lie.
-                    content = file.read(member.file_size + 1)
-                if len(content) > member.file_size:
-                    raise DataError(f"{name}: {member.filename} is larger than the archive says.", "Pack it again.")
-                found.append((member.filename, content))
-            return found
+            members.sort(key=lambda member: member.filename)
+            return [(member.filename, _content(archive, member, name)) for member in members]
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as error:
         raise DataError(f"{name} is a damaged zip file: {error}.", "Pack or get it again.") from None
+
+
+def parts(data: bytes, name: str, wanted: Callable[[str], bool], most: int) -> dict[str, bytes]:
+    """The wanted files of a document that is a zip inside, such as .docx, by their names.
+
+    most: bytes of them together, unpacked. Raises DataError for damaged, encrypted and oversized ones.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            members = [member for member in archive.infolist() if not member.is_dir() and wanted(member.filename)]
+            unpacked = sum(member.file_size for member in members)
+            if unpacked > most:
+                raise DataError(f"{name} has more than {most // 1024**2} MB of text.", "Split it into several files.")
+            _check(unpacked, len(data), name)
+            return {member.filename: _content(archive, member, name) for member in members}
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as error:
+        raise DataError(f"{name} is damaged: {error}.", "Save or get it again.") from None
+
+
+def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> bytes:
+    if member.flag_bits & 0x1:
+        raise DataError(f"{name} is protected with a password.", "Pack it again without one.")
+    with archive.open(member) as file:
+        # One byte more than declared: a header may lie.
+        content = file.read(member.file_size + 1)
+    if len(content) > member.file_size:
+        raise DataError(f"{name}: {member.filename} is larger than the archive says.", "Pack it again.")
+    return content
 
 
 def gunzip(data: bytes, name: str) -> bytes:
@@ -91,6 +117,11 @@ _PAPERS = {"readme", "license", "licence", "copying", "notice", "source", "chang
 
 def _stem(name: str) -> str:
     return PurePosixPath(name).stem.lower()
+
+
+def _climbs(name: str) -> bool:
+    plain = name.replace("\\", "/")
+    return plain.startswith("/") or ".." in plain.split("/")
 
 
 def _visible(name: str) -> bool:

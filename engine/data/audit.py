@@ -6,12 +6,12 @@ import re
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from engine.data import content, personal
+from engine.data import boilerplate, content, languages, likeness, personal
 from engine.data.example import Example
-from engine.data.rows import counted, listed
+from engine.data.rows import Table, counted, listed
 from engine.tokens import Encoded
 
 MOST_ROWS = 100
@@ -20,6 +20,8 @@ FEW_ROWS = 5
 _MARK = re.compile(r"^#### ?\S", re.MULTILINE)
 LONG_CHARACTERS = 4000
 """About 1,000 tokens of English: the default limit of a row."""
+MOST_COMPARED = 50_000
+"""Texts by themselves that are compared with each other, and whose language is told: about 20 seconds of work."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,14 @@ class Finding:
     level: Literal["info", "warning"] = "warning"
     source: int = 0
     """Index of the data entry that the row numbers belong to."""
+    notes: dict[int, str] = field(default_factory=dict)
+    """What is to say of single rows, by their numbers."""
 
     def as_dict(self) -> dict[str, Any]:
-        """With the first row numbers only."""
-        return {**asdict(self), "rows": self.rows[:MOST_ROWS]}
+        """With the first row numbers only, and without the notes."""
+        record = {**asdict(self), "rows": self.rows[:MOST_ROWS]}
+        del record["notes"]
+        return record
 
 
 def audit(
@@ -45,11 +51,13 @@ def audit(
     encode: Callable[[Example], Encoded] | None = None,
     source: int = 0,
     keys: list[str] | None = None,
+    read: Table | None = None,
 ) -> list[Finding]:
     """Findings with a count above 0.
 
     encode: tokens of an example; with it lengths are counted in tokens, and truncated rows are found.
-    keys: the examples' prompt keys, if they are known.
+    keys: the examples' prompt keys, if they are known. read: what the examples were made from; texts by themselves
+    are looked at document by document with it.
     """
     prompts = keys if keys is not None else content.prompt_keys(examples)
     answers = [content.answer(example) for example in examples]
@@ -59,15 +67,16 @@ def audit(
         found += [_conflicts(examples, prompts, labels), _near_labels(examples, labels), *_counts(examples, labels)]
     else:
         found.append(_unmarked(examples, answers))
+    if examples and not any(answers) and not any(example.messages for example in examples):
+        found += _of_texts(examples, read)
     found.append(_leaks(examples, prompts))
     found.append(_repeated_turns(examples))
     found += _personal(examples)
-    found += _token_lengths(examples, encode) if encode else [_lengths(examples)]
-    return [
-        Finding(item.name, item.title, item.count, item.rows, item.help, item.level, source)
-        for item in found
-        if item.count
-    ]
+    if encode:
+        found += _token_lengths(examples, encode)
+    elif any(answers):  # long plain texts are read in parts
+        found.append(_lengths(examples))
+    return [replace(item, source=source) for item in found if item.count]
 
 
 def label_counts(examples: list[Example]) -> dict[str, int]:
@@ -222,6 +231,67 @@ def _personal(examples: list[Example]) -> list[Finding]:
         for kind, title in personal.KINDS.items()
         if kind in rows
     ]
+
+
+def _of_texts(examples: list[Example], read: Table | None) -> list[Finding]:
+    """What concerns texts by themselves: boilerplate, near copies, other languages."""
+    texts = [example.text for example in examples]
+    at = {number: index for index, number in enumerate(read.numbers)} if read else {}
+    rows = [at.get(example.row, -1) for example in examples]
+    places = [read.places[row] if read and row >= 0 else "" for row in rows]
+    documents = [read.continuous[row] if read and read.continuous and row >= 0 else 0 for row in rows]
+    cuts = boilerplate.cuts(texts, places, documents)
+    kinds = Counter(cut.kind for cut in cuts.values())
+    told = ", ".join(f"{name} ({kinds[kind]:,})" for kind, name in boilerplate.KINDS.items() if kinds[kind])
+    found = [
+        Finding(
+            "boilerplate",
+            "Rows with what belongs to no text: licences, edges of pages, tables of contents",
+            len(cuts),
+            _rows(examples, sorted(cuts)),
+            f"They hold {told}. A model learns to write that, too.",
+            notes={examples[index].row: boilerplate.KINDS[cut.kind] for index, cut in cuts.items()},
+        )
+    ]
+    left = [index for index in range(len(texts)) if index not in cuts or cuts[index].rest][:MOST_COMPARED]
+    capped = f" The first {MOST_COMPARED:,} rows were looked at." if len(texts) > MOST_COMPARED else ""
+    return [*found, _near_copies(examples, left, capped), _other_languages(examples, left, capped)]
+
+
+def _near_copies(examples: list[Example], left: list[int], capped: str) -> Finding:
+    """Rows in pairs: the one that is kept before those that are like it."""
+    pairs = likeness.near([examples[index].text for index in left])
+    groups: dict[int, list[int]] = {}
+    for copy, (kept, _) in pairs.items():
+        groups.setdefault(left[kept], []).append(left[copy])
+    numbers = {left[copy]: (examples[left[kept]].row, like) for copy, (kept, like) in pairs.items()}
+    return Finding(
+        "near duplicates",
+        "Rows that nearly repeat another one",
+        len(pairs),
+        _rows(examples, [index for kept, copies in groups.items() for index in (kept, *copies)]),
+        f"They share at least {likeness.THRESHOLD:.0%} of their runs of three words with an earlier row, under which "
+        f"they are shown. What repeats is learned by heart.{capped}",
+        notes={examples[copy].row: f"{like:.0%} like row {row}" for copy, (row, like) in numbers.items()},
+    )
+
+
+def _other_languages(examples: list[Example], left: list[int], capped: str) -> Finding:
+    texts = [examples[index].text for index in left]
+    told = languages.told(texts)
+    main = languages.main(told, texts)
+    others = [at for at, language in enumerate(told) if language not in ("", main)]
+    counts = Counter(told[at] for at in others).most_common()
+    shown = listed([f"{languages.name(language)} ({count:,})" for language, count in counts], 5)
+    short = counted(told.count(""), "row was", "rows were")
+    return Finding(
+        "other languages",
+        f"Rows in another language than most, which are in {languages.name(main)}",
+        len(others),
+        _rows(examples, [left[at] for at in others]),
+        f"They are in {shown}. Leave them in if the model is to know them. {short} too short to tell and stay.{capped}",
+        notes={examples[left[at]].row: languages.name(told[at]) for at in others},
+    )
 
 
 def _lengths(examples: list[Example]) -> Finding:

@@ -48,7 +48,7 @@ def classes(examples: list[Example]) -> list[str] | None:
     if not examples:
         return None
     if all(not example.messages for example in examples):
-        return answers
+        return answers if any(answers) else None
     single = all(sum(message["role"] != "system" for message in example.messages) <= 2 for example in examples)
     few = 2 <= len(set(answers)) <= len(answers) // 2 and max(map(len, answers)) <= _LONGEST_CLASS
     return answers if single and few else None

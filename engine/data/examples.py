@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.data import columns, conversations, formats, templates
+from engine.data import columns, conversations, formats, passages, templates
 from engine.data.conversations import BadRow, Seen
 from engine.data.example import Example, SplitName
 from engine.data.formats import Guess
@@ -30,6 +30,10 @@ class Built:
     notices: list[str]
     guess: Guess
     divided: bool = False
+    blocks: list[str] | None = None
+    """For passages of documents: the block that each is held out with, or learned."""
+    rows: list[Example] | None = None
+    """What the passages were made from, where the examples are passages."""
 
 
 def build(table: Table, entry: Data, wants: Wants, source: int = 0) -> Built:
@@ -49,7 +53,9 @@ def build(table: Table, entry: Data, wants: Wants, source: int = 0) -> Built:
         number = table.numbers[index]
         try:
             for made in maker.make(row):
-                if wants == "labelled" and made.messages:
+                if wants == "text":
+                    made = Made(text=made.text)
+                elif wants == "labelled" and made.messages:
                     made = _as_labelled(made)
                 elif wants == "messages" and not made.messages:
                     made = maker.as_messages(row, made)
@@ -60,7 +66,16 @@ def build(table: Table, entry: Data, wants: Wants, source: int = 0) -> Built:
     if not examples:
         raise UnusableRows(table.source, problems)
     notices += maker.notices(wants)
-    return Built(examples, problems, notices, guess, bool(splits))
+    blocks = rows = None
+    if wants == "text" and table.continuous:
+        rows = examples
+        examples, blocks = passages.joined(examples, dict(zip(table.numbers, table.continuous, strict=True)))
+        many = counted(len(examples), "passage", "passages")
+        notices.append(
+            f"{counted(len(rows), 'row', 'rows')} of running text: read in {many} of at most {passages.CHARACTERS:,} "
+            "characters. They are held out in blocks."
+        )
+    return Built(examples, problems, notices, guess, bool(splits), blocks, rows)
 
 
 @dataclass
@@ -93,6 +108,7 @@ class _Maker:
             "alpaca": self._instruction,
             "prompt-completion": self._pair,
             "labelled": self._labelled,
+            "text": self._plain,
         }
         self.make = makers[guess.format]
 
@@ -136,6 +152,9 @@ class _Maker:
     def _labelled(self, row: dict[str, Any]) -> list[Made]:
         return [Made(text=self._prompt(row, row)["content"], label=self._text(row, "label", first=True))]
 
+    def _plain(self, row: dict[str, Any]) -> list[Made]:
+        return [Made(text=self._prompt(row, row)["content"])]
+
     def as_messages(self, row: dict[str, Any], made: Made) -> Made:
         """A labelled text as a conversation that answers with the label."""
         turns = [{"role": "user", "content": made.text}, {"role": "assistant", "content": made.label}]
@@ -163,7 +182,7 @@ class _Maker:
             if extra.strip():
                 content = f"{content}\n\n{extra}"
         else:
-            content = self._text(row, "text" if self.guess.format == "labelled" else "prompt")
+            content = self._text(row, "text" if self.guess.format in ("labelled", "text") else "prompt")
         return {"role": "user", "content": content}
 
     def _whole(self, row: dict[str, Any], messages: list[dict[str, Any]], tools: Any = None) -> Made:
@@ -246,6 +265,8 @@ class _Maker:
                 found.append(f"{name!r} looks like a rating; the {told} learned like the others.")
         if wants == "labelled" and (self.entry.system or "system" in self.roles):
             found.append("System messages are not used: the text alone is classified.")
+        if wants == "text" and "label" in self.roles:
+            found.append(f"The labels ({self.roles['label']!r}) are not used: the texts alone are read.")
         return found
 
 
@@ -274,10 +295,18 @@ def _recognised(table: Table, entry: Data, wants: Wants) -> Guess:
             "To learn the chosen answers alone, choose columns such as {prompt: prompt, completion: chosen} "
             "or {conversations: conversations, output: chosen}.",
         )
+    if wants == "text":
+        if guess.format in ("text", "labelled"):
+            return guess
+        raise DataError(
+            f"{name} holds {formats.TITLES[guess.format]}, and no plain text.",
+            "Choose the objective chat to learn the answers, or the format text with a column, to read that alone.",
+        )
     if guess.format == "text":
         needs = "answers" if wants == "messages" else "labels"
         raise DataError(
-            f"{name} holds plain text without {needs}.", f"Give data with {needs}, or choose a column of them."
+            f"{name} holds plain text without {needs}.",
+            f"Give data with {needs}, or choose a column of them. To read the text itself, choose the objective text.",
         )
     return guess
 

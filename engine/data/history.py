@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ from typing import Any
 from engine.files import read_json, write_json
 
 SUFFIX = ".history"
+PLACES = ".places"
+_MARK = re.compile(r"^[0-9a-f]{12}-")
+"""Put before the names of files, so that no two are equal."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,15 @@ class History:
         return f"Made from {self.title}: {', then '.join(step.told for step in self.steps)}."
 
 
+def title(source: str) -> str:
+    """What a person calls a source: a file's own name, the first file's of a version, a Hub id."""
+    made = read(source)
+    if made:
+        return made.title
+    path = Path(source)
+    return _MARK.sub("", path.name) if path.is_absolute() else source
+
+
 def read(source: str) -> History | None:
     """The history of a version; None for a source that no remedy made."""
     if not source.endswith(".jsonl"):
@@ -50,6 +63,22 @@ def read(source: str) -> History | None:
 def write(path: Path, history: History) -> None:
     """Note it beside the version that lies at `path`."""
     write_json(_beside(path), asdict(history))
+
+
+def write_places(path: Path, places: list[str], continuous: list[int]) -> None:
+    """Note beside a version of documents where its rows stand in them, which its own lines would not tell."""
+    write_json(path.with_name(path.name + PLACES), {"places": places, "continuous": continuous})
+
+
+def read_places(path: Path, rows: int) -> tuple[list[str], list[int]] | None:
+    """What `write_places` noted; None where nothing was, or where it does not fit the rows there are."""
+    record = read_json(path.with_name(path.name + PLACES)) if path.suffix == ".jsonl" else None
+    if not isinstance(record, dict):
+        return None
+    places, continuous = record.get("places"), record.get("continuous")
+    if not (isinstance(places, list) and isinstance(continuous, list) and len(places) == len(continuous) == rows):
+        return None
+    return [str(place) for place in places], [int(number) for number in continuous]
 
 
 def _beside(path: Path) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from engine.data import content, examples, history, table
@@ -58,37 +58,42 @@ def prepare(
     wants: Wants,
     seed: int,
     encode: Callable[[Example], Encoded] | None = None,
-    tables: Mapping[str, Table] | None = None,
+    tables: Sequence[Table] | None = None,
     learn: bool = True,
 ) -> Prepared:
     """Read, recognise, build, split and audit every entry.
 
     Rows with problems are left out of the examples and listed; `Prepared.require` refuses them where the entry
-    says so. encode: counts tokens for the audit. tables: by source, tables that were read already (pasted rows).
+    says so. encode: counts tokens for the audit. tables: of all entries, where they were read already.
     learn: False for rows that are only scored, which need not hold several classes.
     Raises DataError where an entry can't be used at all.
     """
     whole = Prepared([], [], [], [])
     taken: dict[str, SplitName] = {}
     for source, entry in enumerate(entries):
-        given = (tables or {}).get(entry.source)
-        read = given if given is not None else table.load(entry)
+        read = tables[source] if tables else table.load(entry)
         built = examples.build(read, entry, wants, source)
         keys = content.prompt_keys(built.examples)
-        divided, report = split(built.examples, entry.split, seed, built.divided, taken, keys)
-        for key, example in zip(keys, divided, strict=True):
-            taken.setdefault(key, example.split)
+        if built.blocks is None:
+            divided, report = split(built.examples, entry.split, seed, built.divided, taken, keys)
+            for key, example in zip(keys, divided, strict=True):
+                taken.setdefault(key, example.split)
+        else:
+            divided, report = split(built.examples, entry.split, seed, built.divided, keys=built.blocks)
         made = history.read(entry.source)
         notices = [*([str(made)] if made else []), *read.notices, *built.notices, *report.notices]
         if built.problems and entry.bad_rows == "skip":
             notices.append(f"{counted(len(built.problems), 'row', 'rows')} with problems left out.")
         elif built.problems:
             whole.blocking.extend(built.problems)
-        prefix = f"{entry.source}: " if len(entries) > 1 else ""
+        prefix = f"{history.title(entry.source)}: " if len(entries) > 1 else ""
         whole.examples.extend(divided)
         whole.problems.extend(built.problems)
         whole.notices.extend(prefix + notice for notice in notices)
-        whole.findings.extend(audit(divided, encode, source, keys))
+        if built.rows is None:
+            whole.findings.extend(audit(divided, encode, source, keys, read))
+        else:  # findings are of the rows, which can be mended, not of what they are joined to
+            whole.findings.extend(audit(built.rows, encode, source, read=read))
         whole.guesses.append(built.guess)
         whole.splits.append(report)
     if wants == "labelled" and learn:

@@ -198,11 +198,15 @@ def _splits(value: dict[str, Any], splits: dict[str, SplitName], name: str, noti
 
 
 def joined(parts: list[tuple[SplitName | None, Table]], name: str, notices: list[str]) -> Table:
-    """One table of several with equal columns, rows numbered on. Parts with a split name keep it, if all have one."""
+    """One table of several with equal columns, rows numbered on. Parts with a split name keep it, if all have one.
+
+    Where some are documents, rows that stand alone in others are documents of one row.
+    """
     names = list(dict.fromkeys(column for _, table in parts for column in table.columns))
     whole = Table(names, [], [], notices, [], name)
     offset = 0
     divided = all(split for split, _ in parts) and len(parts) > 1
+    texts = any(table.continuous for _, table in parts)
     for split, table in parts:
         whole.rows.extend(table.rows)
         whole.places.extend(table.places)
@@ -212,6 +216,9 @@ def joined(parts: list[tuple[SplitName | None, Table]], name: str, notices: list
         )
         whole.notices.extend(notice for notice in table.notices if notice not in whole.notices)
         offset += len(table.rows) + len(table.problems)
+        if texts:
+            first = whole.continuous[-1] + 1 if whole.continuous else 0
+            whole.continuous.extend(first + index for index in table.continuous or range(len(table.rows)))
         if divided and split:
             whole.splits.extend([split] * len(table.rows))
     check_rows(offset, name)

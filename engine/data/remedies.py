@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from engine.data import columns, content, personal, turns
+from engine.data import boilerplate, columns, content, likeness, personal, turns
 from engine.data.conversations import EMPTY, ORDER, ROLE
 from engine.data.example import Example, SplitName
 from engine.data.rows import RowProblem, Table, counted
@@ -97,6 +97,21 @@ def _drop_problems(case: Case) -> Mended:
     return _without(case.table, gone, "{} row with a problem left out", "{} rows with problems left out")
 
 
+def _drop_copies(case: Case) -> Mended:
+    asked = set(case.found.get("near duplicates", []))
+    texts = {number: text for number, text in _texts(case).items() if number in asked}
+    numbers = list(texts)
+    gone = {numbers[copy] for copy in likeness.near(list(texts.values()))}
+    return _without(case.table, gone, "{} near copy dropped", "{} near copies dropped")
+
+
+def _texts(case: Case) -> dict[int, str]:
+    """Texts by themselves, by the numbers of their rows; a cell that holds none is an empty one."""
+    name = (case.cells("text") or [""])[0]
+    cells = [row.get(name) for row in case.table.rows]
+    return dict(zip(case.table.numbers, [cell if isinstance(cell, str) else "" for cell in cells], strict=True))
+
+
 def _without(table: Table, gone: set[int], one: str, many: str) -> Mended:
     """`gone` may name rows that could not be read at all, which no new table holds."""
     kept = [index for index, number in enumerate(table.numbers) if number not in gone]
@@ -108,6 +123,7 @@ def _without(table: Table, gone: set[int], one: str, many: str) -> Mended:
         numbers=[table.numbers[index] for index in kept],
         problems=[problem for problem in table.problems if problem.row not in gone],
         splits=splits,
+        continuous=[table.continuous[index] for index in kept] if table.continuous else [],
     )
     return Mended(smaller, (one if len(gone) == 1 else many).format(f"{len(gone):,}"), removed=sorted(gone))
 
@@ -174,6 +190,18 @@ def _mask(case: Case) -> Mended:
     return _changed(case.table, new, f"personal data in {counted(len(new), 'row', 'rows')} masked")
 
 
+def _cut_boilerplate(case: Case) -> Mended:
+    table, texts = case.table, _texts(case)
+    cuts = boilerplate.cuts(list(texts.values()), table.places, table.continuous or [0] * len(texts))
+    rests = {table.numbers[index]: cut.rest for index, cut in cuts.items()}
+    rows = dict(zip(table.numbers, table.rows, strict=True))
+    name = (case.cells("text") or [""])[0]
+    shorter = {number: {**rows[number], name: rest} for number, rest in rests.items() if rest}
+    kept = _without(_changed(table, shorter, "").table, {number for number, rest in rests.items() if not rest}, "", "")
+    told = f"boilerplate taken out of {counted(len(rests), 'row', 'rows')}"
+    return replace(kept, told=told, changed=sorted(shorter))
+
+
 def _resplit(case: Case) -> Mended:
     """Held-out rows that are learned, too, move to the rows that are learned; parts that get empty are drawn anew."""
     table, leaked = case.table, set(case.found.get("leaks", []))
@@ -236,6 +264,27 @@ REMEDIES = [
         "Leaves out conversations whose answers repeat.",
         _drop("repeated turns", "repeating conversation dropped", "repeating conversations dropped"),
         ("repeated turns",),
+    ),
+    Remedy(
+        "cut-boilerplate",
+        "Take it out",
+        "Leaves out such rows, and such lines of others; the text between stays as it is.",
+        _cut_boilerplate,
+        ("boilerplate",),
+    ),
+    Remedy(
+        "drop-near-duplicates",
+        "Drop the copies",
+        "Keeps the first of rows that are nearly equal.",
+        _drop_copies,
+        ("near duplicates",),
+    ),
+    Remedy(
+        "drop-other-languages",
+        "Drop these rows",
+        "Leaves out rows in other languages; those too short to tell stay.",
+        _drop("other languages", "row in another language dropped", "rows in other languages dropped"),
+        ("other languages",),
     ),
     Remedy(
         "mask-personal",

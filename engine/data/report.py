@@ -36,16 +36,18 @@ class Inspection:
     """None where the rows can be read but not used."""
     problems: list[RowProblem]
     report: dict[str, Any]
+    findings: list[Finding]
 
     @cached_property
     def found(self) -> dict[str, list[int]]:
         """All row numbers of each finding, by its name."""
-        findings = self.prepared.findings if self.prepared else audit(_texts(self.guess, self.table))
-        return {finding.name: finding.rows for finding in findings}
+        return {finding.name: finding.rows for finding in self.findings}
 
     @property
     def case(self) -> remedies.Case:
-        examples = self.prepared.examples if self.prepared else []
+        # Rows are mended, not the passages that they are joined to.
+        plain = _texts(self.guess, self.table) if self.table.continuous else []
+        examples = plain or (self.prepared.examples if self.prepared else [])
         return remedies.Case(self.table, self.guess.columns, examples, self.problems, self.found)
 
     def rows(self, name: str, start: int = 0, most: int = ROWS_AT_ONCE) -> dict[str, Any]:
@@ -56,6 +58,7 @@ class Inspection:
         """
         wrong = {item.row: item.problem for item in self.problems if _group(item) == name}
         numbers = list(wrong) or self.found.get(name)
+        notes = wrong or next((finding.notes for finding in self.findings if finding.name == name), {})
         if numbers is None:
             raise DataError("There is no such finding any more.", "Look at the data again.")
         places = {number: index for index, number in enumerate(self.table.numbers)}
@@ -67,11 +70,11 @@ class Inspection:
             row = {} if index is None else self.table.rows[index]
             cells = [[column, _long(turns.shown(row.get(column)))] for column in names if index is not None]
             place = unread.get(number, "") if index is None else self.table.places[index]
-            shown.append({"row": number, "place": place, "cells": cells, "note": wrong.get(number, "")})
+            shown.append({"row": number, "place": place, "cells": cells, "note": notes.get(number, "")})
         return {"count": len(numbers), "rows": shown}
 
 
-def check(entry: Data | str, wants: Wants = "messages", seed: int = 42) -> dict[str, Any]:
+def check(entry: Data | str, wants: Wants | None = None, seed: int = 42) -> dict[str, Any]:
     """All that can be told of a data entry before training, as JSON values.
 
     Where the rows can be read but not used, `error` holds {"problem", "fix"} and the rest is as far as it came;
@@ -80,9 +83,18 @@ def check(entry: Data | str, wants: Wants = "messages", seed: int = 42) -> dict[
     return inspect(Data(source=entry) if isinstance(entry, str) else entry, wants, seed).report
 
 
-def inspect(entry: Data, wants: Wants = "messages", seed: int = 42, read: Table | None = None) -> Inspection:
-    """What `check` tells, with what it was told from. read: the entry's table, if it was read already."""
+def natural(read: Table, entry: Data) -> Wants:
+    """As what rows are looked at before anybody knows the objective: plain texts as such, others as conversations."""
+    return "text" if recognise(read, {}, entry.format, bool(entry.prompt)).format == "text" else "messages"
+
+
+def inspect(entry: Data, wants: Wants | None = None, seed: int = 42, read: Table | None = None) -> Inspection:
+    """What `check` tells, with what it was told from. read: the entry's table, if it was read already.
+
+    wants: None for what is `natural`.
+    """
     read = read if read is not None else table.load(entry)
+    wants = wants or natural(read, entry)
     guess = recognise(read, {}, entry.format, bool(entry.prompt))
     made = history.read(entry.source)
     report: dict[str, Any] = {
@@ -103,8 +115,9 @@ def inspect(entry: Data, wants: Wants = "messages", seed: int = 42, read: Table 
         "error": None,
     }
     problems, prepared = read.problems, None
+    found: list[Finding] = []
     try:
-        prepared = prepare([entry], wants, seed, tables={entry.source: read})
+        prepared = prepare([entry], wants, seed, tables=[read])
     except DataError as error:
         report["error"] = {"problem": error.problem, "fix": error.fix}
         if isinstance(error, UnusableRows):
@@ -114,12 +127,13 @@ def inspect(entry: Data, wants: Wants = "messages", seed: int = 42, read: Table 
             report |= {**_guessed(guess), "problems": _grouped(problems)}
         else:
             problems = [*read.problems, *(pairs.problems(read) if guess.format == "preferences" else [])]
-            report |= _unused(guess, read, problems)
+            found = audit(_texts(guess, read), read=read)
+            report |= _unused(guess, read, problems, found)
     else:
-        guess, problems = prepared.guesses[0], prepared.problems
+        guess, problems, found = prepared.guesses[0], prepared.problems, prepared.findings
         report |= _used(prepared, read)
         report["notices"] = [notice for notice in report["notices"] if not made or notice != str(made)]
-    return Inspection(read, guess, prepared, problems, report)
+    return Inspection(read, guess, prepared, problems, report, found)
 
 
 def lines(report: dict[str, Any]) -> list[str]:
@@ -164,12 +178,11 @@ def _used(prepared: Prepared, read: Table) -> dict[str, Any]:
     }
 
 
-def _unused(guess: Guess, read: Table, problems: list[RowProblem]) -> dict[str, Any]:
+def _unused(guess: Guess, read: Table, problems: list[RowProblem], found: list[Finding]) -> dict[str, Any]:
     """What can be said of rows that no objective here learns from: texts by themselves, preference pairs."""
     if guess.format == "preferences":
         return {"problems": _grouped(problems), "usable": len(read.rows) + len(read.problems) - len(problems)}
-    kept = _texts(guess, read)
-    return {"usable": len(kept), "findings": [_finding(finding) for finding in audit(kept)]}
+    return {"usable": len(_texts(guess, read)), "findings": [_finding(finding) for finding in found]}
 
 
 def _texts(guess: Guess, read: Table) -> list[Example]:
@@ -246,7 +259,8 @@ def _example_lines(example: dict[str, Any]) -> list[str]:
     head = f"  Row {example['row']} ({example['place']}, {example['split']})"
     if "messages" in example:
         return [head, *(f"    {turn['role']}: {_short(turn['content'], _WIDTH)}" for turn in example["messages"])]
-    return [head, f"    text: {_short(example['text'], _WIDTH)}", f"    label: {example['label']}"]
+    labelled = [f"    label: {example['label']}"] if example["label"] else []
+    return [head, f"    text: {_short(example['text'], _WIDTH)}", *labelled]
 
 
 def _long(text: str) -> str:

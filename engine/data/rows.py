@@ -13,7 +13,10 @@ from engine.errors import DataError
 MAX_BYTES = 512 * 1024**2
 """Largest file, unpacked. All rows are held in memory, at several times the size of the file."""
 MAX_ROWS = 2_000_000
-ACCEPTED = "CSV, TSV, JSON, JSON Lines, Parquet, Excel (.xlsx), text (.txt), Markdown (.md), or a .gz or .zip of these"
+ACCEPTED = (
+    "CSV, TSV, JSON, JSON Lines, Parquet, Excel (.xlsx), text (.txt), Markdown (.md), HTML, PDF, Word (.docx), EPUB, "
+    "subtitles (.srt, .vtt), source code, or a .gz or .zip of these"
+)
 
 SPLIT_NAMES: dict[str, SplitName] = {
     "train": "train",
@@ -59,7 +62,8 @@ class Table:
 
     `rows`, `places` and `numbers` have equal length; `numbers` are the rows' positions in the source, from 1
     (rows in `problems` are counted, but not among `rows`). `splits` is empty, or says for each row which part
-    of the source's own division it belongs to.
+    of the source's own division it belongs to. `continuous` is empty, or says for each row which document it is a
+    part of, counted from 0: rows of one document follow each other in one text.
     """
 
     columns: list[str]
@@ -70,6 +74,7 @@ class Table:
     source: str = ""
     numbers: list[int] = field(default_factory=list)
     splits: list[SplitName] = field(default_factory=list)
+    continuous: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if not self.numbers:

@@ -60,7 +60,9 @@ def split(
                 )
             if len(drawn) != target:
                 told = counted(len(drawn), "row is", "rows are")
-                notices.append(f"{told} held out for {name} in place of {target:,}, as equal prompts stay together.")
+                notices.append(
+                    f"{told} held out for {name} in place of {target:,}, as rows that belong together stay so."
+                )
             for index in drawn:
                 sides[index] = name
     chosen: list[SplitName] = [side or "train" for side in sides]

@@ -4,10 +4,26 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from engine import home
-from engine.data import archive, decoding, delimited, documents, excel, hub, parquet, records
+from engine.data import (
+    apart,
+    archive,
+    decoding,
+    delimited,
+    documents,
+    excel,
+    history,
+    hub,
+    markup,
+    parquet,
+    pdf,
+    records,
+    subtitles,
+)
 from engine.data.example import SplitName
 from engine.data.rows import ACCEPTED, MAX_BYTES, SPLIT_NAMES, RowProblem, Table, check_bytes, listed
 from engine.errors import DataError
@@ -16,7 +32,7 @@ from engine.sections import Data
 __all__ = ["ACCEPTED", "RowProblem", "Table", "load", "paste", "read", "samples"]
 
 _SAMPLE = "sample:"
-_KINDS = {
+KINDS = {
     ".csv": "csv",
     ".tsv": "tsv",
     ".tab": "tsv",
@@ -31,16 +47,43 @@ _KINDS = {
     ".text": "text",
     ".md": "markdown",
     ".markdown": "markdown",
+    ".html": "html",
+    ".htm": "html",
+    ".xhtml": "html",
+    ".pdf": "pdf",
+    ".docx": "docx",
+    ".epub": "epub",
+    ".srt": "subtitles",
+    ".vtt": "subtitles",
     ".gz": "gz",
     ".zip": "zip",
+    **dict.fromkeys(documents.CODE, "code"),
+}
+"""By the ending of a file's name; what is inside decides where its first bytes tell."""
+_DOCUMENTS = ("text", "markdown", "html", "pdf", "docx", "epub", "subtitles", "code")
+_BINARY: dict[str, Callable[[bytes, str], Table]] = {
+    "xlsx": excel.read,
+    "parquet": parquet.read,
+    "pdf": pdf.read,
+    "docx": apart.reader("docx"),
+    "epub": apart.reader("epub"),
+}
+_TEXTS: dict[str, Callable[[str, str], Table]] = {
+    "text": documents.read,
+    "markdown": documents.read_whole,
+    "html": lambda text, name: apart.reader("html")(text.encode("utf-8", "surrogatepass"), name),
+    "subtitles": subtitles.read,
+    "code": documents.read_code,
 }
 _REFUSED = {
     ".xls": "Save it as .xlsx.",
     ".xlsb": "Save it as .xlsx.",
     ".ods": "Save it as .xlsx or CSV.",
-    ".pdf": "Export its text as .txt or .md.",
-    ".docx": "Export its text as .txt or .md.",
-    ".doc": "Export its text as .txt or .md.",
+    ".doc": "Save it as .docx.",
+    ".odt": "Save it as .docx.",
+    ".rtf": "Save it as .docx.",
+    ".pptx": "Save it as .pdf.",
+    ".mobi": "Save it as .epub.",
 }
 
 
@@ -69,7 +112,7 @@ def read(source: str | Path, *, config: str | None = None, split: str = "train",
         raise DataError(
             f"{text!r} can't be read: {getattr(error, 'strerror', None) or error}.", "Check the path."
         ) from None
-    if hub.is_id(text) and path.suffix.lower() not in {**_KINDS, **_REFUSED}:
+    if hub.is_id(text) and path.suffix.lower() not in {**KINDS, **_REFUSED}:
         return hub.read(text, config, split, revision)
     raise _no_file(path, text)
 
@@ -116,7 +159,9 @@ def _sample(name: str) -> Path:
 def _file(path: Path) -> Table:
     if path.stat().st_size > MAX_BYTES:
         check_bytes(path.stat().st_size, path.name)
-    return parse(path.name, path.read_bytes())
+    table = parse(path.name, path.read_bytes())
+    placed = history.read_places(path, len(table.rows))
+    return replace(table, places=placed[0], continuous=placed[1]) if placed else table
 
 
 def parse(name: str, data: bytes, packed: bool = False) -> Table:
@@ -133,10 +178,9 @@ def parse(name: str, data: bytes, packed: bool = False) -> Table:
         return _several(archive.unzip(data, name), name, packed=True)
     if kind == "xlsx":
         archive.check_workbook(data, name)
-        return excel.read(data, name)
-    if kind == "parquet":
-        return parquet.read(data, name)
-    text, notices = decoding.decode(data, name)
+    if kind in _BINARY:
+        return _BINARY[kind](data, name)
+    text, notices = markup.decoded(data, name) if kind == "html" else decoding.decode(data, name)
     table = _text(text, name, kind or _sniffed(text))
     table.notices[:0] = notices
     return table
@@ -151,16 +195,23 @@ def _kind(name: str, data: bytes) -> str | None:
         inside = archive.members(data)
         if "xl/workbook.xml" in inside or suffix in (".xlsx", ".xlsm"):
             return "xlsx"
+        if "word/document.xml" in inside or suffix == ".docx":
+            return "docx"
+        if "META-INF/container.xml" in inside or suffix == ".epub":
+            return "epub"
         if suffix not in _REFUSED:
             return "zip"
     if data.startswith(b"PAR1"):
         return "parquet"
+    if b"%PDF-" in data[:1024]:
+        return "pdf"
     if data.startswith(b"\xd0\xcf\x11\xe0"):
-        raise DataError(f"{name} is an old or a protected Office file.", "Save it as .xlsx without a password.")
+        wanted = ".docx" if suffix.startswith(".do") else ".xlsx"
+        raise DataError(f"{name} is an old or a protected Office file.", f"Save it as {wanted} without a password.")
     if suffix in _REFUSED:
         raise DataError(f"{name} can't be read: {suffix} is not accepted.", _REFUSED[suffix])
-    known = _KINDS.get(suffix)
-    if known in ("gz", "zip", "xlsx", "parquet"):
+    known = KINDS.get(suffix)
+    if known in ("gz", "zip", *_BINARY):
         raise DataError(f"{name} is no {suffix} file inside, or it is damaged.", "Write or get it again.")
     return known
 
@@ -170,8 +221,8 @@ def _text(text: str, name: str, kind: str) -> Table:
         raise DataError(f"{name} is empty.", "Give a file with at least one row.")
     if kind in ("csv", "tsv"):
         return _rowed(delimited.read(text, name, "\t" if kind == "tsv" else ","))
-    if kind in ("text", "markdown"):
-        return documents.read(text, name, whole=kind == "markdown")
+    if kind in _TEXTS:
+        return _TEXTS[kind](text, name)
     listed_lines = records.looks_like_lines(text)
     as_lines = listed_lines if kind == "json" else listed_lines or not text.lstrip().startswith("[")
     table = _rowed(records.read_lines(text, name) if as_lines else records.read_json(text, name))
@@ -193,6 +244,8 @@ def _sniffed(text: str) -> str:
         return "jsonl"
     if start in ("{", "["):
         return "json"
+    if text.lstrip()[:14].lower().startswith(("<!doctype html", "<html")):
+        return "html"
     if delimited.consistent(text):
         return "tsv" if delimited.separator(text, "\t") == "\t" else "csv"
     return "text"
@@ -200,8 +253,8 @@ def _sniffed(text: str) -> str:
 
 def _folder(path: Path) -> Table:
     files = sorted(child for child in path.iterdir() if child.is_file() and not child.name.startswith("."))
-    unread = [child.name for child in files if child.suffix.lower() not in _KINDS]
-    usable = [child for child in files if child.suffix.lower() in _KINDS]
+    unread = [child.name for child in files if child.suffix.lower() not in KINDS]
+    usable = [child for child in files if child.suffix.lower() in KINDS]
     check_bytes(sum(child.stat().st_size for child in usable), str(path))
     table = _several([(child.name, child.read_bytes()) for child in usable], path.name)
     if unread:
@@ -213,10 +266,10 @@ def _several(files: list[tuple[str, bytes]], name: str, packed: bool = False) ->
     """One table of the files of a folder or an archive (`packed`), if their columns are equal."""
     kept, notice = archive.without_papers([file for file, _ in files])
     notices = [notice] if notice else []
-    tables = [(file, parse(PurePosixPath(file).name, data, packed)) for file, data in files if file in kept]
+    tables, broken = _read_each([(file, data) for file, data in files if file in kept], name, notices, packed)
     if not tables:
         raise DataError(f"{name} holds no data file.", f"Put one in: {ACCEPTED}.")
-    if len(tables) == 1:
+    if len(tables) == 1 and not broken:
         table = tables[0][1]
         table.notices[:0] = notices
         return table
@@ -230,12 +283,51 @@ def _several(files: list[tuple[str, bytes]], name: str, packed: bool = False) ->
         )
     parts: list[tuple[SplitName | None, Table]] = []
     for file, table in tables:
-        places = [f"{place} of {file}" for place in table.places]
-        problems = [RowProblem(item.row, f"{item.place} of {file}", item.problem, item.fix) for item in table.problems]
-        moved = Table(table.columns, table.rows, places, table.notices, problems, file, table.numbers)
+        places = [f"{file}, {place}" for place in table.places]
+        problems = [RowProblem(item.row, f"{file}, {item.place}", item.problem, item.fix) for item in table.problems]
+        moved = replace(table, places=places, problems=problems, source=file)
         parts.append((SPLIT_NAMES.get(PurePosixPath(file).stem.split("-")[0].lower()), moved))
-    notices.append(f"{len(parts)} files of {name} were read as one: {listed(kept, 5)}.")
+    divided = all(split for split, _ in parts)
+    for file, error in broken:
+        problem = RowProblem(1, file, error.problem, error.fix)
+        parts.append(("train" if divided else None, Table(tables[0][1].columns, [], [], problems=[problem])))
+    notices.append(f"{len(tables)} files of {name} were read as one: {listed([file for file, _ in tables], 5)}.")
     return records.joined(parts, name, notices)
+
+
+def _read_each(
+    files: list[tuple[str, bytes]], name: str, notices: list[str], packed: bool
+) -> tuple[list[tuple[str, Table]], list[tuple[str, DataError]]]:
+    """The tables of files, and documents that can't be read: beside others they cost a problem, not the whole."""
+    tables: list[tuple[str, Table]] = []
+    broken: list[tuple[str, DataError]] = []
+    empty, unread, held = [], [], 0
+    for file, data in files:
+        kind = KINDS.get(PurePosixPath(file).suffix.lower())
+        if len(files) > 1 and kind in _DOCUMENTS and (not data or data.isspace()):
+            empty.append(file)
+            continue
+        try:
+            table = parse(PurePosixPath(file).name, data, packed)
+        except DataError as error:
+            if len(files) > 1 and kind is None and PurePosixPath(file).suffix and b"\0" in data[:8192]:
+                unread.append(file)
+            elif len(files) > 1 and kind in _DOCUMENTS:
+                broken.append((file, error))
+            else:
+                raise
+            continue
+        # Documents that are packed once more are larger than the archive says.
+        held += sum(len(row["text"]) for row in table.rows) if kind in _DOCUMENTS else 0
+        check_bytes(held, name)
+        tables.append((file, table))
+    if broken and not tables:
+        raise broken[0][1]
+    if empty:
+        notices.append(f"Empty files, not read: {listed(empty)}.")
+    if unread:
+        notices.append(f"Files of another kind, not read: {listed(unread)}.")
+    return tables, broken
 
 
 def _no_file(path: Path, text: str) -> DataError:

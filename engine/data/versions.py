@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,18 +14,6 @@ from engine.data.report import Inspection
 from engine.data.rows import MAX_BYTES, Table, check_bytes, counted
 from engine.errors import DataError
 from engine.sections import Data
-
-_MARK = re.compile(r"^[0-9a-f]{12}-")
-"""Put before the names of files, so that no two are equal."""
-
-
-def title(source: str) -> str:
-    """What a person calls a source: a file's own name, the first file's of a version, a Hub id."""
-    made = history.read(source)
-    if made:
-        return made.title
-    path = Path(source)
-    return _MARK.sub("", path.name) if path.is_absolute() else source
 
 
 def mend(entry: Data, names: list[str], folder: Path, inspect: Callable[[Data], Inspection] = report.inspect) -> Path:
@@ -67,9 +54,11 @@ def _version(entry: Data, remedy: Remedy, folder: Path, inspect: Callable[[Data]
     before = history.read(entry.source)
     step = Step(remedy.name, told, seen.report["rows"], len(mended.table.rows), mended.changed, removed)
     steps = [*(before.steps if before else []), step]
-    name = title(entry.source)
+    name = history.title(entry.source)
     path = folder / f"{uuid.uuid4().hex[:12]}-{_plain(name)}.jsonl"
     _write(_with_split_column(mended.table), path)
+    if mended.table.continuous:
+        history.write_places(path, mended.table.places, mended.table.continuous)
     history.write(path, History(entry.source, name, steps))
     return path
 

@@ -4,27 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from engine.causal_objective import CausalObjective
+from engine.causal_script import LOAD, LOSSES
 from engine.data.example import Example
-from engine.job import Job, Losses, Objective, Report, ScoredRow, Scores
+from engine.job import Job, Report, ScoredRow, Scores
 from engine.sections import Evaluate
 from engine.settings import Section
 from engine.tokens import Encoded, Tokens
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
 MOST_OPTIONS = 100
 """More possible answers than this make no sensible list in a prompt."""
 
 
-SCRIPT = '''
-def load():
-    from transformers import AutoModelForCausalLM
-
-    return AutoModelForCausalLM.from_pretrained(MODEL, dtype=WEIGHTS, attn_implementation="sdpa", **QUANTIZATION)
-
-
+ENCODE = '''
 def encode(example):
     """Token ids, and labels with -100 everywhere but in the answers."""
     messages, tools = example["messages"], example.get("tools")
@@ -42,24 +37,10 @@ def encode(example):
         learned = [any(a < end and start < b for start, end in spans) for a, b in out["offset_mapping"]]
     labels = [token if flag else -100 for token, flag in zip(ids, learned)]
     return {"ids": ids[:MAX_TOKENS], "labels": labels[:MAX_TOKENS]}
-
-
-def losses(model, rows):
-    """The loss of each learned token. Causal models need no mask for padding on the right."""
-    longest = max(len(row["ids"]) for row in rows)
-    ids = torch.tensor([row["ids"] + [PAD] * (longest - len(row["ids"])) for row in rows], device=DEVICE)
-    labels = torch.tensor([row["labels"] + [-100] * (longest - len(row["ids"])) for row in rows], device=DEVICE)
-    logits = model(input_ids=ids, use_cache=False).logits[:, :-1]
-    learned = labels[:, 1:] != -100
-    return torch.nn.functional.cross_entropy(logits[learned].float(), labels[:, 1:][learned], reduction="none")
-
-
-def positions(row):
-    return sum(label != -100 for label in row["labels"][1:])
 '''
 
 
-class Chat(Objective):
+class Chat(CausalObjective):
     name = "chat"
     title = "Chat (answer as in the examples)"
     help = (
@@ -70,9 +51,7 @@ class Chat(Objective):
     order = 10
     recommended = True
     wants = "messages"
-    architectures = frozenset({"decoder"})
-    gives = frozenset({"gradients", "answers", "trainable base"})
-    packs = True
+    answers_to_score = True
     main_metric = "exact_match"
 
     class Settings(Section):
@@ -81,37 +60,20 @@ class Chat(Objective):
     def encode(self, example: Example, tokens: Tokens, settings: Any, max_tokens: int) -> Encoded:
         return tokens.encode_chat(example.messages, max_tokens, tools=example.tools)
 
-    def load(self, job: Job) -> nn.Module:
-        from engine.compute.model import load_backbone
-
-        return load_backbone(job, "causal")
-
-    def trainer(self) -> tuple[type, type, dict[str, Any]]:
-        from trl import SFTConfig, SFTTrainer
-
-        return SFTTrainer, SFTConfig, {"dataset_kwargs": {"skip_prepare_dataset": True}, "max_length": None}
-
     def script(self, job: Job) -> str:
-        return SCRIPT
+        return LOAD + ENCODE + LOSSES
 
     def row(self, job: Job, example: Example, encoded: Encoded) -> dict[str, Any]:
         labels = [token if learned else -100 for token, learned in zip(encoded.ids, encoded.learned, strict=True)]
-        return {"input_ids": encoded.ids, "labels": labels}
+        from engine.compute import tasks
 
-    def batch(self, job: Job, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        from engine.compute import language
-
-        return language.joined(rows) if job.plan.packing else language.padded(rows, job.tokens.pad_id or 0)
-
-    def losses(self, job: Job) -> Losses:
-        from engine.compute.language import NextTokenLosses
-
-        return NextTokenLosses()
+        return {"input_ids": encoded.ids, "labels": labels, **tasks.noted(job, example)}
 
     def sample(self, job: Job, model: nn.Module, example: Example) -> str | None:
         from engine.compute.language import answers
 
-        return answers(job, model, [job.tokens.encode_prompt(example.prompt, tools=example.tools)], most_tokens=48)[0]
+        prompt = job.tokens.encode_prompt(example.prompt, tools=example.tools)
+        return answers(job, model, [prompt], most_tokens=48, of_tasks=[example.source])[0]
 
     def score(self, job: Job, model: nn.Module, rows: list[Example], report: Report) -> Scores:
         from engine.compute.language import row_losses
@@ -123,7 +85,7 @@ class Chat(Objective):
             ScoredRow(item.row, item.prompt, item.expected, item.answer, item.score, loss)
             for item, loss in zip(scored, losses.mean, strict=True)
         ]
-        return self._scores(found, {"loss": losses.overall})
+        return self._scores(job, rows, found, {"loss": losses.overall})
 
     def baselines(self, job: Job, model: nn.Module, rows: list[Example], report: Report) -> dict[str, Scores]:
         """The base model with the possible answers listed in its prompt, where the data has few."""
@@ -136,7 +98,8 @@ class Chat(Objective):
             messages = [message for message in row.prompt if message["role"] != "system"]
             system = "\n\n".join([m["content"] for m in row.prompt if m["role"] == "system"] + [listed])
             prompts.append(job.tokens.encode_prompt([{"role": "system", "content": system}, *messages]))
-        return {"options in prompt": self._scores(self._answered(job, model, rows, prompts, report), {})}
+        answered = self._answered(job, model, rows, prompts, report)
+        return {"options in prompt": self._scores(job, rows, answered, {})}
 
     def baseline_count(self, evaluation: Evaluate, train: list[Example]) -> int:
         options = {row.answer.strip() for row in train}
@@ -150,19 +113,22 @@ class Chat(Objective):
         from engine.compute.language import answers
 
         longest = max(len(job.tokens.encode_text(row.answer, 1_000_000).ids) for row in rows)
-        given = answers(job, model, prompts, most_tokens=min(longest + longest // 2 + 4, 512), report=report)
+        most = min(longest + longest // 2 + 4, 512)
+        given = answers(job, model, prompts, most, [row.source for row in rows], report)
         return [
             ScoredRow(row.row, _last_question(row), row.answer, answer, float(answer.strip() == row.answer.strip()))
             for row, answer in zip(rows, given, strict=True)
         ]
 
-    def _scores(self, rows: list[ScoredRow], further: dict[str, float]) -> Scores:
+    def _scores(self, job: Job, rows: list[Example], scored: list[ScoredRow], further: dict[str, float]) -> Scores:
+        from engine.compute import tasks
         from engine.compute.score import interval, word_overlap
 
-        exact = [row.score for row in rows]
-        overlap = [word_overlap(row.answer, row.expected) for row in rows]
+        exact = [row.score for row in scored]
+        overlap = [word_overlap(row.answer, row.expected) for row in scored]
         metrics = {**interval("exact_match", exact), **interval("word_f1", overlap), **further}
-        return Scores(self.main_metric, metrics, rows)
+        metrics |= tasks.scores(job, rows, exact, "exact_match")
+        return Scores(self.main_metric, metrics, scored)
 
 
 def _last_question(example: Example) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine import lineage
 from engine.data.example import Example
-from engine.job import Features, Job, Losses, Objective, Report, ScoredRow, Scores
+from engine.job import Features, Job, Losses, Objective, Report, Scores
 from engine.models import ModelFacts
 from engine.pooling import Reading, pooling
 from engine.settings import Section
@@ -83,7 +84,8 @@ class Classify(Objective):
     wants = "labelled"
     architectures = frozenset({"encoder", "decoder"})
     gives = frozenset({"gradients", "class scores", "trainable base", "pooled features"})
-    head_rate = 3e-3
+    rate_factor = 0.4
+    head_rate = 6e-3
     main_metric = "accuracy"
 
     class Settings(Section):
@@ -121,7 +123,9 @@ class Classify(Objective):
         return SCRIPT.replace("LABELS_HERE", repr(job.labels)).replace("POOL_HERE", repr(pooling(job.model_folder)))
 
     def row(self, job: Job, example: Example, encoded: Encoded) -> dict[str, Any]:
-        return {"input_ids": encoded.ids, "labels": job.labels.index(example.label)}
+        from engine.compute import tasks
+
+        return {"input_ids": encoded.ids, "labels": job.labels.index(example.label), **tasks.noted(job, example)}
 
     def batch(self, job: Job, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         from engine.compute.classifier import padded
@@ -130,24 +134,19 @@ class Classify(Objective):
 
     def losses(self, job: Job) -> Losses:
         from engine.compute.classifier import class_losses
+        from engine.compute.tasks import told
 
-        return class_losses
+        return told(job, class_losses)
 
     def score(self, job: Job, model: nn.Module, rows: list[Example], report: Report) -> Scores:
-        from engine.compute.classifier import predictions
-        from engine.compute.score import interval, macro_f1
+        from engine.compute.classifier import found_scores, predictions
 
-        guessed, losses = predictions(job, model, rows, report)
-        found = [
-            ScoredRow(row.row, row.text, row.label, label, float(label == row.label), loss)
-            for row, label, loss in zip(rows, guessed, losses, strict=True)
-        ]
-        metrics = {
-            **interval("accuracy", [row.score for row in found]),
-            **macro_f1([row.expected for row in found], [row.answer for row in found]),
-            "loss": sum(losses) / len(losses),
-        }
-        return Scores(self.main_metric, metrics, found)
+        return found_scores(job, rows, *predictions(job, model, rows, report))
+
+    def chances(self, job: Job, model: nn.Module, text: str) -> list[tuple[str, float]]:
+        from engine.compute.classifier import chances
+
+        return chances(job, model, text)
 
     def save(self, job: Job, model: nn.Module, folder: Path) -> None:
         from engine.compute.classifier import save_head
@@ -158,6 +157,10 @@ class Classify(Objective):
         from engine.compute.classifier import restore_head
 
         restore_head(model, folder)
+
+    def take_up(self, job: Job, model: nn.Module) -> None:
+        if job.start is not None and lineage.labels(job.start) == job.labels:
+            self.restore(model, job.start)
 
     def features(self, model: nn.Module, reading: Reading) -> Features:
         model.reading = reading

@@ -16,7 +16,7 @@ from engine import objectives, pairing, tuners
 from engine.data.rows import counted
 from engine.evidence import Evidence, Point, gather, paired
 from engine.job import ScoredRow
-from engine.measures import loss, measure, points, share
+from engine.measures import Measure, measure
 from engine.pairing import Difference
 from engine.runs import view
 from engine.runs.store import Run
@@ -82,12 +82,12 @@ def compare(a: Run, b: Run) -> Comparison:
     found = gather(a.folder, a.state), gather(b.folder, b.state)
     same_measure = found[0].after and found[1].after and found[0].main == found[1].main
     pairs = paired(found[0].after, found[1].after) if same_measure else []
-    by_loss = _by_loss(pairs)
-    change = _difference(pairs, by_loss)
-    rows = [_row(x, y, by_loss) for x, y in pairs if x.answer != y.answer or x.score != y.score]
+    scale = measure("loss" if _by_loss(pairs) else found[0].main)
+    change = _difference(pairs, scale)
+    rows = [_row(x, y, scale) for x, y in pairs if x.answer != y.answer or x.score != y.score]
     counts = {side: sum(row.better == side for row in rows) for side in (A, B, "")}
     return Comparison(
-        sentence=_sentence(found[0], pairs, change, by_loss) if change else _why_not(*found),
+        sentence=_sentence(found[0], pairs, change, scale) if change else _why_not(*found),
         data=_data(a, b, *found, len(pairs)),
         settings=list(_settings(found[0].spec, found[1].spec)),
         runs=[_side(run, evidence) for run, evidence in zip((a, b), found, strict=True)],
@@ -106,31 +106,29 @@ def _by_loss(pairs: Pairs) -> bool:
     return bool(pairs) and losses and not any(row.score for pair in pairs for row in pair)
 
 
-def _difference(pairs: Pairs, by_loss: bool) -> Difference | None:
+def _difference(pairs: Pairs, scale: Measure) -> Difference | None:
     if not pairs:
         return None
-    if by_loss:
-        return pairing.difference([x.loss or 0.0 for x, _ in pairs], [y.loss or 0.0 for _, y in pairs])
-    return pairing.difference([x.score for x, _ in pairs], [y.score for _, y in pairs])
+    return pairing.difference(*([_figure(pair[side], scale) for pair in pairs] for side in (0, 1)))
 
 
-def _sentence(a: Evidence, pairs: Pairs, change: Difference, by_loss: bool) -> str:
+def _sentence(a: Evidence, pairs: Pairs, change: Difference, scale: Measure) -> str:
     rows = f"On the {counted(len(pairs), 'held-out row', 'held-out rows')} that both answered,"
-    title = "held-out loss" if by_loss else measure(a.main).title.lower()
-    first, second = (_written(_mean([pair[side] for pair in pairs], by_loss), by_loss) for side in (0, 1))
-    told = f"{title} is {first} for {A} and {second} for {B}"
+    first, second = (sum(_figure(pair[side], scale) for pair in pairs) / len(pairs) for side in (0, 1))
+    verb = "are" if scale.unit == "bits" else "is"
+    told = f"{scale.title.lower()} {verb} {scale.written(first)} for {A} and {scale.written(second)} for {B}"
     if not change.up and not change.down:
         return f"{rows} {A} and {B} do equally well: {told}, row by row."
-    write, unit = (_signed, a.loss_unit) if by_loss else (points, "percentage points")
-    between = f"95 % interval {write(change.low)} to {write(change.high)}, paired row by row"
-    differing = f"a difference of {write(change.mean)} {unit} ({between})"
+    unit = a.loss_unit if scale.unit == "nats" else scale.change_unit
+    between = f"95 % interval {scale.change(change.low)} to {scale.change(change.high)}, paired row by row"
+    differing = f"a difference of {scale.change(change.mean)} {unit} ({between})"
     if not change.certain:
         return f"{rows} no difference between {A} and {B} can be told from chance: {told}, {differing}."
-    better, other = (B, A) if (change.mean > 0) != by_loss else (A, B)
+    better, other = (B, A) if (change.mean > 0) != scale.lower_is_better else (A, B)
     # From the better one's side, so that nobody has to turn a minus round.
     low, high = sorted(map(abs, (change.low, change.high)))
-    size, *ends = (_unsigned(value, by_loss) for value in (change.mean, low, high))
-    more = "less" if by_loss else "more"
+    size, *ends = (scale.change(abs(value)).lstrip("+") for value in (change.mean, low, high))
+    more = "less" if scale.lower_is_better else "more"
     return (
         f"{rows} {better} does better: {told}, which is {size} {unit} {more} than {other} "
         f"(95 % interval {ends[0]} to {ends[1]}, paired row by row)."
@@ -243,24 +241,13 @@ def _curve(course: Sequence[Point]) -> list[list[float]]:
     return [[point.step, float(f"{point.loss:.5g}")] for point in kept]
 
 
-def _row(a: ScoredRow, b: ScoredRow, by_loss: bool) -> Row:
-    gain = (a.loss or 0.0) - (b.loss or 0.0) if by_loss else b.score - a.score
+def _row(a: ScoredRow, b: ScoredRow, scale: Measure) -> Row:
+    gain = _figure(b, scale) - _figure(a, scale)
+    gain = -gain if scale.lower_is_better else gain
     better = B if gain > 0 else A if gain < 0 else ""
     prompt, expected, first, second = (text[:LONGEST_TEXT] for text in (a.prompt, a.expected, a.answer, b.answer))
     return Row(a.row, prompt, expected, first, second, better)
 
 
-def _mean(rows: Sequence[ScoredRow], by_loss: bool) -> float:
-    return sum((row.loss or 0.0) if by_loss else row.score for row in rows) / len(rows)
-
-
-def _written(value: float, by_loss: bool) -> str:
-    return loss(value) if by_loss else share(value)
-
-
-def _unsigned(value: float, by_loss: bool) -> str:
-    return loss(abs(value)) if by_loss else points(abs(value)).lstrip("+")
-
-
-def _signed(value: float) -> str:
-    return f"{'−' if value < 0 else '+' if value > 0 else ''}{loss(abs(value))}"
+def _figure(row: ScoredRow, scale: Measure) -> float:
+    return (row.loss or 0.0) if scale.unit == "nats" else row.score

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
-from engine import bundle, cards, export, hub, origin, push, refusals
+from engine import bundle, export, hub, origin, push, refusals, stories
 from engine.errors import UserError
 from engine.runs import store
 
@@ -85,7 +85,7 @@ class Push:
         new = self._make_repository()
         weights = self._merge() if self.request.merged else None
         self.say("Writing the model card.")
-        story = cards.read(
+        story = stories.read(
             self.run, origin.base(self.run.spec().model, lambda id, revision: hub.terms(id, revision, self._token))
         )
         files = bundle.contents(story, self.repo, weights)
@@ -102,7 +102,7 @@ class Push:
         push.tell(self.folder, self.state)
 
     def _failed(self, problem: str, fix: str, needs: str | None = None) -> None:
-        problem, fix = (push.redacted(cards.without_places(text), self._token) for text in (problem, fix))
+        problem, fix = (push.redacted(origin.without_places(text), self._token) for text in (problem, fix))
         try:
             self.tell(state=push.FAILED, doing="", problem=problem, fix=fix, needs=needs)
         except OSError:

@@ -19,7 +19,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine import access, home, reporters, webhooks
+from engine import access, home, reporters, vectors, webhooks
 from engine.data import example as examples_file
 from engine.errors import MachineError, RunError
 from engine.events import Event, read, tail
@@ -169,7 +169,13 @@ def rename(run: Run, name: str) -> None:
 
 
 def delete(run: Run) -> None:
-    """Remove a run and all its files. Raises RunError while it is queued or runs."""
+    """Remove a run and all its files. Raises RunError while it is queued or runs, or another run goes on from it."""
+    later = [other for other in listed() if other.about.model == f"run:{run.id}"]
+    if later:
+        also = f" and {len(later) - 1} more" if len(later) > 1 else ""
+        raise RunError(
+            f"{later[0].name!r} ({later[0].id}){also} went on from this run and needs it.", "Delete that first."
+        )
     grave = run.folder.with_name(f".{run.id}.deleted")
     with index() as rows:
         state = state_of(rows, run.id)
@@ -184,7 +190,7 @@ def delete(run: Run) -> None:
                 f"Run {run.id} can't be deleted: {error.strerror}.", "Look who may write in its folder."
             ) from None
         rows.execute("DELETE FROM runs WHERE id = ?", (run.id,))
-    shutil.rmtree(grave, ignore_errors=True)
+    _bury(grave)
 
 
 def state_of(rows: sqlite3.Connection, run_id: str) -> str:
@@ -202,13 +208,20 @@ def tidy(rows: sqlite3.Connection) -> None:
         if ID.fullmatch(name) and name not in known:
             relist(rows, home.runs() / name, died="stopped")
         elif _LEFTOVER.fullmatch(name) and _age(home.runs() / name) > SECONDS_BEFORE_SWEEPING:
-            shutil.rmtree(home.runs() / name, ignore_errors=True)
+            _bury(home.runs() / name)
+
+
+def _bury(grave: Path) -> None:
+    """Remove a run's folder, and what the cache holds of its texts and of no other run's."""
+    vectors.forget(grave, (folder for folder in home.runs().iterdir() if ID.fullmatch(folder.name)))
+    shutil.rmtree(grave, ignore_errors=True)
 
 
 def _write(partial: Path, spec: RunSpec, prepared: Prepared) -> None:
     partial.mkdir(mode=0o700)
     _from_anywhere(spec).save(partial / "spec.yaml")
-    examples_file.save(prepared.examples, partial / "examples.jsonl")
+    chosen = spec.objective.chosen(prepared.examples, spec.objective_settings, spec.training.seed)
+    examples_file.save(chosen, partial / "examples.jsonl")
     found = {
         "notices": prepared.notices,
         "findings": [finding.as_dict() for finding in prepared.findings],

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.events import Event, Failed, Finished, Progress, tail
+from engine.measures import measure
 from engine.runs.store import Run
 
 
@@ -50,6 +51,7 @@ def _course(events: Sequence[Event], state: str) -> dict[str, Any]:
         "memory_bytes": newest.memory_bytes if newest else None,
         "loss": next((event.loss for event in reversed(trained) if event.loss is not None), None),
         "main": None,
+        "unit": None,
         "before": None,
         "after": None,
         "artifact_bytes": None,
@@ -93,6 +95,7 @@ def _found(done: Finished) -> dict[str, Any]:
     before, after = done.metrics.get("before") or {}, done.metrics.get("after") or {}
     return {
         "main": main,
+        "unit": measure(str(main)).unit,
         "before": before.get(main),
         "after": after.get(main),
         "seconds": done.seconds,

@@ -24,6 +24,7 @@ from engine.job import Job
 from engine.jobs import open_job, with_time
 from engine.sections import Output
 from engine.spec import RunSpec
+from engine.waiting import wait_briefly
 
 if TYPE_CHECKING:
     from engine.compute.report import Reporter
@@ -36,8 +37,7 @@ MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
 def main(folder: Path) -> int:
     # Before any library reads them: nothing is reported to anybody, nothing asks on standard input.
     os.environ.update(HF_HUB_DISABLE_TELEMETRY="1", DO_NOT_TRACK="1", TOKENIZERS_PARALLELISM="false")
-    # Threads that spin while they wait make a run five times slower as soon as another program wants a core.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    wait_briefly(os.environ)
     os.umask(0o077)
     lock = FileLock(folder / ".worker.lock")
     try:
@@ -106,6 +106,10 @@ def _run(job: Job, reporter: Reporter, output: Output) -> bool:
         from engine.compute import fit
 
         return fit.run(job, reporter)
+    if job.tuner.kind == "merge":
+        from engine.compute import combine
+
+        return combine.run(job, reporter)
     from engine.compute import train
 
     return train.run(job, reporter, output)

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.models import ModelFacts
 from engine.peft_tuner import PeftTuner, Placed
 from engine.settings import setting
 
@@ -25,12 +26,17 @@ class Adalora(PeftTuner):
     name = "adalora"
     title = "AdaLoRA"
     help = (
-        "LoRA that begins with half as much rank again, and during the run gives up the directions that matter least "
-        "in any layer: layers that need much keep much. Costs more time than LoRA; the result is an ordinary LoRA."
+        "LoRA that begins with half as much rank again and gives up the directions that matter least in any layer: "
+        "layers that need much keep much."
+    )
+    choose = (
+        "Choose it where the file has to be small and time matters less: it takes longer than LoRA. The result is "
+        "an ordinary LoRA."
     )
     paper = "https://arxiv.org/abs/2303.10512"
     family = "LoRA and its kin"
     order = 33
+    once = "Its result is saved as an ordinary LoRA without what it gave up; let something new learn on top of it."
     base_rate = 2e-3
     config_class = "AdaLoraConfig"
 
@@ -53,11 +59,21 @@ class Adalora(PeftTuner):
             "total_step": 1,  # `step_ends` knows
         }
 
+    def kept_at(self, outputs: int, inputs: int, settings: Any, width: int) -> tuple[float, float, float]:
+        # In 16 bits what comes out is kept before it is cast, else the first matrix with its lengths. The allocator
+        # remembers three averages of each weight.
+        rank, averages = _first_rank(settings), 12.0 * self.count(outputs, inputs, settings)
+        return (2.0 * (rank + outputs), 0.0, averages) if width == 2 else (4.0 * rank, 4.0 * rank * inputs, averages)
+
     def count(self, outputs: int, inputs: int, settings: Any) -> int:
         return _first_rank(settings) * (inputs + outputs + 1)
 
     def frozen_count(self, outputs: int, inputs: int, settings: Any) -> int:
         return 1  # PEFT keeps the rank as a parameter
+
+    def saved_parameters(self, facts: ModelFacts, settings: Any) -> int:
+        # What is kept is an ordinary LoRA of this rank on average.
+        return sum(settings.rank * (outputs + inputs) for outputs, inputs in self.shapes(facts, settings))
 
     def step_ends(self, backbone: nn.Module, settings: Any, step: int, total: int) -> None:
         from engine.compute.allocation import allocate

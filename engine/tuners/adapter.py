@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from engine.attached_tuner import AttachedTuner
+from engine.memory import Kept
 from engine.models import ModelFacts
 from engine.places import adapter_places
 from engine.settings import Section, setting
@@ -17,12 +18,12 @@ from engine.settings import Section, setting
 class Adapter(AttachedTuner):
     name = "adapter"
     title = "Bottleneck adapters"
-    help = (
-        "Small new layers are put inside each layer of the model, and only they learn. Choose it where LoRA falls "
-        "short, or to compare. It can't be merged, so that answers take a little longer for good."
+    help = "Small new layers are put inside each layer of the model, and only they learn."
+    choose = (
+        "Choose it where LoRA falls short, or to compare. It can't be merged, so that answers take a little longer "
+        "for good."
     )
     paper = "https://arxiv.org/abs/1902.00751"
-    family = "Other additions"
     order = 46
     usual = True
     base_rate = 3e-3
@@ -79,9 +80,15 @@ class Adapter(AttachedTuner):
     def places(self, facts: ModelFacts, settings: Any) -> list[dict[str, str | None]]:
         return adapter_places(facts.linears, settings.placement, facts.layers, settings.layers)
 
-    def trainable_parameters(self, facts: ModelFacts, settings: Any) -> int:
+    def learns(self, facts: ModelFacts, settings: Any) -> dict[str, int]:
         size = max(1, facts.hidden // settings.reduction)
-        return len(self.places(facts, settings)) * (2 * facts.hidden * size + size + facts.hidden)
+        each = 2 * facts.hidden * size + size + facts.hidden
+        return {str(place["after"]): each for place in self.places(facts, settings)}
+
+    def kept(self, facts: ModelFacts, settings: Any, width: int) -> Kept:
+        size = max(1, facts.hidden // settings.reduction)
+        token = width * len(self.places(facts, settings)) * (facts.hidden + size)
+        return Kept("alone", settings.layers, token)
 
     def refuses(self, facts: ModelFacts, settings: Any) -> str | None:
         if settings.layers and settings.layers > facts.layers:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine.memory import Kept
+from engine.models import ModelFacts
 from engine.peft_tuner import PeftTuner
 from engine.settings import Section
 
@@ -13,13 +15,10 @@ VALUES = ("v_proj", "value", "value_proj")
 class Beft(PeftTuner):
     name = "beft"
     title = "New biases on values (BEFT)"
-    help = (
-        "Adds a bias to the values that attention reads, and only it learns: BitFit for models without biases. The "
-        "smallest result of all, good with few rows."
-    )
+    help = "A bias is added to the values that attention reads, and only it learns: BitFit for models without biases."
+    choose = "Choose it for few rows, or for many results of one model: its files are the smallest of all."
     paper = "https://arxiv.org/abs/2509.15974"
-    family = "The model's own weights"
-    order = 26
+    order = 42
     base_rate = 1e-2
     config_class = "BeftConfig"
     unmergeable = "The layers of most models have no bias that the new one could be added to."
@@ -32,6 +31,9 @@ class Beft(PeftTuner):
 
     def targets(self, settings: Any) -> tuple[str, ...]:
         return VALUES
+
+    def kept(self, facts: ModelFacts, settings: Any, width: int) -> Kept:
+        return Kept()
 
     def count(self, outputs: int, inputs: int, settings: Any) -> int:
         return outputs

@@ -16,12 +16,14 @@ FEW = ("query.bias", "q_proj.bias", "intermediate.dense.bias", "up_proj.bias", "
 class Biases(PartialTuner):
     name = "biases"
     title = "Biases only (BitFit)"
-    help = (
-        "Only the bias terms learn, about one weight in a thousand. The result is tiny, and the model keeps most of "
-        "what it knew; good with few rows. Llama-like models have no biases."
+    help = "Only the bias terms learn, about one weight in a thousand."
+    choose = (
+        "Choose it for few rows: so little changes that the model keeps most of what it knew. Llama-like models "
+        "have no biases."
     )
     paper = "https://arxiv.org/abs/2106.10199"
-    family = "The model's own weights"
+    idea = "some layers"
+    family = "Parts of layers"
     adds = False
     order = 24
     base_rate = 1e-3

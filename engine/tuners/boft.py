@@ -12,10 +12,8 @@ from engine.settings import setting
 class Boft(PeftTuner):
     name = "boft"
     title = "BOFT"
-    help = (
-        "Rotations as in OFT, built of smaller ones (butterflies), so that fewer weights reach further. Costs more "
-        "time than OFT."
-    )
+    help = "Rotations as in OFT, built of smaller ones (butterflies), so that fewer weights reach further."
+    choose = "Choose it to compare with OFT. Costs more time than OFT."
     paper = "https://arxiv.org/abs/2311.06243"
     order = 37
     base_rate = 1e-3
@@ -33,6 +31,10 @@ class Boft(PeftTuner):
     def refuses(self, facts: ModelFacts, settings: Any) -> str | None:
         # A butterfly turns two blocks together.
         return unfit(facts, self.shapes(facts, settings), 2 * int(settings.block)) or super().refuses(facts, settings)
+
+    def kept_at(self, outputs: int, inputs: int, settings: Any, width: int) -> tuple[float, float, float]:
+        # The turn as a whole matrix, before and after inputs are put into another order; that order as a matrix.
+        return width * outputs, (4 + width) * inputs * inputs, 4 * inputs * inputs
 
     def count(self, outputs: int, inputs: int, settings: Any) -> int:
         block = int(settings.block)

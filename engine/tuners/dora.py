@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine.job import UNROUNDED
 from engine.peft_tuner import LowRank, PeftTuner
 
 
 class Dora(PeftTuner):
     name = "dora"
     title = "DoRA"
-    help = (
-        "LoRA that also learns how long each weight's rows are. Often a little better than LoRA at low ranks, and "
-        "slower: each step computes the norms of all weights."
+    help = "LoRA that also learns how long each weight's rows are."
+    choose = (
+        "Choose it for low ranks, where it is often a little better than LoRA. Slower: each step computes the norms"
+        " of all weights."
     )
     paper = "https://arxiv.org/abs/2402.09353"
     family = "LoRA and its kin"
     order = 30
     base_rate = 5e-4
+    loads = UNROUNDED | {"4bit"}  # PEFT can't read 8-bit weights here, whose norm it needs
     config_class = "LoraConfig"
 
     Settings = LowRank
@@ -29,6 +32,9 @@ class Dora(PeftTuner):
             "lora_dropout": settings.dropout,
             "use_dora": True,
         }
+
+    def kept_at(self, outputs: int, inputs: int, settings: Any, width: int) -> tuple[float, float, float]:
+        return width * (settings.rank + 2 * outputs), 0.0, 0.0  # what both products gave, for the lengths
 
     def count(self, outputs: int, inputs: int, settings: Any) -> int:
         return int(settings.rank * (inputs + outputs) + outputs)

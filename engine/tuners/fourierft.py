@@ -12,13 +12,11 @@ from engine.settings import setting
 class Fourierft(PeftTuner):
     name = "fourierft"
     title = "FourierFT"
-    help = (
-        "Each addition is made from a few learned waves (Fourier coefficients): a tiny result. Wants a high learning "
-        "rate, and costs more time than LoRA."
-    )
+    help = "Each addition is made from a few learned waves (Fourier coefficients)."
+    choose = "Choose it for a tiny result. Wants a high learning rate, and costs more time than LoRA."
     paper = "https://arxiv.org/abs/2405.03003"
     order = 39
-    base_rate = 1e-2
+    base_rate = 3e-2
     config_class = "FourierFTConfig"
 
     def refuses(self, facts: ModelFacts, settings: Any) -> str | None:
@@ -34,6 +32,14 @@ class Fourierft(PeftTuner):
 
     def arguments(self, settings: Any) -> dict[str, Any]:
         return {"n_frequency": settings.frequencies, "random_loc_seed": 777}
+
+    def rereads(self, width: int) -> bool:
+        return width == 4
+
+    def kept_at(self, outputs: int, inputs: int, settings: Any, width: int) -> tuple[float, float, float]:
+        # The built addition, the places of its waves; in 16 bits a cast of what the layer reads.
+        places = 16 * settings.frequencies
+        return width * inputs if width == 2 else 0.0, width * outputs * inputs + places, places
 
     def count(self, outputs: int, inputs: int, settings: Any) -> int:
         return int(settings.frequencies)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine import depth
 from engine.job import Tuner
+from engine.memory import Kept
 from engine.models import ModelFacts
 
 if TYPE_CHECKING:
@@ -23,16 +24,18 @@ def tune(backbone):
 class Full(Tuner):
     name = "full"
     title = "Full fine-tuning"
-    help = (
-        "Every weight of the model learns. It can change the model most, needs about four times the model's size "
-        "in memory, and the result is as large as the model."
+    help = "Every weight of the model learns, from the first layer to the last."
+    choose = (
+        "Choose it for small models and many rows, or for a task far from what the model knows. It can change most,"
+        " takes about four times the model's size in memory, and the result is as large as the model."
     )
     paper = "https://arxiv.org/abs/1801.06146"
+    idea = "all weights"
     order = 20
     usual = True
-    family = "The model's own weights"
     adds = False
     needs = frozenset({"gradients", "trainable base"})
+    once = "The whole model changed; training goes on from it as from any other."
     base_rate = 5e-5
     trains_base = True
 
@@ -41,8 +44,11 @@ class Full(Tuner):
     def rates(self, names: Iterable[str], settings: Any) -> dict[str, float]:
         return depth.rates(names, settings.depth_factor)
 
-    def trainable_parameters(self, facts: ModelFacts, settings: Any) -> int:
-        return facts.parameters
+    def learns(self, facts: ModelFacts, settings: Any) -> dict[str, int]:
+        return {name: info.count for name, info in facts.tensors.items()}
+
+    def kept(self, facts: ModelFacts, settings: Any, width: int) -> Kept:
+        return Kept("learning")
 
     def apply(self, backbone: nn.Module, settings: Any, seed: int) -> nn.Module:
         return backbone.requires_grad_(True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from engine.job import Tuner
+from engine.job import READING, WIDTHS, Tuner
 from engine.models import ModelFacts
 from engine.pooling import Reading, pooling
 from engine.settings import Section, setting
@@ -18,28 +18,23 @@ class Head(Tuner):
     name = "head"
     title = "Classifier on fixed features"
     help = (
-        "Nothing of the model changes. It reads each text once, and a simple classifier learns from what it makes of "
-        "it: seconds instead of minutes, good with few rows, and no weights of the model to keep."
+        "Nothing of the model changes: it reads each text once, and a simple classifier learns from what it makes "
+        "of it."
+    )
+    choose = (
+        "Choose it for few rows, or as a first try: seconds instead of minutes, and no weights of the model to keep."
     )
     paper = "https://arxiv.org/abs/1903.05987"
+    idea = "only the head"
     order = 30
     usual = True
-    family = "Nothing of the model"
     kind = "fit"
+    works = "Each text is read once. No weights of the model learn, so there are no passes and no learning rate."
     needs = frozenset({"class scores", "pooled features"})
+    once = "Its classifier is fitted at once, from the features of all rows."
     base_rate = 0.0
-    loads = frozenset({"auto", "32bit", "16bit", "8bit", "4bit"})
-    uses = frozenset(
-        {
-            "training.max_tokens",
-            "training.seed",
-            "training.precision",
-            "training.micro_batch_size",
-            "evaluation.max_rows",
-            "evaluation.before",
-            "output.webhook",
-        }
-    )
+    loads = WIDTHS
+    uses = READING
     unmergeable = "Its classifier reads the model's features and is no part of the model's weights."
 
     class Settings(Section):
@@ -47,7 +42,8 @@ class Head(Tuner):
             "auto",
             "Classifier",
             "Logistic regression, linear support vector machine, nearest neighbours, a small neural network, or "
-            "gradient-boosted trees. 'auto' takes the one that does best in cross-validation on the training rows.",
+            "gradient-boosted trees. 'auto' takes the one that is right most often on rows it did not learn from: in "
+            "cross-validation on the training rows, and on the validation rows.",
         )
         pooling: Literal["auto", "mean", "cls", "last"] = setting(
             "auto",
@@ -106,8 +102,9 @@ class Head(Tuner):
             f"{facts.hidden:,} numbers for each text."
         )
 
-    def trainable_parameters(self, facts: ModelFacts, settings: Any) -> int:
-        return 0
+    def reads(self, facts: ModelFacts, settings: Any) -> range:
+        top = facts.layers - settings.layer
+        return range(max(0, top - settings.layers + 1), top + 1)
 
     def apply(self, backbone: nn.Module, settings: Any, seed: int) -> nn.Module:
         return backbone.requires_grad_(False)

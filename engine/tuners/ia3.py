@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine.memory import Kept
 from engine.models import ModelFacts
 from engine.peft_tuner import PeftTuner
 from engine.settings import Section
@@ -19,9 +20,10 @@ FORWARD_PATHS = ("output.dense", "mlp.c_proj")
 class Ia3(PeftTuner):
     name = "ia3"
     title = "IA3"
-    help = (
-        "Learns only factors for what attention reads and what the feed-forward part passes on: the smallest "
-        "addition of all, good with few rows. Wants a high learning rate."
+    help = "Learns only factors for what attention reads and what the feed-forward part passes on."
+    choose = (
+        "Choose it for few rows, or for many results of one model: it is one of the smallest additions. Wants a "
+        "high learning rate."
     )
     paper = "https://arxiv.org/abs/2205.05638"
     order = 32
@@ -31,12 +33,21 @@ class Ia3(PeftTuner):
     class Settings(Section):
         pass
 
-    def trainable_parameters(self, facts: ModelFacts, settings: Any) -> int:
-        return sum(
-            inputs if _forward(name) else outputs
+    def kept(self, facts: ModelFacts, settings: Any, width: int) -> Kept:
+        # What is scaled: outputs as they come, inputs in float32.
+        token = sum(
+            4 * inputs if _forward(name) else width * outputs
             for name, (outputs, inputs) in facts.linears.items()
             if _forward(name) or name.rsplit(".", 1)[-1] in READERS
         )
+        return Kept(token=token)
+
+    def learns(self, facts: ModelFacts, settings: Any) -> dict[str, int]:
+        return {
+            name: inputs if _forward(name) else outputs
+            for name, (outputs, inputs) in facts.linears.items()
+            if _forward(name) or name.rsplit(".", 1)[-1] in READERS
+        }
 
     def refuses(self, facts: ModelFacts, settings: Any) -> str | None:
         if self.trainable_parameters(facts, settings):

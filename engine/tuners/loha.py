@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine.job import UNROUNDED
 from engine.peft_tuner import PeftTuner, Placed
 from engine.settings import setting
 
@@ -13,11 +14,15 @@ class Loha(PeftTuner):
     title = "LoHa"
     help = (
         "Each addition is the elementwise product of two low-rank ones, which reaches a higher rank with as many "
-        "weights. Slower than LoRA, since the whole addition is built in each step."
+        "weights."
+    )
+    choose = (
+        "Choose it where LoRA's rank falls short. Slower than LoRA, since the whole addition is built in each step."
     )
     paper = "https://arxiv.org/abs/2108.06098"
     order = 34
     base_rate = 1e-3
+    loads = UNROUNDED | {"8bit"}  # PEFT takes the shape of packed 4-bit weights for theirs
     config_class = "LoHaConfig"
     transposed = False
 
@@ -26,6 +31,9 @@ class Loha(PeftTuner):
 
     def arguments(self, settings: Any) -> dict[str, Any]:
         return {"r": settings.rank, "alpha": 2 * settings.rank}
+
+    def kept_at(self, outputs: int, inputs: int, settings: Any, width: int) -> tuple[float, float, float]:
+        return 0.0, width * outputs * inputs, 0.0  # the built addition
 
     def count(self, outputs: int, inputs: int, settings: Any) -> int:
         return int(2 * settings.rank * (inputs + outputs))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from engine.job import UNROUNDED
 from engine.peft_tuner import PeftTuner, Placed
 from engine.settings import setting
 
@@ -12,13 +13,12 @@ from engine.settings import setting
 class Lokr(PeftTuner):
     name = "lokr"
     title = "LoKr"
-    help = (
-        "Each addition is a Kronecker product, which says much with few weights: a very small result. Slower than "
-        "LoRA, since the whole addition is built in each step."
-    )
+    help = "Each addition is a Kronecker product, which says much with few weights."
+    choose = "Choose it for a very small result. Slower than LoRA, since the whole addition is built in each step."
     paper = "https://arxiv.org/abs/2309.14859"
     order = 35
     base_rate = 1e-3
+    loads = UNROUNDED | {"8bit"}  # PEFT takes the shape of packed 4-bit weights for theirs
     config_class = "LoKrConfig"
     transposed = False
 
@@ -27,6 +27,9 @@ class Lokr(PeftTuner):
 
     def arguments(self, settings: Any) -> dict[str, Any]:
         return {"r": settings.rank, "alpha": 2 * settings.rank}
+
+    def kept_at(self, outputs: int, inputs: int, settings: Any, width: int) -> tuple[float, float, float]:
+        return 0.0, width * outputs * inputs, 0.0  # the built addition
 
     def count(self, outputs: int, inputs: int, settings: Any) -> int:
         small_out, large_out = _factors(outputs)

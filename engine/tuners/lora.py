@@ -11,9 +11,10 @@ from engine.settings import setting
 class Lora(PeftTuner):
     name = "lora"
     title = "LoRA"
-    help = (
-        "The model's weights stay as they are; a small addition to each learns. Needs little memory, gives a file of "
-        "a few megabytes, and comes close to full fine-tuning on most tasks."
+    help = "The model's weights stay as they are; a small addition to each of them learns."
+    choose = (
+        "Choose it first for most data: little memory, a file of a few megabytes, and close to full fine-tuning on "
+        "most tasks."
     )
     paper = "https://arxiv.org/abs/2106.09685"
     order = 10
@@ -21,7 +22,6 @@ class Lora(PeftTuner):
     family = "LoRA and its kin"
     recommended = True
     base_rate = 5e-4
-    loads = frozenset({"auto", "32bit", "16bit", "8bit", "4bit"})
     config_class = "LoraConfig"
 
     class Settings(LowRank):
@@ -47,6 +47,9 @@ class Lora(PeftTuner):
             "lora_dropout": settings.dropout,
             "use_rslora": settings.rank_stabilised,
         }
+
+    def kept_at(self, outputs: int, inputs: int, settings: Any, width: int) -> tuple[float, float, float]:
+        return width * settings.rank, 0.0, 0.0
 
     def count(self, outputs: int, inputs: int, settings: Any) -> int:
         return int(settings.rank * (inputs + outputs))

@@ -10,15 +10,12 @@ from engine.peft_tuner import LowRank, PeftTuner
 class LoraFa(PeftTuner):
     name = "lora-fa"
     title = "LoRA-FA"
-    help = (
-        "LoRA with its first matrix frozen as it was drawn at random: about half as many weights learn, which saves "
-        "memory. The result is an ordinary LoRA."
-    )
+    help = "LoRA with its first matrix frozen as it was drawn at random, so that about half as many weights learn."
+    choose = "Choose it where LoRA takes a little too much memory. The result is an ordinary LoRA."
     paper = "https://arxiv.org/abs/2308.03303"
     family = "LoRA and its kin"
     order = 32
     base_rate = 1e-3
-    loads = frozenset({"auto", "32bit", "16bit", "8bit", "4bit"})
     config_class = "LoraConfig"
     frozen = ".lora_A."
 
@@ -26,6 +23,12 @@ class LoraFa(PeftTuner):
 
     def arguments(self, settings: Any) -> dict[str, Any]:
         return {"r": settings.rank, "lora_alpha": 2 * settings.rank, "lora_dropout": settings.dropout}
+
+    def rereads(self, width: int) -> bool:
+        return False
+
+    def kept_at(self, outputs: int, inputs: int, settings: Any, width: int) -> tuple[float, float, float]:
+        return width * settings.rank, 0.0, 0.0
 
     def count(self, outputs: int, inputs: int, settings: Any) -> int:
         return int(settings.rank * outputs)

@@ -14,16 +14,14 @@ SECOND = ".lora_B."
 class LoraPlus(PeftTuner):
     name = "lora-plus"
     title = "LoRA+"
-    help = (
-        "LoRA in which the matrix that starts at zero learns faster than the other one. It often gets there in fewer "
-        "steps, at no further cost; the result is an ordinary LoRA."
-    )
+    help = "LoRA in which the matrix that starts at zero learns faster than the other one."
+    choose = "Choose it to get there in fewer steps than LoRA, at no further cost. The result is an ordinary LoRA."
     paper = "https://arxiv.org/abs/2402.12354"
     family = "LoRA and its kin"
     order = 29
     base_rate = 1e-4
-    loads = frozenset({"auto", "32bit", "16bit", "8bit", "4bit"})
     config_class = "LoraConfig"
+    may_differ = frozenset({"dropout", "ratio"})
 
     class Settings(LowRank):
         ratio: float = setting(
@@ -36,6 +34,9 @@ class LoraPlus(PeftTuner):
 
     def arguments(self, settings: Any) -> dict[str, Any]:
         return {"r": settings.rank, "lora_alpha": 2 * settings.rank, "lora_dropout": settings.dropout}
+
+    def kept_at(self, outputs: int, inputs: int, settings: Any, width: int) -> tuple[float, float, float]:
+        return width * settings.rank, 0.0, 0.0
 
     def count(self, outputs: int, inputs: int, settings: Any) -> int:
         return int(settings.rank * (inputs + outputs))

@@ -11,13 +11,11 @@ from engine.settings import setting
 class Miss(PeftTuner):
     name = "miss"
     title = "MiSS"
-    help = (
-        "One small block is added to all parts of a weight, in place of LoRA's two matrices: as many weights as half "
-        "a LoRA, and quick."
-    )
+    help = "One small block is added to all parts of a weight, in place of LoRA's two matrices."
+    choose = "Choose it as a quick addition with half as many weights as a LoRA of its rank."
     paper = "https://arxiv.org/abs/2409.15371"
     order = 40
-    base_rate = 1e-3
+    base_rate = 5e-4
     config_class = "MissConfig"
     transposed = False
 
@@ -26,6 +24,12 @@ class Miss(PeftTuner):
 
     def arguments(self, settings: Any) -> dict[str, Any]:
         return {"r": settings.rank}
+
+    def rereads(self, width: int) -> bool:
+        return False
+
+    def kept_at(self, outputs: int, inputs: int, settings: Any, width: int) -> tuple[float, float, float]:
+        return width * settings.rank, 0.0, 0.0
 
     def count(self, outputs: int, inputs: int, settings: Any) -> int:
         return int(settings.rank * outputs)

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from engine.architecture import in_backbone
+from engine.memory import Kept
 from engine.models import ModelFacts
 from engine.partial_tuner import PartialTuner
 from engine.settings import Section
@@ -17,12 +18,11 @@ _NORM = re.compile(PATTERN, re.IGNORECASE)
 class Norms(PartialTuner):
     name = "norms"
     title = "Layer norms only"
-    help = (
-        "Only the factors of the layer norms learn, fewer than one weight in a thousand. Every model has them, those "
-        "without biases too; the result is tiny."
-    )
+    help = "Only the factors of the layer norms learn, fewer than one weight in a thousand."
+    choose = "Choose it for few rows, on models without biases too: every model has layer norms. The result is tiny."
     paper = "https://arxiv.org/abs/2312.11420"
-    family = "The model's own weights"
+    idea = "some layers"
+    family = "Parts of layers"
     adds = False
     order = 28
     base_rate = 2e-3
@@ -32,6 +32,11 @@ class Norms(PartialTuner):
 
     def chosen(self, name: str, layers: int, settings: Any) -> bool:
         return in_backbone(name) and bool(_NORM.search(name))
+
+    def kept(self, facts: ModelFacts, settings: Any, width: int) -> Kept:
+        # Kernels of layer norms keep what their factors need anyway; norms without biases are no kernel of their own.
+        plain = not any(self.chosen(name, facts.layers, settings) for name in facts.biases)
+        return Kept(token=2 * width * facts.hidden * facts.layers if plain else 0.0)
 
     def refuses(self, facts: ModelFacts, settings: Any) -> str | None:
         if self.trainable_parameters(facts, settings):

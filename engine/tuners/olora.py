@@ -10,10 +10,8 @@ from engine.peft_tuner import LowRank, PeftTuner
 class Olora(PeftTuner):
     name = "olora"
     title = "OLoRA"
-    help = (
-        "LoRA whose additions start from the weight's own directions (a QR decomposition) in place of chance. It can "
-        "learn faster in the first steps."
-    )
+    help = "LoRA whose additions start from the weight's own directions (a QR decomposition) in place of chance."
+    choose = "Choose it where LoRA is slow to get going: it can learn faster in the first steps."
     paper = "https://arxiv.org/abs/2406.01775"
     family = "LoRA and its kin"
     order = 31
@@ -29,6 +27,9 @@ class Olora(PeftTuner):
             "lora_dropout": settings.dropout,
             "init_lora_weights": "olora",
         }
+
+    def kept_at(self, outputs: int, inputs: int, settings: Any, width: int) -> tuple[float, float, float]:
+        return width * settings.rank, 0.0, 0.0
 
     def count(self, outputs: int, inputs: int, settings: Any) -> int:
         return int(settings.rank * (inputs + outputs))

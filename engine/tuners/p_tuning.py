@@ -12,12 +12,11 @@ from engine.settings import setting
 class PTuning(PromptTuner):
     name = "p-tuning"
     title = "P-tuning"
-    help = (
-        "As prompt tuning, but a small network makes the made-up words while they learn; only the words are kept. "
-        "Choose it where prompt tuning does not get going. It costs a little more memory while it learns."
-    )
+    help = "As prompt tuning, but a small network makes the made-up words while they learn; only the words are kept."
+    choose = "Choose it where prompt tuning does not get going. It costs a little more memory while it learns."
     paper = "https://arxiv.org/abs/2103.10385"
     order = 54
+    once = "The network that made its words is not kept; go on with Prompt tuning from the base, or train anew."
     base_rate = 1e-3
     starts = "prompt_encoder"
 
@@ -32,7 +31,7 @@ class PTuning(PromptTuner):
             None, "Width of the network", "Empty means the model's own.", advanced=True, ge=1, le=65536
         )
 
-    def trainable_parameters(self, facts: ModelFacts, settings: Any) -> int:
+    def count(self, facts: ModelFacts, settings: Any) -> int:
         width = self.width(facts)
         hidden = settings.hidden or width
         inputs, count = width, settings.tokens * width
@@ -41,6 +40,9 @@ class PTuning(PromptTuner):
             count += 2 * 4 * hidden * (width + hidden + 2) + 2 * 4 * hidden * (2 * hidden + hidden + 2)
             inputs = 2 * hidden
         return int(count + (inputs + 1) * hidden + (hidden + 1) * width)
+
+    def saved_parameters(self, facts: ModelFacts, settings: Any) -> int:
+        return int(settings.tokens * self.width(facts))
 
 
 METHOD = PTuning()

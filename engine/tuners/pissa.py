@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.job import UNROUNDED
 from engine.models import ModelFacts
 from engine.peft_tuner import PeftTuner, Placed
 from engine.settings import setting
@@ -19,14 +20,14 @@ PASSES = 16
 class Pissa(PeftTuner):
     name = "pissa"
     title = "PiSSA"
-    help = (
-        "LoRA that begins as the strongest directions of each weight in place of chance, and so learns faster from "
-        "the first step. The result is an ordinary LoRA of twice the rank."
-    )
+    help = "LoRA that begins as the strongest directions of each weight in place of chance."
+    choose = "Choose it to learn faster from the first step. The result is an ordinary LoRA of twice the rank."
     paper = "https://arxiv.org/abs/2404.02948"
     family = "LoRA and its kin"
     order = 31
+    once = "Its result is saved as an ordinary LoRA of twice the rank; let a LoRA learn on top of it."
     base_rate = 5e-4
+    loads = UNROUNDED  # it takes its largest directions out of the weights themselves
     config_class = "LoraConfig"
 
     class Settings(Placed):
@@ -46,6 +47,9 @@ class Pissa(PeftTuner):
 
     def arguments(self, settings: Any) -> dict[str, Any]:
         return {"r": settings.rank, "lora_alpha": settings.rank}
+
+    def kept_at(self, outputs: int, inputs: int, settings: Any, width: int) -> tuple[float, float, float]:
+        return width * settings.rank, 0.0, 0.0
 
     def count(self, outputs: int, inputs: int, settings: Any) -> int:
         return int(settings.rank * (inputs + outputs))

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from engine.models import ModelFacts
 from engine.prompt_tuner import PromptTuner, Worded
 
 
 class Prompt(PromptTuner):
     name = "prompt"
     title = "Prompt tuning"
-    help = (
-        "The model stays as it is; a handful of made-up words in front of every text learn. The file is tiny. "
-        "Choose it for large models, which follow a prompt well; small ones learn little. Each text gets that much "
-        "longer."
+    help = "The model stays as it is; a handful of made-up words in front of every text learn."
+    choose = (
+        "Choose it for large models, which follow a prompt well; small ones learn little. The file is tiny, and "
+        "each text gets that much longer."
     )
     paper = "https://arxiv.org/abs/2104.08691"
     order = 50
@@ -23,9 +20,6 @@ class Prompt(PromptTuner):
 
     class Settings(Worded):
         pass
-
-    def trainable_parameters(self, facts: ModelFacts, settings: Any) -> int:
-        return int(settings.tokens * self.width(facts))
 
 
 METHOD = Prompt()

@@ -14,11 +14,15 @@ class Randlora(PeftTuner):
     title = "RandLoRA"
     help = (
         "Sums many fixed random low-rank matrices with learned weights, so that the addition has full rank at the "
-        "size of LoRA. Slower than LoRA. The bases are made again from a seed wherever the result is loaded."
+        "size of LoRA."
+    )
+    choose = (
+        "Choose it where LoRA's rank falls short. Slower than LoRA. The bases are made again from a seed wherever "
+        "the result is loaded."
     )
     paper = "https://arxiv.org/abs/2502.00987"
     order = 38
-    base_rate = 1e-3
+    base_rate = 5e-4
     config_class = "RandLoraConfig"
 
     class Settings(Placed):
@@ -28,6 +32,14 @@ class Randlora(PeftTuner):
 
     def arguments(self, settings: Any) -> dict[str, Any]:
         return {"r": settings.rank, "randlora_alpha": 20 * settings.rank, "save_projection": False}
+
+    def rereads(self, width: int) -> bool:
+        return False
+
+    def kept_at(self, outputs: int, inputs: int, settings: Any, width: int) -> tuple[float, float, float]:
+        # What each basis reads out; in 16 bits all bases, joined.
+        narrow = min(outputs, inputs)
+        return width * narrow, width * narrow * (outputs + inputs) if width == 2 else 4 * narrow * narrow, 0.0
 
     def count(self, outputs: int, inputs: int, settings: Any) -> int:
         narrow = min(inputs, outputs)

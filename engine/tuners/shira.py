@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 class Shira(PeftTuner):
     name = "shira"
     title = "SHiRA"
-    help = (
-        "Changes one to two of a hundred entries of each weight, chosen at random, in place of adding to all. Such "
-        "results can be switched quickly, and several get less into each other's way."
+    help = "One to two of a hundred entries of each weight learn, chosen at random."
+    choose = (
+        "Choose it for results that are switched quickly, or for several at once, which get less into each other's way."
     )
     paper = "https://arxiv.org/abs/2406.13175"
+    idea = "some layers"
+    family = "Parts of layers"
     order = 41
     base_rate = 1e-3
     config_class = "ShiraConfig"
@@ -47,8 +49,17 @@ class Shira(PeftTuner):
     def arguments(self, settings: Any) -> dict[str, Any]:
         return {"r": settings.rank, "random_seed": 42}
 
+    def kept_at(self, outputs: int, inputs: int, settings: Any, width: int) -> tuple[float, float, float]:
+        # The changed weight, its sparse change; the places of the entries.
+        own = self.count(outputs, inputs, settings)
+        return 0.0, width * outputs * inputs + 4 * own, 8 * own
+
     def count(self, outputs: int, inputs: int, settings: Any) -> int:
         return int(settings.rank * (inputs + outputs))
+
+    def saved_parameters(self, facts: ModelFacts, settings: Any) -> int:
+        # Each entry with its row and column.
+        return 3 * self.trainable_parameters(facts, settings)
 
 
 def _trust_indices() -> None:

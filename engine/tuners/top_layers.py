@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine import depth
 from engine.architecture import in_backbone
+from engine.memory import Kept
 from engine.models import ModelFacts
 from engine.partial_tuner import PartialTuner
 from engine.settings import setting
@@ -20,16 +21,17 @@ EMBEDDINGS = (*depth.EMBEDDINGS, "lm_head")
 class TopLayers(PartialTuner):
     name = "top-layers"
     title = "Top layers only"
-    help = (
-        "The lower layers stay as they are, the top ones learn in full. Less memory and time than full fine-tuning, "
-        "and less is forgotten; the result holds only the layers that changed."
+    help = "The lower layers stay as they are; the top ones learn in full."
+    choose = (
+        "Choose it where full fine-tuning takes too much memory or forgets too much. The result holds only the "
+        "layers that changed."
     )
     paper = "https://arxiv.org/abs/1801.06146"
-    family = "The model's own weights"
+    idea = "some layers"
     adds = False
     order = 22
     usual = True
-    base_rate = 5e-5
+    base_rate = 1.5e-4
 
     class Settings(depth.ByDepth):
         layers: int = setting(
@@ -58,6 +60,9 @@ class TopLayers(PartialTuner):
             return bool(settings.embeddings)
         return "norm" in name.lower() or "ln_f" in name
 
+    def kept(self, facts: ModelFacts, settings: Any, width: int) -> Kept:
+        return Kept("learning", None if settings.embeddings else settings.layers)
+
     def refuses(self, facts: ModelFacts, settings: Any) -> str | None:
         found = {depth.layer(name) for name in facts.tensors} - {None}
         if len(found) != facts.layers:
@@ -65,6 +70,12 @@ class TopLayers(PartialTuner):
         if settings.layers > facts.layers:
             return f"{facts.id} has {facts.layers} layers, not {settings.layers}: lower 'Layers that learn'."
         return None
+
+    def joins(self, facts: ModelFacts, settings: Any) -> dict[int, float]:
+        count = settings.layers
+        if not settings.gradual:
+            return {}
+        return {facts.layers - 1 - place: place / (2 * count) for place in range(min(count, facts.layers))}
 
     def apply(self, backbone: nn.Module, settings: Any, seed: int) -> nn.Module:
         from engine.compute.partial import Unfreezing

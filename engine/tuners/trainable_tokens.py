@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import SettingError
-from engine.models import ModelFacts, TensorInfo
+from engine.memory import Kept
+from engine.models import ModelFacts
 from engine.peft_tuner import PeftTuner
 from engine.settings import Section, setting
 
@@ -20,12 +21,14 @@ EMBEDDINGS = ("embed_tokens", "word_embeddings", "wte", "embed_in")
 class TrainableTokens(PeftTuner):
     name = "trainable-tokens"
     title = "Chosen tokens only"
-    help = (
-        "Only the embeddings of the words that you name learn; everything else stays as it is. For words that mean "
-        "something of their own in your data, and for markers that the model hardly saw. A tiny result."
+    help = "Only the embeddings of the words that you name learn; everything else stays as it is."
+    choose = (
+        "Choose it for words that mean something of their own in your data, and for markers that the model hardly "
+        "saw. The result is tiny."
     )
     paper = "https://arxiv.org/abs/1910.11856"
-    family = "The model's own weights"
+    idea = "some layers"
+    family = "Parts of layers"
     order = 29
     base_rate = 5e-3
     config_class = "TrainableTokensConfig"
@@ -61,11 +64,21 @@ class TrainableTokens(PeftTuner):
             return None
         return f"{facts.id} holds its words' embeddings under a name that {self.title} does not know; choose LoRA."
 
-    def trainable_parameters(self, facts: ModelFacts, settings: Any) -> int:
-        found = _embedding(facts)
+    def learns(self, facts: ModelFacts, settings: Any) -> dict[str, int]:
+        name = _embedding(facts)
         # Until the model's files are there, one token a word is a good guess.
         count = len(settings.ids) if isinstance(settings, self.Settled) else len(settings.tokens.split())
-        return count * (found.shape[1] if found else facts.hidden)
+        return {name: count * facts.tensors[name].shape[1]} if name and count else {}
+
+    def saved_parameters(self, facts: ModelFacts, settings: Any) -> int:
+        # Once more for a language head that shares the embeddings.
+        return (2 if facts.tied else 1) * self.trainable_parameters(facts, settings)
+
+    def kept(self, facts: ModelFacts, settings: Any, width: int) -> Kept:
+        # All embeddings are put together anew with the changed ones; where the language head shares them they are kept
+        # for its gradient, which is as large.
+        found = _embedding(facts)
+        return Kept(step=2.0 * width * facts.tensors[found].count if found and facts.tied else 0.0)
 
     def targets(self, settings: Any) -> tuple[str, ...]:
         return EMBEDDINGS
@@ -77,9 +90,9 @@ class TrainableTokens(PeftTuner):
         return {}
 
 
-def _embedding(facts: ModelFacts) -> TensorInfo | None:
+def _embedding(facts: ModelFacts) -> str | None:
     ends = tuple(f"{name}.weight" for name in EMBEDDINGS)
-    return next((info for name, info in facts.tensors.items() if name.endswith(ends)), None)
+    return next((name for name in facts.tensors if name.endswith(ends)), None)
 
 
 def _several(word: str, tokens: Any) -> str:

@@ -10,9 +10,11 @@ import pytest
 from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
 
 from tests.browser.server import PageServer, launch
+from tests.fakes import models
 
 DESKTOP = (1280, 800)
 PHONE = (390, 844)
+INTENTS = {"card arrival": "Where is my card number {}?", "exchange rate": "Which rate do you use for {} euros?"}
 expect.set_options(timeout=30_000)  # milliseconds; a busy machine takes more than the usual five seconds to draw a page
 
 
@@ -27,10 +29,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def page_server(tmp_path: Path) -> Iterator[PageServer]:
     server = PageServer(tmp_path / "home")
+    server.quick = True
     server.home.mkdir(exist_ok=True)
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    """Eighty texts with one of two labels, as a file."""
+    path = tmp_path / "my rows.csv"
+    lines = [f"{text.format(number)},{label}" for number in range(40) for label, text in INTENTS.items()]
+    path.write_text("message,intent\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def tiny(page_server: PageServer) -> Path:
+    """A model in the home's own folder, where the page finds it."""
+    return models.tiny_decoder(page_server.home / "models" / "tiny")
 
 
 # Of the package, not of the session: while Playwright is open its event loop counts as running in this thread,

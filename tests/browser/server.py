@@ -14,6 +14,8 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Playwright
 
+from tests.browser import forks
+
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 FLAGS = [
     "--disable-gpu",
@@ -30,6 +32,9 @@ START_SECONDS = 90
 class PageServer:
     """`python app.py` on a free port, with a home of its own. It can be stopped, killed and started again."""
 
+    quick = False
+    """Whether it may be forked from a process that has loaded its modules already (see `tests.browser.forks`)."""
+
     def __init__(self, home: Path, *arguments: str, **environment: str) -> None:
         """arguments: further ones of `app.py`. environment: variables on top of the test's own."""
         self.home = home
@@ -38,20 +43,14 @@ class PageServer:
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = home.parent / "server.log"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | forks.Server | None = None
 
     def start(self) -> None:
         """Start and wait until the page answers."""
-        command = [sys.executable, "app.py", "--port", str(self.port), "--home", str(self.home), *self.arguments]
-        with open(self.log, "ab") as log:
-            self._process = subprocess.Popen(
-                command,
-                cwd=CHECKOUT,
-                env={**os.environ, **self.environment},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+        arguments = ["--port", str(self.port), "--home", str(self.home), *self.arguments]
+        # Variables of its own may be read when modules are imported.
+        forked = self.quick and not self.environment and forks.possible()
+        self._process = forks.start(arguments, self.log) if forked else self._from_scratch(arguments)
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end:
             if self._process.poll() is not None:
@@ -64,6 +63,17 @@ class PageServer:
             except (urllib.error.URLError, OSError):
                 time.sleep(0.1)
         raise AssertionError(f"The page does not answer. Its log ends with:\n{self.tail()}")
+
+    def _from_scratch(self, arguments: list[str]) -> subprocess.Popen[bytes]:
+        with open(self.log, "ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "app.py", *arguments],
+                cwd=CHECKOUT,
+                env={**os.environ, **self.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
 
     def stop(self) -> None:
         """End it as Ctrl-C does."""

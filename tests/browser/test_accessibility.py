@@ -31,8 +31,17 @@ STILL = "document.getAnimations().forEach((a) => (a.effect.getComputedTiming().e
 """Colours on their way from light to dark are neither."""
 
 
+SETTLED = """() => {
+    const ends = (one) => one.playState === "running" && one.effect.getComputedTiming().endTime < 3000;
+    const waited = document.getAnimations().filter(ends).map((one) => one.finished);
+    return Promise.race([new Promise((done) => setTimeout(done, 3000)), Promise.allSettled(waited)]).then(() => null);
+}"""
+"""What is still fading in has too little contrast."""
+
+
 def grave(page: Page, rules: tuple[str, ...] = ()) -> list[str]:
     """What axe-core calls serious or critical, with the element that it means. rules: these alone, in place of all."""
+    page.evaluate(SETTLED)
     options = {"resultTypes": ["violations"], **({"runOnly": rules} if rules else {})}
     found: list[dict[str, Any]] = Axe().run(page, options=options).response["violations"]
     return [

@@ -136,6 +136,56 @@ def test_the_line_at_which_rows_are_cut_is_moved_by_keyboard(browser_page: Page,
     expect(page.get_by_role("spinbutton", name="Longest row")).to_have_value(str(chosen))
 
 
+@pytest.mark.timeout(600)
+def test_two_data_sets_are_learned_as_two_tasks(browser_page: Page, page_server: PageServer, tiny: Path) -> None:
+    page = browser_page
+    ready = page.get_by_role("region", name="Data sets of this run")
+
+    def paste(name: str, labels: str) -> None:
+        page.get_by_role("tab", name="Paste").click()
+        rows = "".join(f"{name} {number},{labels[number % 2]}\n" for number in range(40))
+        page.get_by_role("textbox", name="Rows").fill(f"text,label\n{rows}")
+        page.get_by_role("button", name="Use these rows").click()
+        expect(page.locator(".ts-found")).to_contain_text("40 rows: texts with labels", timeout=SLOW)
+        expect(page.locator(".ts-example")).to_contain_text(f"{name} 0")
+
+    paste("Parcel", "ab")
+    page.get_by_role("button", name="Add another data set").click()
+    expect(ready.locator(".ts-set")).to_have_count(1)
+    expect(ready.get_by_role("heading")).to_be_focused()
+    expect(page.locator(".ts-found")).to_have_count(0)
+    expect(ready.get_by_text("Give the next one below, or go on without.")).to_be_visible()
+    paste("Refund", "cd")
+    page.get_by_role("button", name="Add another data set").click()
+    expect(ready.locator(".ts-set")).to_have_count(2)
+    assert grave(page) == []
+    ready.get_by_role("button", name=re.compile("^Open")).nth(1).click()
+    expect(page.locator(".ts-example")).to_contain_text("Refund 0", timeout=SLOW)
+    expect(ready.locator(".ts-set").nth(1)).to_contain_text("open below")
+
+    page.get_by_role("button", name="Next: model and method").click()
+    model = page.get_by_label("Or name a model")
+    model.fill(str(tiny))
+    model.press("Enter")
+    folded = page.locator("details.ts-more-cards", has_text="Multitask prompt tuning")
+    if folded.get_attribute("open") is None:
+        folded.locator("summary").click()
+    page.get_by_role("radio", name="Multitask prompt tuning").check()
+    expect(page.get_by_text(re.compile("needs at least 2 data sets"))).to_have_count(0)
+    page.get_by_label("Passes").fill("1")
+    page.get_by_role("button", name="Next: check the plan").click()
+    expect(page.get_by_text(re.compile(r"64 rows, 1 pass, [\d,]+ steps"))).to_be_visible(timeout=SLOW)
+    expect(page.get_by_role("region", name=re.compile("^Row "))).to_have_count(2, timeout=SLOW)
+    page.get_by_role("button", name="Start training").click()
+    expect(page.locator("#ts-run [role=status]").first).to_have_text(re.compile("^Finished on"), timeout=SLOW)
+
+    page.get_by_label("Task").click()
+    page.get_by_role("option", name=re.compile("^2: ")).click()
+    page.get_by_role("textbox", name="Message").fill("Refund 3")
+    page.get_by_role("button", name="Ask").click()
+    expect(page.locator(".bot.message").nth(1)).to_be_visible(timeout=SLOW)
+
+
 def test_the_search_says_at_once_that_there_is_no_hub(browser_page: Page) -> None:
     browser_page.get_by_role("tab", name="Hub").click()
     browser_page.get_by_label("Data set of the Hub").fill("customer support")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -10,10 +11,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from engine.runs import store
+from engine.files import write_json
+from engine.runs import process, store
 from tests.browser.conftest import PHONE, OpenPage
 from tests.browser.server import PageServer
-from tests.fakes import models, outcomes
+from tests.fakes import outcomes
 from tests.fakes.finished import pretended, settled
 from tests.fakes.outcomes import STORIES
 
@@ -111,12 +113,6 @@ def no_runs(page_server: PageServer, monkeypatch: pytest.MonkeyPatch) -> Iterato
     yield
     for run in store.listed():
         store.delete(settled(run, "stopped"))
-
-
-@pytest.fixture
-def tiny(page_server: PageServer) -> Path:
-    """A model in the home's own folder, where the page finds it."""
-    return models.tiny_decoder(page_server.home / "models" / "tiny")
 
 
 def button(page: Page, name: str) -> Locator:
@@ -223,6 +219,7 @@ def test_tab_comes_to_the_end_of_every_view_and_back(open_page: OpenPage) -> Non
 
 def test_no_act_on_a_run_loses_the_focus(open_page: OpenPage) -> None:
     run = told("stopped")
+    write_json(run.folder / "supervisor.json", process.identity(os.getpid()))  # or the server takes it up again
     settled(run, "running")
     page = open_page(f"/?run={run.id}")
     page.route("**/stop", lambda route: (settled(run, "stopping"), route.fulfill(json={})))

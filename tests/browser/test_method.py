@@ -16,27 +16,12 @@ from engine import machine
 from engine.data.prepare import prepare
 from engine.runs import store
 from engine.spec import RunSpec
-from tests.browser.conftest import PHONE, OpenPage
+from tests.browser.conftest import DESKTOP, PHONE, OpenPage
 from tests.browser.server import PageServer
 from tests.fakes import models
 
 SLOW = 120_000
 """Milliseconds: this machine's speed is measured in between, on two busy cores."""
-INTENTS = {"card arrival": "Where is my card number {}?", "exchange rate": "Which rate do you use for {} euros?"}
-
-
-@pytest.fixture
-def rows(tmp_path: Path) -> Path:
-    path = tmp_path / "my rows.csv"
-    lines = [f"{text.format(number)},{label}" for number in range(40) for label, text in INTENTS.items()]
-    path.write_text("message,intent\n" + "\n".join(lines) + "\n", encoding="utf-8")
-    return path
-
-
-@pytest.fixture
-def tiny(page_server: PageServer) -> Path:
-    """A model in the home's own folder, where the page finds it."""
-    return models.tiny_decoder(page_server.home / "models" / "tiny")
 
 
 def to_method(page: Page, rows: Path) -> None:
@@ -182,7 +167,6 @@ def test_a_model_that_does_not_fit_says_so_before_the_start_with_what_would(
     huge(page_server.home / "models" / "huge", tiny)
     page = browser_page
     to_method(page, rows)
-    page.get_by_text("The model's own weights").click()
     page.get_by_role("radio", name=re.compile("^Full fine-tuning")).click()
     card = page.locator(".ts-card", has_text="huge")
     expect(card).to_contain_text("Does not fit")
@@ -221,3 +205,71 @@ def test_a_search_without_a_network_says_so_in_one_sentence(browser_page: Page, 
     to_method(page, rows)
     page.get_by_label("Search the Hub").press_sequentially("qwen", delay=80)
     expect(page.get_by_text("The Hub can't be reached from here right now.")).to_be_visible()
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_the_picture_of_the_layers_follows_model_tuner_and_settings(
+    open_page: OpenPage, rows: Path, size: tuple[int, int]
+) -> None:
+    page = open_page(size=size)
+    to_method(page, rows)
+    layers = page.locator(".ts-layers")
+    expect(layers).to_contain_text("4,884,480 of 139,399,488 weights learn")
+    page.get_by_label("Rank", exact=True).locator("visible=true").fill("8")
+    expect(layers).to_contain_text("2,442,240 of 136,957,248 weights learn")
+    page.get_by_role("radio", name=re.compile("^Top layers only")).click()
+    count = page.get_by_label("Layers that learn")
+    expect(count).to_be_visible()
+    expect(layers.get_by_text("Layers 29 to 30")).to_be_visible()
+    top = count.evaluate("(node) => node.getBoundingClientRect().top + scrollY")
+    count.fill("6")
+    expect(layers.get_by_text("Layers 25 to 30")).to_be_visible()
+    assert count.evaluate("(node) => node.getBoundingClientRect().top + scrollY") == top, (
+        "what is edited stays in place"
+    )
+    count.fill("40")
+    expect(layers).to_contain_text("has 30 layers, not 40")
+    count.fill("2")
+    page.get_by_role("radio", name=re.compile("all-MiniLM-L6-v2")).click()
+    page.get_by_role("radio", name=re.compile(r"^Classify \(choose a label\)")).click()
+    expect(layers.get_by_text("Layers 5 to 6")).to_be_visible()
+    expect(layers.get_by_text("weights for each label learn")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
+
+
+def test_a_fold_that_was_opened_stays_open_when_the_cards_are_drawn_anew(browser_page: Page, rows: Path) -> None:
+    page = browser_page
+    to_method(page, rows)
+    page.get_by_text("Soft prompts").click()
+    prompt = page.get_by_role("radio", name="Prompt tuning", exact=True)
+    expect(prompt).to_be_visible()
+    page.get_by_role("radio", name=re.compile("^Bottleneck adapters")).click()
+    # The server has answered with cards in which it is the chosen one.
+    expect(page.locator(".ts-card input[value=adapter][checked]")).to_be_attached()
+    expect(prompt).to_be_visible()
+    prompt.click()
+    expect(prompt).to_be_checked()
+    expect(page.locator(".ts-layers").get_by_text("Before each text")).to_be_visible()
+
+
+@pytest.mark.timeout(300)
+def test_a_classifier_on_fixed_features_is_fitted_and_told_in_its_own_words(
+    browser_page: Page, page_server: PageServer, rows: Path
+) -> None:
+    models.tiny_encoder(page_server.home / "models" / "reader")
+    page = browser_page
+    to_method(page, rows)
+    page.get_by_role("radio", name=re.compile("^reader")).click()
+    expect(page.get_by_role("radio", name=re.compile("^Classify"))).to_be_checked()
+    expect(page.get_by_label("Passes")).to_be_visible()
+    page.get_by_role("radio", name=re.compile("^Classifier on fixed features")).click()
+    expect(page.get_by_label("Passes")).to_be_hidden()
+    page.get_by_role("button", name="Next: check the plan").click()
+    expect(page.get_by_text(re.compile("64 rows, each read once"))).to_be_visible(timeout=SLOW)
+    expect(page.get_by_text("learns which label goes with it")).to_be_visible()
+    page.get_by_role("button", name="Start training").click()
+    page.wait_for_url(re.compile(r"\?run="), timeout=SLOW)
+    expect(page.get_by_text("At it for")).to_be_attached()
+    expect(page.locator(".ts-facts").get_by_text("Training loss")).to_have_count(0)
+    expect(page.locator("#ts-run [role=status]").first).to_have_text(re.compile("^Finished on"), timeout=SLOW)
+    expect(page.get_by_text(re.compile(r"The model stayed as it is. A classifier of [\d,]+ numbers"))).to_be_visible()

@@ -13,24 +13,9 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import PHONE, OpenPage
 from tests.browser.server import PageServer
-from tests.fakes import models
 
 SLOW = 120_000
 """Milliseconds: a worker loads torch, on two busy cores."""
-INTENTS = {"card arrival": "Where is my card number {}?", "exchange rate": "Which rate do you use for {} euros?"}
-
-
-@pytest.fixture
-def rows(tmp_path: Path) -> Path:
-    path = tmp_path / "my rows.csv"
-    lines = [f"{text.format(number)},{label}" for number in range(40) for label, text in INTENTS.items()]
-    path.write_text("message,intent\n" + "\n".join(lines) + "\n", encoding="utf-8")
-    return path
-
-
-@pytest.fixture
-def tiny(tmp_path: Path) -> Path:
-    return models.tiny_decoder(tmp_path / "tiny")
 
 
 def begin(page: Page, rows: Path, tiny: Path, passes: int) -> str:
@@ -118,6 +103,47 @@ def test_a_run_is_stopped_resumed_and_deleted_on_the_page(
     page.get_by_role("button", name="Delete").click()
     expect(page.get_by_text("No runs yet.")).to_be_visible(timeout=SLOW)
     assert not (page_server.home / "runs" / run).exists()
+
+
+def test_a_page_that_shows_no_run_asks_only_for_cards_and_layers(open_page: OpenPage) -> None:
+    """What else it asked for could come after a file that was dropped at once, and clear it away."""
+    page = open_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.post_data or "") if "/queue/join" in request.url else None)
+    page.reload()
+    expect(page.get_by_role("button", name="Run the sample")).to_be_visible()
+    page.wait_for_timeout(2000)
+    assert len(asked) == 2, asked
+
+
+SLOW_STREAM = """
+window.late = 0;
+window.fetch = ((plain) => async (asked, options) => {
+  const answer = await plain(asked, options);
+  if (!String(asked.url ?? asked).includes("/queue/data")) return answer;
+  const late = new TransformStream({
+    async transform(chunk, out) {
+      await new Promise((done) => setTimeout(done, window.late));
+      out.enqueue(chunk);
+    },
+  });
+  return new Response(answer.body.pipeThrough(late), { status: answer.status, headers: answer.headers });
+})(window.fetch.bind(window));
+"""
+
+
+def test_an_answer_comes_though_the_stream_of_answers_was_just_closing(open_page: OpenPage, rows: Path) -> None:
+    """The word that the server closes the stream takes its time; a call is made meanwhile."""
+    page = open_page()
+    page.add_init_script(SLOW_STREAM)
+    page.reload()
+    page.get_by_role("tab", name="Paste").click()
+    page.wait_for_timeout(3000)  # what the page asks for when it opens
+    page.evaluate("window.late = 3000")
+    page.get_by_role("button", name="Use these rows").click()
+    page.wait_for_timeout(1000)  # the server has answered and closed; the page doesn't know yet
+    page.locator("input[type=file]").first.set_input_files(rows)
+    expect(page.get_by_text("80 rows: texts with labels")).to_be_visible()
 
 
 def test_a_file_with_problems_says_which_rows_and_what_to_do(browser_page: Page, tmp_path: Path) -> None:

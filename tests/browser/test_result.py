@@ -12,8 +12,12 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from engine.runs import store
+from engine.spec import RunSpec
 from tests.browser.conftest import PHONE, OpenPage
-from tests.fakes import outcomes
+from tests.browser.server import PageServer
+from tests.browser.test_accessibility import grave
+from tests.fakes import models, outcomes
+from tests.fakes.finished import trained
 from tests.fakes.outcomes import STORIES
 
 SLOW = 30_000
@@ -63,6 +67,19 @@ def test_advice_is_a_link_to_the_form_with_the_runs_settings_and_those_that_chan
     assert asked == {"from": [run.id], "set": ["training.epochs=5", "evaluation.early_stopping=2"]}
     again = page.get_by_role("link", name="Do it again with other settings")
     assert again.get_attribute("href") == f"?from={run.id}"
+
+
+def test_of_several_tasks_one_is_chosen_to_answer(open_page: OpenPage) -> None:
+    run = outcomes.told(STORIES["better"])
+    spec = run.spec().as_dict()
+    data = [{**spec["data"][0], "source": source} for source in ("letters.csv", "notes.csv")]
+    RunSpec.parse({**spec, "data": data, "tuner": "multitask-prompt"}).save(run.folder / "spec.yaml")
+    page = open_page(f"/?run={run.id}")
+    task = page.get_by_label("Task")
+    expect(task).to_have_value("1: letters.csv", timeout=SLOW)
+    task.click()
+    page.get_by_role("option", name="2: notes.csv").click()
+    expect(task).to_have_value("2: notes.csv")
 
 
 def test_the_talk_is_one_click_from_the_verdict(open_page: OpenPage) -> None:
@@ -199,3 +216,28 @@ def test_nothing_moves_once_the_end_of_a_run_is_shown(open_page: OpenPage) -> No
     )
     page.wait_for_timeout(6000)
     assert page.evaluate("window.moved") < 0.02
+
+
+def test_a_classifier_is_tried_with_a_text_of_ones_own(
+    open_page: OpenPage, page_server: PageServer, rows: Path, tmp_path: Path
+) -> None:
+    spec = {
+        "name": "intents",
+        "model": {"id": str(models.tiny_encoder(tmp_path / "encoder"))},
+        "data": [{"source": str(rows)}],
+        "objective": "classify",
+        "training": {"max_steps": 2},
+    }
+    page = open_page(f"/?run={trained(page_server.home, page_server.url, spec)}")
+    page.get_by_role("link", name="Try it: a text of your own").click()
+    text = page.get_by_role("textbox", name="Text")
+    expect(text).to_be_focused()
+    text.press("Enter")
+    expect(page.get_by_text("The text is empty.")).to_be_visible(timeout=SLOW)
+    text.fill("Where is my card?")
+    text.press("Enter")
+    labels = page.locator(".ts-chances b")
+    expect(labels).to_have_count(2, timeout=120_000)
+    assert sorted(labels.all_inner_texts()) == ["card arrival", "exchange rate"]
+    expect(page.get_by_role("heading", name="Talk to it")).to_be_hidden()
+    assert grave(page) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from engine import presets
-from engine.runs import store
+from engine.files import write_json
+from engine.runs import process, store
 from tests.browser.conftest import DESKTOP, PHONE, OpenPage
 from tests.browser.test_accessibility import grave
 from tests.fakes import outcomes
@@ -204,6 +206,7 @@ Notification.requestPermission = async () => (Notification.permission = 'granted
 def working(name: str) -> store.Run:
     """A run that is at work as far as the index knows."""
     run = told("stopped", name)
+    write_json(run.folder / "supervisor.json", process.identity(os.getpid()))  # or the server settles its end
     with store.index() as rows:
         rows.execute("UPDATE runs SET state = 'running' WHERE id = ?", (run.id,))
     return store.get(run.id)

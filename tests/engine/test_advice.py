@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from engine import jobs, spec
+from engine import jobs, objectives, spec
 from engine.advice import Advice
 from engine.data.audit import Finding
 from engine.job import Job
@@ -161,7 +161,9 @@ def test_rows_that_the_model_itself_cuts_ask_for_nothing() -> None:
 def test_the_notice_of_cut_rows_is_understood_as_the_worker_writes_it() -> None:
     rows = [Encoded([1, 2], [False, True], 40), Encoded([1, 2], [False, True], 2)]
     job = SimpleNamespace(
-        encoded={"train": rows, "validation": [], "test": []}, training=SimpleNamespace(max_tokens=1024)
+        encoded={"train": rows, "validation": [], "test": []},
+        training=SimpleNamespace(max_tokens=1024),
+        objective=objectives.get("chat"),
     )
     notice = jobs.truncation(cast(Job, job))[0]
     found = first(replace(STORIES["better"], notices=[notice]))

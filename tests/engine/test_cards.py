@@ -15,7 +15,7 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
-from engine import bundle, cards, home, origin, parts, snippets
+from engine import bundle, cards, home, origin, parts, snippets, stories
 from engine.errors import RunError
 from engine.events import Finished, Writer
 from engine.runs import store
@@ -29,7 +29,7 @@ TOKEN = "hf_secretSecretsecret"
 
 
 def card_of(run: store.Run, merged: bool = False, base: origin.Base | None = None) -> str:
-    return cards.card(cards.read(run, base or origin.base(run.spec().model)), "ada/helper", merged)
+    return cards.card(stories.read(run, base or origin.base(run.spec().model)), "ada/helper", merged)
 
 
 def front(text: str) -> dict[str, Any]:
@@ -224,7 +224,7 @@ def test_a_name_is_shown_letter_by_letter() -> None:
 
 def test_configs_name_no_place_of_this_machine() -> None:
     run = pretended()
-    story = cards.read(run, origin.base(run.spec().model))
+    story = stories.read(run, origin.base(run.spec().model))
     files = bundle.contents(story, "ada/helper", None)
     config = files["tokenizer_config.json"]
     assert isinstance(config, bytes) and str(Path.home()) not in config.decode()
@@ -368,7 +368,7 @@ def test_every_snippet_is_python(pooling: str, form: Any, on_hub: bool) -> None:
 
 def test_a_method_that_can_not_be_merged_offers_no_merging() -> None:
     run = pretended(tuner="beft")
-    story = cards.read(run, origin.base(run.spec().model))
+    story = stories.read(run, origin.base(run.spec().model))
     assert story.form == "adapter" and not story.can_merge
 
 
@@ -378,7 +378,7 @@ def test_weights_that_learned_alone_are_no_whole_model() -> None:
     (folder / "adapter_model.safetensors").rename(folder / snippets.CHANGED_FILE)
     (folder / "adapter_config.json").unlink()
     (folder / "config.json").write_text("{}")
-    story = cards.read(run, origin.base(run.spec().model))
+    story = stories.read(run, origin.base(run.spec().model))
     files = bundle.contents(story, "ada/helper", None)
     assert story.form == "changed" and "config.json" not in files and snippets.CHANGED_FILE in files
     text = card_of(run)
@@ -391,7 +391,7 @@ def test_parts_of_our_own_are_published_with_the_code_that_attaches_them() -> No
     folder = run.folder / "model"
     (folder / "adapter_model.safetensors").rename(folder / "bottleneck.safetensors")
     (folder / "adapter_config.json").rename(folder / "bottleneck_config.json")
-    story = cards.read(run, origin.base(run.spec().model))
+    story = stories.read(run, origin.base(run.spec().model))
     files = bundle.contents(story, "ada/helper", None)
     assert story.form == "attached" and not story.can_merge
     assert {"bottleneck.safetensors", "bottleneck_config.json"} <= files.keys()

@@ -195,3 +195,37 @@ def test_a_run_that_classifies_does_not_chat(chats: Chats, tmp_path: Path) -> No
     folder = runs.folder(tmp_path / "run", runs.spec(encoder, "classify", "full"))
     with pytest.raises(RunError, match="can't chat"):
         list(chats.stream(folder, QUESTION, base=True))
+
+
+# A classifier, asked for a text
+
+
+def asked(folder: Path, text: str) -> Any:
+    """What the child sends of a run's model with an untrained head."""
+    from engine.compute.chat import Talk
+    from engine.compute.result import open_result
+
+    sent: list[Any] = []
+    talk = Talk(lambda place, _: open_result(place, True))
+    talk.handle({"run_folder": str(folder), "base": False, "text": text}, sent.append, lambda: False)
+    (found,) = sent
+    return found
+
+
+def test_a_classifier_says_how_sure_it_is_of_every_label(tmp_path: Path) -> None:
+    encoder = models.tiny_encoder(tmp_path / "encoder")
+    folder = runs.folder(tmp_path / "run", runs.spec(encoder, "classify", "full"))
+    found = asked(folder, "Where is my card?")
+    chances = [chance for _, chance in found]
+    assert len({label for label, _ in found}) == len(found) > 1
+    assert chances == sorted(chances, reverse=True) and abs(sum(chances) - 1) < 1e-5
+    assert found == asked(folder, "Where is my card?") != asked(folder, "Which rate do you use?")
+
+
+def test_a_run_that_answers_chooses_no_labels(tiny: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="chooses no labels"):
+        asked(runs.folder(tmp_path / "run", runs.spec(tiny, "chat", "full")), "card")
+
+
+def test_labels_come_from_the_tuned_models_child_in_one_piece(make: Any) -> None:
+    assert make().labels(Path("a"), "card") == [("card", 0.75), ("rate", 0.25)]

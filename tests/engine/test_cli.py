@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
+from engine import objectives, tuners
 from engine.__main__ import main
+from engine.job import pair_refusal
 from engine.runs import queue, store
 from tests.fakes import models, runs
 
@@ -39,8 +41,29 @@ def test_methods_lists_every_pair_and_whether_it_works(capsys: pytest.CaptureFix
     code, out, _ = printed(capsys, "methods", "--json")
     found = json.loads(out)
     assert code == 0
-    assert {pair["objective"] for pair in found["pairs"]} == {method["name"] for method in found["objectives"]}
-    assert all(pair["works"] or pair["reason"] for pair in found["pairs"])
+    for objective in objectives.all():
+        for tuner in tuners.all():
+            (pair,) = (p for p in found["pairs"] if (p["objective"], p["tuner"]) == (objective.name, tuner.name))
+            reason = pair_refusal(objective, tuner)
+            assert (pair["works"], pair["reason"]) == (reason is None, reason)
+            assert pair["models"] == sorted(objective.architectures)
+    assert any(not pair["works"] for pair in found["pairs"])
+    assert {tuner["name"]: set(tuner["loads"]) for tuner in found["tuners"]} == {t.name: t.loads for t in tuners.all()}
+
+
+def test_methods_judges_every_pair_with_a_model_and_says_why_one_does_not_work(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    base = models.tiny_decoder(tmp_path / "tiny")
+    code, out, _ = printed(capsys, "methods", "--model", str(base), "--json")
+    found = {(pair["objective"], pair["tuner"]): pair for pair in json.loads(out)["pairs"]}
+    assert code == 0 and found["chat", "lora"]["works"]
+    assert "no bias terms" in found["chat", "biases"]["reason"]
+    assert "needs a score for each label" in found["chat", "head"]["reason"]
+    code, out, _ = printed(capsys, "methods", "--model", str(base))
+    works = sum(pair["works"] for pair in found.values())
+    assert out.splitlines()[-1] == f"{works} of {len(found)} pairs work with {base}."
+    assert printed(capsys, "methods", "--model", str(tmp_path / "nowhere"))[0] == 2
 
 
 def test_check_tells_what_a_file_holds(capsys: pytest.CaptureFixture[str]) -> None:

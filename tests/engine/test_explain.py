@@ -18,6 +18,7 @@ MODELS = {
     "decoder": fakes.tiny_decoder,
     "biased-decoder": fakes.tiny_biased_decoder,
     "encoder": fakes.tiny_encoder,
+    "masked-encoder": fakes.tiny_masked_encoder,
 }
 
 

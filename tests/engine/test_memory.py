@@ -7,18 +7,22 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from benchmarks import memory as benchmark
 from benchmarks import memory_probe
 from benchmarks.memory_probe import Case
-from engine import memory
+from engine import memory, tuners
 from engine.catalog import MINILM, SMOLLM2
 from engine.memory import Work
 from engine.models import embedded_facts
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 MOST_ABOVE, MOST_BELOW = 0.15, 0.08
+MOST_BELOW_PLAIN = 0.15
+"""For LoRA in float32, of which plain loops hold more than workers; the prediction is for these."""
 
 WORK = Work(
     facts=embedded_facts(SMOLLM2),
@@ -36,6 +40,10 @@ WORK = Work(
 )
 
 
+def _case(row: dict[str, Any]) -> str:
+    return f"{row['model']} {row['tuner']['name']} {row['training']}"
+
+
 def _total(work: Work) -> int:
     return sum(part.bytes for part in memory.predict(work))
 
@@ -48,16 +56,33 @@ def _part(work: Work, name: str) -> int:
 def test_predictions_are_near_what_was_measured(case: Case, peak: int) -> None:
     """The peaks are those that memory_probe printed on the machine on which the constants were found."""
     error = sum(memory_probe.predicted(case).values()) / peak - 1
-    assert -MOST_BELOW < error < MOST_ABOVE
+    below = MOST_BELOW_PLAIN if (case.tuner, case.compute) == ("lora", "float32") else MOST_BELOW
+    assert -below < error < MOST_ABOVE
+
+
+@pytest.mark.parametrize("row", [row for row in benchmark.rows() if "peak" in row], ids=_case)
+def test_predictions_are_near_what_real_workers_held(row: dict[str, Any]) -> None:
+    """Of every tuner, as `python -m benchmarks.memory` measured it."""
+    assert abs(benchmark.error(row)) < benchmark.MOST_OFF
+
+
+def test_every_tuner_was_measured_on_both_models_or_does_not_go_with_them() -> None:
+    there = {(row["model"], row["tuner"]["name"]) for row in benchmark.rows()}
+    learning = [tuner.name for tuner in tuners.all() if tuner.kind != "merge"]
+    assert there >= {(model, name) for model in benchmark.TASKS for name in learning}
+    assert all("failed" not in row for row in benchmark.rows())
 
 
 @pytest.mark.model
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="peaks are read from /proc")
 @pytest.mark.parametrize(
-    "case", [memory_probe.CASES[0], Case(memory_probe.ENCODER, "full", "float32", 16, 64, 1)], ids=str
+    "case",
+    [Case(memory_probe.SMALL, "lora", "float32", 8, 96, 8), Case(memory_probe.ENCODER, "full", "float32", 16, 64, 1)],
+    ids=str,
 )
 def test_predictions_are_near_what_is_measured_here(case: Case) -> None:
+    """In float32: processors without bfloat16 of their own compute that step by step, which takes many minutes."""
     command = [sys.executable, str(CHECKOUT / "benchmarks" / "memory_probe.py"), "--this", memory_probe.as_text(case)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     peak = json.loads(done.stdout.splitlines()[-1])["peak"]

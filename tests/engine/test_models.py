@@ -17,6 +17,7 @@ from engine import home, models
 from engine.errors import ModelError
 from engine.sections import Model
 from tests.fakes import models as fakes
+from tests.fakes import runs
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 TINY: dict[str, Callable[[Path], Path]] = {
@@ -298,19 +299,45 @@ def test_a_local_folder_is_its_own_place(tiny: Callable[[str], Path]) -> None:
     assert models.ensure(Model(id=str(tiny("llama"))), print) == tiny("llama")
 
 
+def left(base: Path, tuner: str, *files: str) -> Path:
+    """The result of a run "r1" from `base`: its model folder, with these files."""
+    folder = home.runs() / "r1"
+    (folder / "model").mkdir(parents=True)
+    runs.spec(base, "chat", tuner).save(folder / "spec.yaml")
+    for name in files:
+        (folder / "model" / name).write_bytes(b"")
+    return folder / "model"
+
+
 def test_a_runs_whole_weights_can_be_started_from(tiny: Callable[[str], Path]) -> None:
-    target = home.runs() / "r1" / "model"
-    shutil.copytree(tiny("llama"), target)
+    target = left(tiny("llama"), "full")
+    shutil.copytree(tiny("llama"), target, dirs_exist_ok=True)
     assert models.facts(Model(id="run:r1")).tensors == _facts(tiny("llama")).tensors
     assert models.ensure(Model(id="run:r1"), print) == target
 
 
-def test_a_runs_adapter_can_not_be_started_from(tiny: Callable[[str], Path]) -> None:
-    target = home.runs() / "r1" / "model"
-    shutil.copytree(tiny("llama"), target)
-    (target / "adapter_config.json").write_text("{}")
-    with pytest.raises(ModelError, match="adapter"):
-        models.ensure(Model(id="run:r1"), print)
+def test_what_a_run_added_has_the_facts_of_its_base(tiny: Callable[[str], Path]) -> None:
+    left(tiny("llama"), "lora", "adapter_config.json")
+    base = _facts(tiny("llama"))
+    on_top, continued = (models.facts(Model(id="run:r1", continued=value)) for value in (False, True))
+    assert on_top.tensors == continued.tensors == base.tensors
+    assert on_top.id == "run:r1" and continued.id == str(tiny("llama"))
+    assert models.ensure(Model(id="run:r1", continued=True), print) == tiny("llama")
+
+
+def test_runs_that_come_from_each_other_in_a_circle_are_refused(tiny: Callable[[str], Path]) -> None:
+    left(tiny("llama"), "lora", "adapter_config.json")
+    spec = home.runs() / "r1" / "spec.yaml"
+    spec.write_text(spec.read_text().replace(str(tiny("llama")), "run:r1"))
+    with pytest.raises(ModelError, match="more than 8 runs"):
+        models.facts(Model(id="run:r1"))
+
+
+def test_a_run_whose_settings_are_lost_can_not_be_started_from(tiny: Callable[[str], Path]) -> None:
+    left(tiny("llama"), "lora", "adapter_config.json")
+    (home.runs() / "r1" / "spec.yaml").write_text("tuner: 5")
+    with pytest.raises(ModelError, match="settings of run r1 can't be read"):
+        models.facts(Model(id="run:r1"))
 
 
 @pytest.mark.parametrize("id", ["run:none", "run:../..", "run:", "run:a/../b"])

@@ -4,31 +4,36 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from engine import catalog, home, machine, models, offers, recommend, shapes
+from engine import catalog, home, machine, measured, models, offers, recommend, shapes
 from engine.machine import Machine
 from engine.model_search import Found
 from engine.offers import Offer
 from engine.runs.store import Run
 from tests.fakes import models as fakes
+from tests.fakes import runs as made
 
 GB = 10**9
+CHAT_LORA = offers.Choice("chat", "lora")
 LAPTOP = Machine(
     device="cpu", cores=4, memory_total=16 * GB, memory_available=14 * GB, disk_free=100 * GB, cpu_bfloat16=True
 )
 
 
 @pytest.fixture(autouse=True)
-def _laptop(monkeypatch: pytest.MonkeyPatch) -> None:
+def _laptop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(machine, "inspect", lambda: LAPTOP)
+    # What measurements change in a recommendation has tests of its own.
+    monkeypatch.setattr(measured, "FILE", tmp_path / "nothing.jsonl")
 
 
 def every(objective: str = "chat", tuner: str = "lora") -> dict[str, Offer]:
-    return {offer.id: offer for group in offers.groups(objective, tuner) for offer in group.offers}
+    return {offer.id: offer for group in offers.groups(offers.Choice(objective, tuner)) for offer in group.offers}
 
 
 @pytest.mark.parametrize("entry", catalog.HUB, ids=lambda entry: entry.id)
@@ -48,7 +53,7 @@ def test_a_catalogued_models_facts_need_no_hub(entry: catalog.Known) -> None:
 
 
 def test_models_that_are_here_stand_before_those_of_the_hub() -> None:
-    groups = offers.groups("chat", "lora")
+    groups = offers.groups(CHAT_LORA)
     assert [group.title for group in groups] == ["Here already, no Hub needed", offers.TRIED]
 
 
@@ -66,33 +71,44 @@ def test_a_model_of_the_other_kind_says_what_it_goes_with() -> None:
 
 def test_the_cost_is_what_the_plan_would_say_for_rows_of_that_length() -> None:
     facts = models.embedded_facts(catalog.SMOLLM2)
-    assert every()["embedded:smollm2-135m"].cost == offers.cost(facts, "chat", "lora", LAPTOP)
+    assert every()["embedded:smollm2-135m"].cost == offers.cost(facts, CHAT_LORA, LAPTOP)
 
 
 def test_folders_of_the_home_are_offered_to_its_owner_alone() -> None:
     folder = fakes.tiny_decoder(home.home() / "models" / "mine")
-    own = [group for group in offers.groups("chat", "lora", folders=True) if group.title == "Your own"]
+    own = [group for group in offers.groups(CHAT_LORA, folders=True) if group.title == "Your own"]
     assert [offer.id for group in own for offer in group.offers] == [str(folder)]
-    assert all(group.title != "Your own" for group in offers.groups("chat", "lora"))
+    assert all(group.title != "Your own" for group in offers.groups(CHAT_LORA))
 
 
-@pytest.mark.parametrize("left", ["adapter_model.safetensors", "changed.safetensors"])
-def test_a_run_that_left_a_whole_model_is_offered_and_one_that_left_a_part_is_not(left: str) -> None:
-    runs = []
-    for name in ("20260101-000000-aaaaaaaa", "20260101-000000-bbbbbbbb"):
-        fakes.tiny_decoder(home.runs() / name / "model")
-        runs.append(Run(name, home.runs() / name, "local", name, 0.0, "finished"))
-    part = runs[1].folder / "model"
-    (part / "model.safetensors").rename(part / left)
-    own = offers.groups("chat", "lora", runs)[-1]
-    assert [offer.id for offer in own.offers] == ["run:20260101-000000-aaaaaaaa"]
+@pytest.mark.parametrize(
+    ("tuner", "file", "note"),
+    [
+        ("full", "model.safetensors", "training goes on from it"),
+        ("lora", "adapter_model.safetensors", "training goes on from it"),
+        ("top-layers", "changed.safetensors", "training goes on from it"),
+        ("adapter", "bottleneck.safetensors", "can go on learning"),
+        ("p-tuning", "soft_prompt.safetensors", ""),
+        ("head", "head.safetensors", ""),
+    ],
+)
+def test_a_runs_result_is_offered_with_what_can_be_done_with_it(tuner: str, file: str, note: str) -> None:
+    folder = home.runs() / "20260101-000000-aaaaaaaa"
+    base = fakes.tiny_decoder(home.home() / "base")
+    shutil.copytree(base, folder / "model")
+    (folder / "model" / "model.safetensors").rename(folder / "model" / file)
+    made.spec(base, "classify" if tuner == "head" else "chat", tuner).save(folder / "spec.yaml")
+    runs = [Run(folder.name, folder, "local", "mine", 0.0, "finished")]
+    own = [offer for group in offers.groups(CHAT_LORA, runs) if group.title == "Your own" for offer in group.offers]
+    assert [offer.id for offer in own] == ([f"run:{folder.name}"] if note else [])
+    assert all(note in offer.note and offer.cost for offer in own)
 
 
 def test_a_damaged_folder_is_offered_with_what_is_wrong_with_it() -> None:
     folder = home.home() / "models" / "broken"
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps({"model_type": "llama"}), encoding="utf-8")
-    own = offers.groups("chat", "lora", folders=True)[-1]
+    own = offers.groups(CHAT_LORA, folders=True)[-1]
     assert own.offers[0].refusal and "safetensors" in own.offers[0].refusal
 
 
@@ -101,14 +117,14 @@ def test_a_damaged_folder_is_offered_with_what_is_wrong_with_it() -> None:
 )
 def test_a_cost_guessed_from_the_size_is_near_that_from_the_shapes(entry: catalog.Known) -> None:
     item = Found("somebody/else", "decoder", int(entry.parameters * 1.2), "mit", False, 10)
-    (guessed,) = offers.found([item], "chat", "lora")
+    (guessed,) = offers.found([item], CHAT_LORA)
     exact = every()[entry.id].cost
     assert guessed.cost is not None and exact is not None and guessed.cost.basis == "its size"
     assert 0.6 < guessed.cost.bytes / exact.bytes < 2.0
 
 
 def test_a_model_of_unknown_size_gets_no_cost() -> None:
-    (offer,) = offers.found([Found("a/b", "decoder", None, None, False, None)], "chat", "lora")
+    (offer,) = offers.found([Found("a/b", "decoder", None, None, False, None)], CHAT_LORA)
     assert offer.cost is None and offer.refusal is None
 
 
@@ -149,4 +165,4 @@ def test_what_does_not_fit_is_said_in_the_recommendation() -> None:
 def test_what_is_recommended_goes_together(tmp_path: Path) -> None:
     for facts in (DECODER, ENCODER):
         found = recommend.recommended(facts, 1000, True, LAPTOP)
-        assert offers.cost(facts, found.objective, found.tuner, LAPTOP).fits
+        assert offers.cost(facts, offers.Choice(found.objective, found.tuner), LAPTOP).fits

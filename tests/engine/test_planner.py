@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from engine import planner
+from engine import layout, number_formats, planner
 from engine.catalog import MINILM, SMOLLM2
 from engine.errors import MachineError, SettingError
 from engine.job import Objective, Tuner
@@ -140,7 +140,7 @@ def test_checkpointing_comes_only_when_smaller_micro_batches_do_not_help() -> No
 
 def test_a_plan_that_was_made_smaller_fits_with_room_to_spare() -> None:
     machine = replace(LAPTOP, memory_available=3 * GB)
-    assert planner.make(_spec(), FACTS, ROWS, machine).memory_bytes <= planner.TIGHT * 3 * GB
+    assert planner.make(_spec(), FACTS, ROWS, machine).memory_bytes <= layout.TIGHT * 3 * GB
 
 
 def test_a_given_micro_batch_that_does_not_divide_the_batch_is_lowered_and_said() -> None:
@@ -283,13 +283,13 @@ def test_settings_that_exclude_each_other_are_refused_by_name(spec: RunSpec, mac
 
 
 def test_4_bit_weights_without_bitsandbytes_say_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planner.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(number_formats.util, "find_spec", lambda name: None)
     with pytest.raises(MachineError, match="bitsandbytes"):
         planner.make(_spec(load="4bit"), FACTS, ROWS, LAPTOP)
 
 
 def test_4_bit_weights_need_less_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planner.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(number_formats.util, "find_spec", lambda name: object())
     four = planner.make(_spec(load="4bit"), FACTS, ROWS, LAPTOP)
     assert four.weights == "4bit"
     assert four.memory_bytes < planner.make(_spec(), FACTS, ROWS, LAPTOP).memory_bytes

@@ -17,6 +17,8 @@ from engine.errors import ModelError, SettingError
 
 
 def handle(request: dict[str, Any], send: Callable[[Any], None], cancelled: Callable[[], bool]) -> None:
+    if "text" in request:
+        return send([[request["text"], 0.75], ["rate", 0.25]])
     order, _, rest = str(request.get("do") or request["messages"][-1]["content"]).partition(" ")
     match order:
         case "echo":

@@ -110,6 +110,27 @@ def tiny_encoder(folder: Path) -> Path:
     return folder
 
 
+def tiny_masked_encoder(folder: Path) -> Path:
+    """A BERT with a masked-language head that shares the word embeddings. Its mask is a token no other thing needs."""
+    from transformers import BertConfig
+
+    tiny_encoder(folder)
+    config = BertConfig.from_pretrained(folder)
+    _save_model("BertForMaskedLM", config, folder)
+    _write_tokenizer_config(
+        folder,
+        {
+            "bos_token": "<s>",
+            "eos_token": "</s>",
+            "cls_token": "<s>",
+            "sep_token": "</s>",
+            "pad_token": "<pad>",
+            "mask_token": "<|pad|>",
+        },
+    )
+    return folder
+
+
 def _specials() -> list[str]:
     # transformers loads a Qwen2's tokenizer by its own class, which adds "<|endoftext|>" where it is missing.
     return ["<pad>", "<s>", "</s>", "<|im_start|>", "<|im_end|>", "<|pad|>", "<|endoftext|>"]

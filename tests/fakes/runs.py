@@ -48,7 +48,9 @@ def examples(wants: str) -> list[Example]:
         for label, texts in INTENTS.items():
             row = len(found) + 1
             split: SplitName = "train" if row <= 8 else "validation" if row <= 10 else "test"
-            if wants == "labelled":
+            if wants == "text":
+                found.append(Example(row, split, text=f"{texts[text_number]} It is about {label}, as it often is."))
+            elif wants == "labelled":
                 found.append(Example(row, split, text=texts[text_number], label=label))
             else:
                 messages = [{"role": "user", "content": texts[text_number]}, {"role": "assistant", "content": label}]

@@ -12,7 +12,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from engine.data import report, versions
+from engine.data import history, report
 from engine.data.example import Example
 from engine.errors import DataError, SettingError, UserError
 from engine.preview import Lengths
@@ -239,4 +239,4 @@ def test_where_the_line_was_put_is_the_new_value_of_the_setting() -> None:
 
 def test_a_version_is_called_as_the_file_that_it_comes_from(source: str) -> None:
     version, _ = click(source, remedy="drop-duplicates")
-    assert versions.title(version) == versions.title(source) == Path(source).name
+    assert history.title(version) == history.title(source) == Path(source).name

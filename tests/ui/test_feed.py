@@ -42,6 +42,17 @@ def test_a_second_look_brings_only_what_is_new() -> None:
     assert third["steps"] == third["events"] == [] and "now" not in third
 
 
+def test_a_fit_is_told_without_losses() -> None:
+    spec = runs.spec(Path("/nowhere"), "classify", "head")
+    run, asked = store.create(spec, Prepared(runs.examples("labelled"), [], [], [])), client()
+    with Writer(run.folder / "events.jsonl") as writer:
+        assert asked.get(f"/tunesmith/runs/{run.id}/feed").json()["fits"]
+        writer.write(Progress(7, 31, memory_bytes=790_000_000, seconds=3.0))
+    found = asked.get(f"/tunesmith/runs/{run.id}/feed").json()
+    assert found["steps"] == [] and (found["now"]["step"], found["now"]["total_steps"]) == (7, 31)
+    assert "fits" not in asked.get(f"/tunesmith/runs/{made().id}/feed").json()
+
+
 def test_a_live_page_costs_less_than_a_kilobyte_a_second() -> None:
     run, asked = made(), client()
     with Writer(run.folder / "events.jsonl") as writer:

@@ -7,8 +7,9 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from engine import objectives, tuners
+from engine import machine, objectives, optimizers, tuners
 from engine.errors import SettingError
+from engine.machine import Machine
 from engine.sections import Evaluate, Launch, Model, Output, Split, Training
 from engine.settings import Section, describe, parse, setting
 from ui import form
@@ -147,3 +148,17 @@ def test_a_choice_without_anything_to_offer_has_no_input(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(reporters, "_is_there", lambda module: False)
     assert "reporters" not in [declared.name for declared in form.advanced(Output)]
+
+
+def test_an_optimizer_that_does_not_work_here_is_not_offered_but_shown_where_a_spec_has_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    laptop = Machine(device="cpu", cores=2, memory_total=8, memory_available=8, disk_free=8, cpu_bfloat16=False)
+    monkeypatch.setattr(machine, "inspect", lambda: laptop)
+    optimizers.offered.cache_clear()
+    made = form.build(Training, form.named(Training, ("optimizer",)))
+    optimizers.offered.cache_clear()
+    assert "paged-adamw-8bit" not in [value for _, value in made.inputs[0].choices]
+    assert "choices" not in made.show({})[0]
+    (update,) = made.show({"optimizer": "paged-adamw-8bit"})
+    assert update["value"] == "paged-adamw-8bit" and update["value"] in update["choices"]

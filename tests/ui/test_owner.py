@@ -25,6 +25,7 @@ from engine.data.prepare import Prepared
 from engine.errors import ModelError, RunError, UserError
 from engine.runs import queue, store
 from engine.sections import Model
+from engine.spec import RunSpec
 from tests.fakes import pages, runs
 from ui import api, door, limits, owner
 from ui.owner import Visitor
@@ -162,6 +163,21 @@ def test_a_visitor_can_not_start_from_the_result_of_another(shared: None) -> Non
         for name in (f"run:{theirs.id}", "run:../../etc", f"  run:{theirs.id}"):
             with pytest.raises(RunError):
                 owner.require_model(name)
+
+
+def test_a_visitor_can_not_merge_the_results_of_another(shared: None) -> None:
+    theirs, mine = made(BOB.name), made(ADA.name)
+    spec = runs.spec(Path("/nowhere"), "chat", "lora").as_dict() | {"model": {"id": "embedded:smollm2-135m"}}
+
+    def merge(*ids: str) -> RunSpec:
+        return RunSpec.parse({**spec, "tuner": {"name": "merge", "runs": " ".join(ids)}})
+
+    with owner.acting(ADA):
+        limits.require_models(merge(mine.id, mine.id))
+        with pytest.raises(RunError, match="There is no run"):
+            limits.require_models(merge(mine.id, theirs.id))
+        with pytest.raises(RunError, match="There is no run"):
+            limits.require_models(merge(mine.id, "../../etc"))
 
 
 @pytest.mark.parametrize("name", ["embedded:smollm2-135m", "HuggingFaceTB/SmolLM2-135M", "gpt2"])

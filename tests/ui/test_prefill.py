@@ -31,11 +31,36 @@ def test_an_address_that_asks_for_nothing_opens_nothing() -> None:
     assert prefill.asked("?set=training.epochs=5") is None
 
 
+def test_a_run_of_several_data_sets_opens_with_all_of_them() -> None:
+    spec = demo.spec().as_dict()
+    twice = RunSpec.parse({**spec, "data": [*spec["data"], {**spec["data"][0], "system": "Be brief."}]})
+    found = asked(made(twice).id)
+    assert found.step == prefill.PLAN and "data sets" not in found.note
+    assert [found.entry, *(one.entry for one in found.sets.ready)] == twice.as_dict()["data"]
+    assert found.sets.place == 0 and found.sets.ready[0].told == "600 rows: texts with labels"
+
+
 def test_a_runs_settings_are_opened_whole_on_the_plan() -> None:
     found = asked(made().id)
     assert found.spec == demo.spec().as_dict()
     assert found.step == prefill.PLAN and found.has_data
     assert "Settings of run Sample: bank intents." in found.note and "Nothing has been started." in found.note
+
+
+def test_a_merge_opens_on_the_data_and_the_base_of_its_first_run() -> None:
+    first, second = made(), made()
+    found = prefill.asked(f"?merge={first.id},{second.id}")
+    assert isinstance(found, Prefill) and found.step == prefill.PLAN
+    assert found.spec["tuner"] | {"name": "merge", "runs": f"{first.id} {second.id}"} == found.spec["tuner"]
+    assert found.spec["data"] == demo.spec().as_dict()["data"]
+    assert found.spec["model"] == demo.spec().as_dict()["model"]
+
+
+def test_a_merge_of_somebody_elses_run_is_refused_in_words() -> None:
+    mine, theirs = made(), made(who="v-" + "b" * 24)
+    with owner.acting("v-" + "b" * 24):
+        found = prefill.asked(f"?merge={theirs.id},{mine.id}")
+    assert isinstance(found, str) and "There is no run" in found
 
 
 def test_changes_by_the_address_are_made_and_named_as_the_page_names_them() -> None:

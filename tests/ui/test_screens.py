@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import Iterator
+import shutil
+import time
+from html import unescape
 from typing import Any
 
-import gradio as gr
 import pytest
 
-from engine import demo, objectives, tuners
+from engine import demo, home, ideas, objectives, tuners
+from engine.data.prepare import Prepared
 from engine.errors import DataError, SettingError
+from engine.offers import Choice
+from engine.runs import store
 from engine.spec import RunSpec
-from ui import choices
+from tests.fakes import models as fakes
+from tests.fakes import runs as made
+from ui import choices, method_cards
 from ui.screens import data, method, start
 
 SAMPLE = "sample:banking-intents"
-
-
-@pytest.fixture(scope="module")
-def screen() -> Iterator[start.StartScreen]:
-    made: list[asyncio.AbstractEventLoop] = []
-    new = asyncio.new_event_loop
-    with pytest.MonkeyPatch.context() as patch:
-        # Gradio makes event loops for an app that is never launched, and leaves them open.
-        patch.setattr(asyncio, "new_event_loop", lambda: made.append(new()) or made[-1])
-        with gr.Blocks():
-            built = start.build(data.build(gr.Row), method.build())
-    yield built
-    asyncio.set_event_loop(None)
-    for loop in made:
-        loop.close()
 
 
 def given(screen: start.StartScreen, changes: dict[int, Any]) -> list[Any]:
@@ -87,7 +77,9 @@ def test_a_run_without_data_is_refused(screen: start.StartScreen) -> None:
 def test_the_sample_is_read_and_said_to_be_ready(screen: start.StartScreen) -> None:
     look = data._look(screen.rows)
     inputs = {screen.rows.source._id: SAMPLE}
-    found, _, _, _, ready, roles, _, *columns = look(*(inputs.get(part._id, part.value) for part in screen.rows.inputs))
+    found, _, _, _, ready, roles, _, _, *columns = look(
+        *(inputs.get(part._id, part.value) for part in screen.rows.inputs)
+    )
     assert "600 rows: texts with labels" in found
     assert (ready, roles.split()[:2]) == (data.READY, ["text", "label"])
     assert [column["value"] for column in columns[:2]] == ["text", "intent"]
@@ -152,27 +144,48 @@ def looked(
 
 
 def test_another_model_brings_what_is_recommended_for_it() -> None:
-    advice, *_, objective, tuner, auto, _ = looked("embedded:minilm", about="480 labelled")
-    assert (objective, tuner, auto) == ("classify", "lora", "classify lora")
+    advice, *_, moved, auto, _, _ = looked("embedded:minilm", about="480 labelled")
+    assert (moved, auto) == ("chat lora>classify lora", "classify lora")
     assert "Recommended for your data" in advice
 
 
 def test_what_a_person_chose_is_left_alone() -> None:
-    advice, *_, refusal, objective, tuner, auto, _ = looked("embedded:minilm", objective="chat", tuner="full")
-    assert (objective, tuner, auto) == ("chat", "full", method.OWN_CHOICE)
+    advice, *_, refusal, moved, auto, _, _ = looked("embedded:minilm", objective="chat", tuner="full")
+    assert (moved, auto) == ("chat full>chat full", method.OWN_CHOICE)
     assert advice == "" and "needs a model of the kind decoder" in refusal["value"]
 
 
 def test_the_learning_rate_that_will_be_used_stands_in_its_empty_input() -> None:
-    assert looked("embedded:smollm2-135m")[-1]["placeholder"] == "0.0005"
-    assert looked("embedded:smollm2-135m", tuner="full")[-1]["placeholder"] == "5e-05"
+    assert looked("embedded:smollm2-135m")[-2]["placeholder"] == "0.0005"
+    assert looked("embedded:smollm2-135m", tuner="full")[-2]["placeholder"] == "5e-05"
+
+
+def test_going_on_with_what_a_run_added_is_offered_where_it_can() -> None:
+    assert looked("embedded:smollm2-135m")[-1]["visible"] is False
+    base = fakes.tiny_decoder(home.home() / "base")
+    for name, offered in (("lora", True), ("full", False), ("pissa", False)):
+        run = store.create(made.spec(base, "chat", name), Prepared(made.examples("messages"), [], [], []))
+        shutil.copytree(base, run.folder / "model")
+        if name != "full":
+            (run.folder / "model" / "model.safetensors").rename(run.folder / "model" / "adapter_model.safetensors")
+        assert looked(f"run:{run.id}")[-1]["visible"] is offered
+
+
+def test_what_is_out_of_sight_does_nothing(screen: start.StartScreen) -> None:
+    record = demo.spec().as_dict()
+    values = [
+        update["value"] for update in screen.how.show({**record, "model": {**record["model"], "continued": True}})
+    ]
+    assert screen.how.values(values)["model"]["continued"] is False
+    assert screen.how.values(["run:x", *values[1:]])["model"]["continued"] is True
 
 
 def test_settings_that_a_tuner_has_no_use_for_are_out_of_sight() -> None:
     look = method._look([], ["training.epochs", "training.max_tokens"])
 
     def seen(tuner: str) -> list[bool]:
-        return [update["visible"] for update in look("embedded:minilm", "classify", tuner, "", method.OWN_CHOICE)[-3:]]
+        rate, _, *fields = look("embedded:minilm", "classify", tuner, "", method.OWN_CHOICE)[-4:]
+        return [update["visible"] for update in (rate, *fields)]
 
     assert seen("lora") == [True, True, True]
     assert seen("head") == [False, False, True]
@@ -202,7 +215,7 @@ def test_the_chosen_model_is_the_checked_card() -> None:
 
 
 def test_a_search_without_a_hub_is_one_plain_sentence() -> None:
-    assert "can&#x27;t be reached" in method._search("qwen", "", "chat", "lora")
+    assert "can&#x27;t be reached" in method._search("qwen", "", "chat", "lora", "")
 
 
 def test_a_title_with_marks_stays_text() -> None:
@@ -213,19 +226,86 @@ def test_a_title_with_marks_stays_text() -> None:
 
 def test_folded_cards_are_open_where_the_choice_is_one_of_them() -> None:
     cards = choices.Cards("More", [choices.Card("a", "A", "")], folded=True)
-    assert "<details class='ts-more-cards' open>" in choices.fieldset("x", "X", [cards], "a")
-    assert "<details class='ts-more-cards'>" in choices.fieldset("x", "X", [cards], "b")
+    assert re.search("<details class='ts-more-cards'[^>]* open>", choices.fieldset("x", "X", [cards], "a"))
+    assert re.search("<details class='ts-more-cards'[^>]* open>", choices.fieldset("x", "X", [cards], "b")) is None
 
 
-def test_the_usual_tuners_are_in_sight_and_all_others_folded_by_families() -> None:
-    shown = method._cards("tuner", "lora", None, "chat")
-    in_sight, *folded = shown.split("<details")
-    assert re.findall(r"value='([\w-]+)'", in_sight) == [tuner.name for tuner in tuners.all() if tuner.usual]
-    rest = [name for part in folded for name in re.findall(r"value='([\w-]+)'", part)]
-    assert sorted(rest) == sorted(tuner.name for tuner in tuners.all() if not tuner.usual)
-    assert len(folded) == len({tuner.family for tuner in tuners.all() if not tuner.usual})
+def tuner_cards(objective: str, model: str = "embedded:smollm2-135m") -> dict[str, str]:
+    """Each tuner's card as text, by its name."""
+    facts, _ = method._facts(model)
+    shown = method_cards.tuners_shown(Choice(objective, "lora"), "lora", facts)
+    cards = re.findall(r"<label class='ts-card'>.*?</label>", shown)
+    return {re.findall(r"value='([\w-]+)'", card)[0]: unescape(re.sub("<[^>]*>", " ", card)) for card in cards}
+
+
+def test_tuners_are_offered_by_ideas_the_usual_ones_in_sight_and_the_others_folded() -> None:
+    shown = method_cards.tuners_shown(Choice("chat", "lora"), "", None)
+    assert re.findall("ts-chapter-title' id='[^']*'>([^<]*)<", shown) == [title for title, _ in ideas.IDEAS.values()]
+    folded = "".join(re.findall("<details.*?</details>", shown))
+    assert sorted(re.findall(r"value='([\w-]+)'", folded)) == sorted(t.name for t in tuners.all() if not t.usual)
+    in_sight = re.sub("<details.*?</details>", "", shown)
+    assert sorted(re.findall(r"value='([\w-]+)'", in_sight)) == sorted(t.name for t in tuners.all() if t.usual)
 
 
 def test_a_tuner_that_does_not_go_with_the_objective_says_what_it_goes_with() -> None:
-    assert "Goes with: Classify (choose a label)." in method._cards("tuner", "lora", None, "chat")
-    assert "Goes with" not in method._cards("tuner", "lora", None, "classify")
+    assert "Goes with: Classify (choose a label)." in tuner_cards("chat")["head"]
+    assert "Goes with" not in "".join(tuner_cards("classify").values())
+
+
+def test_an_objective_says_which_tuner_it_does_not_go_with() -> None:
+    shown = method_cards.objectives_shown("classify", "head", "")
+    assert "Goes with all but: Classifier on fixed features." in shown
+
+
+def test_a_tuner_says_what_it_costs_with_this_model_on_this_machine() -> None:
+    card = tuner_cards("chat")["lora"]
+    assert "4,884,480 weights learn (3.5 % of all); the result takes about 20 MB." in card
+    assert re.search(r"(Fits|Tight|Does not fit): [\d.]+ [GM]B of [\d.]+ GB of memory\.", card)
+    assert "Choose it first" in card and "Paper on LoRA (arxiv.org)" in card
+    assert "All 134,515,008 weights learn; the result takes about 538 MB." in tuner_cards("chat")["full"]
+    assert "learns from 384 numbers" in tuner_cards("classify", "embedded:minilm")["head"]
+    assert "depends on its settings" in tuner_cards("chat")["trainable-tokens"]
+
+
+def test_a_tuner_that_does_not_go_with_the_model_says_why_and_what_does() -> None:
+    card = tuner_cards("chat")["biases"]
+    assert "no bias terms" in card and "'norms'" in card and "'beft'" in card
+    assert "weights learn (" not in card
+
+
+def test_without_a_model_cards_state_no_cost() -> None:
+    assert "weights learn (" not in method_cards.tuners_shown(Choice("chat", "lora"), "", None)
+
+
+def test_all_cards_are_drawn_quickly() -> None:
+    """A choice is answered at once; the bound leaves a busy machine ten times what it takes."""
+    looked("embedded:smollm2-135m")
+    began = time.perf_counter()
+    looked("embedded:smollm2-135m", tuner="dora", auto=method.OWN_CHOICE)
+    assert time.perf_counter() - began < 1.0
+
+
+def pictured(screen: start.StartScreen, **tuner: Any) -> str:
+    record = RunSpec.parse({**demo.spec().as_dict(), "tuner": tuner}).as_dict()
+    values = [update["value"] for update in screen.how.show(record)]
+    return unescape(re.sub("<[^>]*>", " ", screen.how.picture(*values)))
+
+
+def test_the_picture_follows_the_settings(screen: start.StartScreen) -> None:
+    assert "4,884,480 of 139,399,488 weights learn (3.5\u00a0%)." in pictured(screen, name="lora")
+    assert "2,442,240 of" in pictured(screen, name="lora", rank=8)
+    top = pictured(screen, name="top-layers", layers=6, gradual=True)
+    assert "Layers 25 to 30" in top and "the topmost from the start, the lowest from 42 % on" in top
+    assert "Layers 1 to 24" in top and "stay as they are" in top
+    assert re.search(r"(Fits|Tight|Does not fit): [\d.]+.GB of [\d.]+.GB of memory", top)
+    assert "All 134,515,008 weights learn." in pictured(screen, name="full")
+
+
+def test_in_place_of_a_picture_stands_why_there_is_none(screen: start.StartScreen) -> None:
+    assert "has 30 layers, not 40" in pictured(screen, name="top-layers", layers=40)
+    assert "no bias terms" in pictured(screen, name="biases")
+    values = [item.value for item in screen.how.inputs]
+    assert "Once a model is chosen" in screen.how.picture("", *values[1:])
+    rank = next(place for place, item in enumerate(screen.how.inputs) if item.label == "Rank")
+    values[rank] = 0
+    assert "Rank (tuner.rank) is 0" in screen.how.picture(*values)

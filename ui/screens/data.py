@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from engine.data import formats, history, versions
+from engine.data import formats, history
 from engine.errors import DataError, UserError
 from engine.sections import Data, Split
 from engine.settings import parse
-from ui import form, inspections, sources, words
+from ui import data_sets, form, inspections, sources, words
+from ui.data_sets import Entry, Ready, Sets
 from ui.door import door
 from ui.form import Form
 from ui.screens import findings, giving
 
 READY = "ready"
+NOTHING_GIVEN = (None, "", "")
+"""File, pasted rows and name of a data set, once they were taken."""
 PARTS = {
     "messages": ("Column with messages", "Whole conversations. The answers in them are learned."),
     "conversations": ("Column with conversations", "Whole conversations. The answers in them are learned."),
@@ -33,6 +37,8 @@ PARTS = {
     "tools": ("Column with tools", "What the model may call. Read, not learned."),
 }
 """What the parts that columns play are called, and what becomes of them."""
+PLAIN = ("Column with texts", "All of it is read and learned.")
+"""Where there is nothing beside the texts."""
 USUAL = ("messages", "conversations", "instruction", "input", "prompt", "completion", "text", "label")
 """Parts that are offered even where no column was found for them; `output` where there is an instruction."""
 MOST_COLUMNS = max(len(roles) for roles in formats.ROLES.values())
@@ -42,6 +48,8 @@ MOST_COLUMNS = max(len(roles) for roles in formats.ROLES.values())
 class DataScreen:
     source: gr.Textbox
     """Where the rows come from. It is kept by the browser, so that it outlives a restart of the server."""
+    sets: gr.Textbox
+    """The data sets that stand ready beside this one, as `ui.data_sets` writes them."""
     roles: gr.Textbox
     """Which parts the column inputs stand for, separated by spaces."""
     ready: gr.Textbox
@@ -66,11 +74,18 @@ class DataScreen:
     @property
     def inputs(self) -> list[Any]:
         forms = [item for part in (*self.entry_forms, *self.split_forms) for item in part.inputs]
-        return [self.source, self.roles, self.skip, *self.columns, *forms]
+        return [self.source, self.sets, self.roles, self.skip, *self.columns, *forms]
 
-    def entry(self, given: Sequence[Any]) -> dict[str, Any]:
-        """The spec's data entry from the inputs. Raises DataError without a source of this owner's."""
-        source, roles, skip, *rest = given
+    def entries(self, given: Sequence[Any]) -> list[Entry]:
+        """The spec's data: the open entry and those that stand ready. Raises DataError as `entry` does."""
+        sets = Sets.read(str(given[1] or ""))
+        for one in sets.ready:
+            sources.require(str(one.entry.get("source", "")))
+        return sets.entries(self.entry(given) if given[0] or not sets.ready else None)
+
+    def entry(self, given: Sequence[Any]) -> Entry:
+        """The entry that is open, from the inputs. Raises DataError without a source of this owner's."""
+        source, _, roles, skip, *rest = given
         if not source:
             raise DataError("There is no data yet.", "Drop a file, paste rows, or name a data set in step 1.")
         sources.require(source)
@@ -80,21 +95,21 @@ class DataScreen:
         for part in (*self.entry_forms, *self.split_forms):
             values.append(part.values(rest[: len(part.inputs)]))
             rest = rest[len(part.inputs) :]
-        entry = {"source": source, "columns": {role: name for role, name in chosen if name}}
+        entry: Entry = {"source": source, "columns": {role: name for role, name in chosen if name}}
         entry |= {"bad_rows": "skip"} if skip else {}
         for found in values[: len(self.entry_forms)]:
             entry |= found
         split = {name: value for found in values[len(self.entry_forms) :] for name, value in found.items()}
         return entry | ({"split": split} if split else {})
 
-    def show(self, entry: Mapping[str, Any]) -> list[Any]:
-        """Updates of the inputs that show an entry of a spec: the inverse of `entry`."""
+    def show(self, entry: Mapping[str, Any], sets: Sets | None = None) -> list[Any]:
+        """Updates of the inputs that show an entry of a spec, and those beside it: the inverse of `entries`."""
         columns = dict(entry.get("columns") or {})
         chosen = [*columns.values(), *[None] * MOST_COLUMNS][:MOST_COLUMNS]
         forms = [value for part in self.entry_forms for value in part.written(entry)]
         forms += [value for part in self.split_forms for value in part.written(entry.get("split") or {})]
-        skip = entry.get("bad_rows") == "skip"
-        return [gr.update(value=value) for value in (entry["source"], " ".join(columns), skip, *chosen, *forms)]
+        kept, skip = (sets or Sets()).text(), entry.get("bad_rows") == "skip"
+        return [gr.update(value=value) for value in (entry["source"], kept, " ".join(columns), skip, *chosen, *forms)]
 
 
 def build(empty: Callable[[], gr.Row]) -> DataScreen:
@@ -102,24 +117,28 @@ def build(empty: Callable[[], gr.Row]) -> DataScreen:
     words.html(
         words.heading(
             "What should the model learn from?",
-            "Questions with answers, texts with labels, or whole conversations. Some rows are held out, to score "
-            "the model before and after.",
+            "Questions with answers, texts with labels, whole conversations, or documents to read. Some rows are held "
+            "out, to score the model before and after.",
         )
     )
-    source, roles, ready = (gr.Textbox(visible=False) for _ in range(3))
+    source, sets, roles, ready = (gr.Textbox(visible=False) for _ in range(4))
+    listed = findings.live("sets")
     given = giving.build()
     found = findings.live("findings")
     instead = empty()
     skip = gr.Checkbox(label="Leave out rows with problems", visible=False)
     with gr.Column(visible=False) as how:
-        screen, example, all_columns = _how(DataScreen(source, roles, ready, [], skip, [given.hub], []))
-    outputs = [found, example, all_columns, how, ready, roles, skip, *screen.columns]
-    _connect(screen, given, outputs, [source, found, example, instead, roles, given.file, screen.format])
-    return replace(screen, outputs=outputs)
+        screen, example, all_columns = _how(DataScreen(source, sets, roles, ready, [], skip, [given.hub], []))
+        more = _more()
+    screen = replace(screen, outputs=[found, example, all_columns, how, ready, roles, skip, listed, *screen.columns])
+    _connect(screen, given, [source, found, example, instead, roles, given.file, screen.format])
+    _connect_sets(screen, listed, more, given)
+    return screen
 
 
-def _connect(screen: DataScreen, given: giving.Giving, outputs: list[Any], cleared: list[Any]) -> None:
-    """What follows upon what. outputs: of `_look`. cleared: of `_taken`."""
+def _connect(screen: DataScreen, given: giving.Giving, cleared: list[Any]) -> None:
+    """What follows upon what. cleared: of `_taken`."""
+    outputs = screen.outputs
     found, example = outputs[:2]
     look, quiet = door(_look(screen)), {"show_progress": "hidden", "api_visibility": "private"}
     again: dict[str, Any] = {"fn": look, "inputs": screen.inputs, "outputs": outputs, **quiet}
@@ -167,6 +186,70 @@ def _how(screen: DataScreen) -> tuple[DataScreen, gr.HTML, gr.HTML]:
     return whole, example, all_columns
 
 
+def _more() -> gr.Button:
+    words.html(
+        "<h2>More than one data set?</h2><p class='ts-quiet'>Rows of several files can be learned in one run. This one "
+        "stands ready then, and you give the next.</p>"
+    )
+    with gr.Row():
+        return gr.Button("Add another data set", elem_classes=["ts-narrow"], min_width=230)
+
+
+def _connect_sets(screen: DataScreen, listed: gr.HTML, more: gr.Button, given: giving.Giving) -> None:
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    more.click(None, None, None, js="() => document.dispatchEvent(new Event('ts-set-added'))")
+    for happens, act in ((more.click, _add), (listed.click, _act)):
+        done = happens(door(act(screen)), screen.inputs, [*screen.inputs, given.file, *given.texts], **quiet)
+        done.success(door(_look(screen)), screen.inputs, screen.outputs, **quiet)
+
+
+def _add(screen: DataScreen) -> Callable[..., list[Any]]:
+    """A handler by which the open data set stands ready, and the next one can be given."""
+
+    def set_aside(*given: Any) -> list[Any]:
+        sets = Sets.read(str(given[1] or "")).closed(_closed(screen, given))
+        return [*screen.show({"source": ""}, sets), *NOTHING_GIVEN]
+
+    return set_aside
+
+
+def _act(screen: DataScreen) -> Callable[..., list[Any]]:
+    """A handler that opens one of those that stand ready (the open one then does), or leaves one out."""
+
+    def act(event: gr.EventData, *given: Any) -> list[Any]:
+        asked, sets = findings.asked(event), Sets.read(str(given[1] or ""))
+        index = asked.get("set")
+        if not isinstance(index, int) or isinstance(index, bool):
+            raise DataError("Which data set is meant is not clear.", "Click on its button again.")
+        if asked.get("act") == "remove":
+            kept = gr.update(value=sets.without(index).text())
+            return [kept if item is screen.sets else gr.skip() for item in [*screen.inputs, *NOTHING_GIVEN]]
+        sets.at(index)
+        if given[0]:
+            index += 1 if index >= sets.place else 0
+            sets = sets.closed(_closed(screen, given))
+        entry, sets = sets.opened(index)
+        sources.require(str(entry.get("source", "")))
+        return [*screen.show(parse(Data, entry, "data").model_dump(mode="json"), sets), *NOTHING_GIVEN]
+
+    return act
+
+
+def _closed(screen: DataScreen, given: Sequence[Any]) -> Ready:
+    """The open data set as it stands ready."""
+    return ready(screen.entry(given))
+
+
+def ready(entry: Entry) -> Ready:
+    """A data set as it stands ready, with what it holds, or why it can't be read."""
+    try:
+        seen = inspections.inspect(parse(Data, entry, "data")).report
+        told = f"{words.counted(seen['rows'], 'row')}: {seen['title']}"
+    except UserError as error:
+        told = error.problem
+    return Ready(entry, history.title(str(entry["source"])), told)
+
+
 def _taken(take: Callable[..., str]) -> Callable[..., list[Any]]:
     """A handler that takes a source and clears what belonged to the one before."""
 
@@ -205,6 +288,16 @@ def _example(screen: DataScreen) -> Callable[..., Any]:
     return show
 
 
+def usable(entry: Data) -> dict[str, Any]:
+    """What the data holds, as `inspections` report it. Raises DataError where it can't be learned from as it is."""
+    seen = inspections.inspect(entry).report
+    bad = sum(group["count"] for group in seen["problems"])
+    state = _state(seen, bad, entry.bad_rows == "skip")
+    if state != READY:
+        raise DataError(f"{history.title(entry.source)}: {state}", "Open it in step 1.")
+    return seen
+
+
 def _first(entry: Data) -> str:
     made = inspections.first(entry)
     return findings.example(*made) if made else ""
@@ -215,37 +308,52 @@ def _look(screen: DataScreen) -> Callable[..., list[Any]]:
 
     def look(*inputs: Any) -> list[Any]:
         given, did = inputs[: len(screen.inputs)], inputs[len(screen.inputs) :]
-        if not given[0]:
-            return [gr.skip()] * (7 + MOST_COLUMNS)
         nothing = [gr.update(visible=False)] * MOST_COLUMNS
+        sets = Sets.read(str(given[1] or ""))
+        if not given[0]:
+            hidden = gr.update(visible=False)
+            ready = READY if sets.ready else ""
+            return ["", "", "", hidden, ready, "", hidden, data_sets.listed(sets, ""), *nothing]
+        title = history.title(given[0])
+        listed = data_sets.listed(sets, title)
         try:
             entry = parse(Data, screen.entry(given), "data")
             seen = inspections.inspect(entry).report
             example = "" if seen["error"] else _first(entry)
         except UserError as error:
             # Rows that were readable before stay open to be read in another way.
-            rest = [gr.skip()] * (2 + MOST_COLUMNS) if given[1] else ["", gr.update(visible=False), *nothing]
-            return [words.failure(error), "", "", gr.update(visible=bool(given[1])), error.problem, *rest]
+            read = bool(given[2])
+            hidden = gr.update(visible=False)
+            parts, columns = ([gr.skip()] * 2, [gr.skip()] * MOST_COLUMNS) if read else (["", hidden], nothing)
+            return [words.failure(error), "", "", gr.update(visible=read), error.problem, *parts, listed, *columns]
         shown = _parts(seen)
         names = [column["name"] for column in seen["columns"]]
-        columns = [_column(names, seen["roles"].get(role), *PARTS[role]) for role in shown]
+        told = PARTS | ({"text": PLAIN} if seen["format"] == "text" else {})
+        columns = [_column(names, seen["roles"].get(role), *told[role]) for role in shown]
         bad = sum(group["count"] for group in seen["problems"])
-        skips = bool(given[2])
+        skips = bool(given[3])
         # Rows are left out by a button beside them. The box is for a spec that leaves them out, opened here.
         skip = gr.update(visible=bool(bad) and skips, label=f"Leave out {words.counted(bad, 'row')} with problems")
         return [
-            findings.found(seen | {"source": versions.title(given[0])}, entry, *map(str, did)),
+            findings.found(_titled(seen, entry.source, title), entry, *map(str, did)),
             example,
             findings.columns(seen),
             gr.update(visible=True),
             _state(seen, bad, skips),
             " ".join(shown),
             skip,
+            listed,
             *columns,
             *nothing[len(columns) :],
         ]
 
     return look
+
+
+def _titled(seen: dict[str, Any], source: str, title: str) -> dict[str, Any]:
+    """What was found, with the name that the file had when it was given."""
+    kept = Path(source).name
+    return seen | {"source": title, "notices": [notice.replace(kept, title) for notice in seen["notices"]]}
 
 
 def _column(names: list[str], chosen: str | None, label: str, info: str) -> Any:

@@ -164,11 +164,11 @@ def _list(items: Iterable[str]) -> str:
 
 def _conversation(made: Example) -> str:
     said = [(str(turn["role"]), str(turn["content"])) for turn in made.messages]
-    said = said or [("text", made.text), ("label", made.label)]
+    said = said or [("text", made.text), *([("label", made.label)] if made.label else [])]
     lines = []
     for role, text in said:
         shown = escape(_cut(text))
-        learned = role in ("assistant", "label")
+        learned = role in ("assistant", "label") or len(said) == 1  # a text by itself
         lines.append(f"<span class='ts-turn'>{escape(role)}:</span> {f'<mark>{shown}</mark>' if learned else shown}")
     return f"<div class='ts-text'>{chr(10).join(lines)}</div>"
 

@@ -37,6 +37,8 @@ class Way:
 class Giving:
     ways: list[Way]
     file: gr.File
+    texts: list[gr.Textbox]
+    """Pasted rows, and the name of a data set."""
     hub: Form
     """What belongs to a data set of the Hub besides its name."""
 
@@ -76,7 +78,7 @@ def build() -> Giving:
         Way(named.submit, [named], sources.named),
         Way(sample.click, [], lambda: table.samples()[0]),
     ]
-    return Giving(ways, file, hub)
+    return Giving(ways, file, [pasted, named], hub)
 
 
 def _hub() -> tuple[gr.Textbox, Form, gr.Button]:

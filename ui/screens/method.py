@@ -9,14 +9,28 @@ from typing import Any
 
 import gradio as gr
 
-from engine import catalog, machine, model_search, models, objectives, recommend, tuners
-from engine.errors import UserError
+from engine import (
+    catalog,
+    jobs,
+    layer_picture,
+    lineage,
+    machine,
+    model_search,
+    models,
+    objectives,
+    offers,
+    recommend,
+    stacking,
+    tuners,
+)
+from engine.errors import SettingError, UserError
 from engine.job import Method, pair_refusal
 from engine.models import ModelFacts
-from engine.recommend import Recommendation
+from engine.offers import Choice
 from engine.sections import Evaluate, Launch, Model, Output, Training
 from engine.settings import Section
-from ui import choices, form, limits, model_cards, plan_words, words
+from ui import form, layer_view, limits, method_cards, model_cards, plan_words, words
+from ui.data_sets import About
 from ui.door import door
 from ui.form import Form
 
@@ -34,11 +48,15 @@ REGISTRIES = {"objective": objectives, "tuner": tuners}
 OWN_CHOICE = "own"
 """What `auto` says once a person has chosen a pair: from then on nothing is chosen for them."""
 RATE = "training.learning_rate"
+GOES_ON = "model.continued"
+"""Offered where the model is a run whose additions can go on learning."""
 LONGEST_ID = 300
-MOST_UNFOLDED = 6
-"""Methods that are all in sight; of more, only the usual ones are, and the others are folded by families."""
-PLACES = {"model": "ts-model", "objective": "ts-objective", "tuner": "ts-tuner"}
-"""elem_id of the inputs that keep a choice; the cards and their script go by them."""
+MOVES = """(moved, objective, tuner) => {
+    const [from, to] = moved.split(">");
+    return from === `${objective} ${tuner}` ? to.split(" ") : [objective, tuner];
+}"""
+"""Takes the pair that is chosen for a person, unless they have chosen one while the server thought about it."""
+PLACES = {"objective": method_cards.OBJECTIVE, "tuner": method_cards.TUNER}
 
 
 @dataclass(frozen=True)
@@ -47,13 +65,15 @@ class MethodScreen:
     objective: gr.Textbox
     tuner: gr.Textbox
     about: gr.Textbox
-    """What is known of the data: how many rows, and whether they are texts with labels ("480 labelled")."""
+    """What is known of the data, as `ui.data_sets.About` writes it ("480 labelled 1")."""
     auto: gr.Textbox
     """The pair that was chosen for the person ("chat lora"), or OWN_CHOICE."""
     forms: list[tuple[str, Form]] = field(repr=False)
     """With their place in the spec: "training", "tuner lora", …"""
     changed: gr.HTML = field(repr=False)
     """Says which settings differ from the defaults."""
+    layers: gr.HTML = field(repr=False)
+    """The picture of what learns."""
 
     @property
     def inputs(self) -> list[Any]:
@@ -75,9 +95,12 @@ class MethodScreen:
         for place, part in self.forms:
             found.setdefault(place, {}).update(part.values(rest[: len(part.inputs)]))
             rest = rest[len(part.inputs) :]
+        chosen = {**found["model"], "id": str(model or "").strip()[:LONGEST_ID]}
+        if not lineage.is_run(chosen["id"]):  # then it is out of sight
+            chosen["continued"] = False
         return {
             **{name: found[name] for name in COMMON},
-            "model": {**found["model"], "id": str(model or "").strip()[:LONGEST_ID]},
+            "model": chosen,
             "objective": {"name": objective, **found.get(f"objective {objective}", {})},
             "tuner": {"name": tuner, **found.get(f"tuner {tuner}", {})},
         }
@@ -88,6 +111,14 @@ class MethodScreen:
         updates = [item for place, part in self.forms for item in part.show(sections[place])]
         chosen = (spec["model"]["id"], spec["objective"]["name"], spec["tuner"]["name"])
         return [*(gr.update(value=value) for value in chosen), *updates]
+
+    def told(self, *given: Any) -> tuple[str, str]:
+        """What is said of the settings: which differ from the defaults, and what learns with them.
+
+        given: what is known of the data, and `inputs`.
+        """
+        about, *rest = given
+        return self.differing(*rest), self.picture(*rest, sets=About.read(about).sets)
 
     def differing(self, *given: Any) -> str:
         """Which settings differ from the defaults, as markup."""
@@ -101,6 +132,24 @@ class MethodScreen:
                 unused = [setting.name for setting in part.settings if ignores(f"{place}.{setting.name}")]
                 told += part.differing(mine, unused)
         return f"<p class='ts-changed'>Changed from the defaults: {escape(', '.join(told))}.</p>" if told else ""
+
+    def picture(self, *given: Any, sets: int = 1) -> str:
+        """What of the model learns with these settings, and what it costs, as markup."""
+        values = self.values(given)
+        facts, _ = _facts(values["model"]["id"])
+        if facts is None:
+            return layer_view.missing("Once a model is chosen, its layers are shown here.")
+        try:
+            spec = offers.settled(values, sets)
+            limits.require_models(spec)
+            jobs.require_pair(spec, facts)
+            cost = offers.cost_of(spec, facts, machine.inspect())
+        except SettingError as error:
+            return layer_view.missing(" ".join(error.problems))
+        except UserError as error:
+            return layer_view.missing(error.problem)
+        drawn = layer_picture.picture(facts, spec.objective, spec.tuner, spec.tuner_settings)
+        return layer_view.shown(drawn, cost, spec.tuner.title)
 
 
 def build() -> MethodScreen:
@@ -126,14 +175,14 @@ def build() -> MethodScreen:
             catalog.SMOLLM2.id,
             label="Or name a model",
             info="A Hub id (owner/name) or a folder. A choice above writes its name here.",
-            elem_id=PLACES["model"],
+            elem_id=model_cards.INPUT,
             max_lines=1,
             max_length=LONGEST_ID,
             min_width=280,
         )
     results = words.html()
     about, auto = gr.Textbox(visible=False), gr.Textbox(_pair(), visible=False)
-    objective, tuner = (_kept(kind, label) for kind, label in _LABELS.items())
+    objective, tuner = (_kept(kind, label) for kind, label in method_cards.LABELS.items())
     objectives_shown, tuners_shown = words.html(), words.html()
     refusal = words.html(visible=False)
     forms: list[tuple[str, Form]] = []
@@ -149,15 +198,15 @@ def build() -> MethodScreen:
             for kind in REGISTRIES:
                 _methods(kind, form.advanced, forms, groups)
             forms += [(place, form.build(section, form.advanced(section))) for place, section in COMMON.items()]
-    screen = MethodScreen(model, objective, tuner, about, auto, forms, changed)
-    shown = [advice, models_shown, objectives_shown, tuners_shown, refusal, objective, tuner, auto, _rate(forms)]
+    words.html("<h2>What learns</h2>")
+    screen = MethodScreen(model, objective, tuner, about, auto, forms, changed, words.html())
+    moved = gr.Textbox(visible=False)
+    shown = [advice, models_shown, objectives_shown, tuners_shown, refusal, moved, auto, *_always(forms)]
     fields = _loop_fields(forms)
     changing = [*(item for _, item in fields), *(group for _, _, group in groups)]
-    _connect(screen, [*shown, *changing], (groups, [name for name, _ in fields]), search, results)
+    looked = _connect(screen, [*shown, *changing], (groups, [name for name, _ in fields]), search, results)
+    looked.success(None, [moved, objective, tuner], [objective, tuner], js=MOVES)
     return screen
-
-
-_LABELS = {"objective": "What it learns", "tuner": "What of it changes"}
 
 
 def _kept(kind: str, label: str) -> gr.Textbox:
@@ -167,20 +216,24 @@ def _kept(kind: str, label: str) -> gr.Textbox:
 
 def _connect(
     screen: MethodScreen, outputs: list[Any], chosen_by: tuple[Groups, list[str]], search: gr.Textbox, results: gr.HTML
-) -> None:
-    """chosen_by: what is in sight depending on the choice, as `_look` takes it."""
+) -> Any:
+    """chosen_by: what is in sight depending on the choice, as `_look` takes it. Returns the event of such a look."""
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "trigger_mode": "always_last"}
     chosen = [screen.model, screen.objective, screen.tuner, screen.about, screen.auto]
     look = door(_look(*chosen_by))
     page = gr.context.Context.root_block
-    for event in (page.load, *(item.change for item in chosen[:4])):
-        event(look, chosen, outputs, concurrency_limit=8, **quiet)
-    searched = [search, screen.model, screen.objective, screen.tuner]
+    # One listener for all: of several, an answer that was asked for earlier could come last.
+    chosen_anew = [page.load, *(item.change for item in chosen[:4])]
+    looked = gr.on(chosen_anew, look, chosen, outputs, concurrency_limit=8, **quiet)
+    searched = [search, screen.model, screen.objective, screen.tuner, screen.about]
     search.input(door(_search), searched, [results], concurrency_limit=4, **quiet)
-    for _, part in screen.forms:
-        for item in part.inputs:
-            event = item.blur if isinstance(item, gr.Textbox) else item.change
-            event(door(screen.differing), screen.inputs, [screen.changed], **quiet)
+    told = [screen.about, *screen.inputs]
+    inputs = [item for _, part in screen.forms for item in part.inputs]
+    changed = [item.blur if isinstance(item, gr.Textbox) else item.change for item in inputs]
+    gr.on(
+        [*chosen_anew, *changed], door(screen.told), told, [screen.changed, screen.layers], concurrency_limit=4, **quiet
+    )
+    return looked
 
 
 def _look(groups: Groups, fields: Sequence[str] = ()) -> Any:
@@ -190,28 +243,32 @@ def _look(groups: Groups, fields: Sequence[str] = ()) -> Any:
     """
 
     def look(model: str, objective: str, tuner: str, about: str, auto: str) -> list[Any]:
+        was = f"{objective} {tuner}"
         facts, problem = _facts(model)
-        advised = _advised(facts, about)
-        if advised and auto != OWN_CHOICE and f"{objective} {tuner}" == auto:
+        known = About.read(about)
+        here = machine.inspect()
+        advised = recommend.recommended(facts, known.rows, known.labelled, here, known.plain) if facts else None
+        if advised and auto != OWN_CHOICE and was == auto:
             objective, tuner = advised.objective, advised.tuner
             auto = f"{objective} {tuner}"
-        elif f"{objective} {tuner}" != auto:
+        elif was != auto:
             auto = OWN_CHOICE
         goal, change = objectives.get(objective), tuners.get(tuner)
         problem = problem or pair_refusal(goal, change) or (goal.refuses(facts) if facts else None)
-        problem = problem or (change.refuses(facts, change.Settings()) if facts else None)
+        problem = problem or (change.refuses(facts, change.defaults(known.sets)) if facts else None)
         rate = f"{change.base_rate * goal.rate_factor:g}"
         chosen: dict[str, str] = {"objective": objective, "tuner": tuner}
+        choice = Choice(objective, tuner, known.sets)
         return [
             plan_words.advice(advised.reason) if advised and auto != OWN_CHOICE else "",
-            model_cards.offered(str(model or "").strip(), objective, tuner),
-            _cards("objective", objective, advised, tuner),
-            _cards("tuner", tuner, advised, objective),
+            model_cards.offered(str(model or "").strip(), choice),
+            method_cards.objectives_shown(objective, tuner, advised.objective if advised else ""),
+            method_cards.tuners_shown(choice, advised.tuner if advised else "", facts),
             gr.update(value=words.refusal(problem) if problem else "", visible=bool(problem)),
-            objective,
-            tuner,
+            f"{was}>{objective} {tuner}",
             auto,
             gr.update(placeholder=rate, visible=not change.ignores(RATE)),
+            gr.update(visible=facts is not None and _can_go_on(model)),
             *(gr.update(visible=not change.ignores(name)) for name in fields),
             *(gr.update(visible=chosen[kind] == name) for kind, name, _ in groups),
         ]
@@ -219,7 +276,7 @@ def _look(groups: Groups, fields: Sequence[str] = ()) -> Any:
     return look
 
 
-def _search(query: str, model: str, objective: str, tuner: str) -> str:
+def _search(query: str, model: str, objective: str, tuner: str, about: str) -> str:
     """Models of the Hub that can be trained so, or in one sentence why there are none."""
     query = str(query or "").strip()
     if len(query) < model_search.SHORTEST:
@@ -232,7 +289,7 @@ def _search(query: str, model: str, objective: str, tuner: str) -> str:
     if not found:
         kinds = " or ".join(sorted(goal.architectures))
         return words.waiting(f"No model of the kind {kinds} with safetensors weights is found under these words.")
-    return model_cards.results(found, model, goal.name, str(tuner))
+    return model_cards.results(found, model, Choice(goal.name, str(tuner), About.read(about).sets))
 
 
 def _facts(model: str) -> tuple[ModelFacts | None, str | None]:
@@ -249,47 +306,6 @@ def _facts(model: str) -> tuple[ModelFacts | None, str | None]:
         return None, f"{error.problem} {error.fix}" if name else "Choose a model, or write the id of one."
 
 
-def _advised(facts: ModelFacts | None, about: str) -> Recommendation | None:
-    if facts is None:
-        return None
-    rows, _, kind = str(about or "").partition(" ")
-    count = int(rows) if rows.isdecimal() and len(rows) < 12 else 0
-    return recommend.recommended(facts, count, kind == "labelled", machine.inspect())
-
-
-def _cards(kind: str, chosen: str, advised: Recommendation | None, other: str) -> str:
-    """Objectives or tuners to choose from; `other` is the choice of the other kind."""
-    best = getattr(advised, kind) if advised else None
-    methods = REGISTRIES[kind].all()
-    many = len(methods) > MOST_UNFOLDED
-    by_family: dict[str, list[choices.Card]] = {"": []}
-    for method in methods:
-        card = choices.Card(
-            method.name,
-            method.title,
-            method.help,
-            mark="Recommended" if method.name == best else "",
-            said=_goes_with(kind, method) if _refused(kind, method, other) else "",
-        )
-        by_family.setdefault("" if method.usual or not many else method.family, []).append(card)
-    groups = [
-        choices.Cards(family, cards, bool(family), ", ".join(card.title for card in cards) if family else "")
-        for family, cards in by_family.items()
-    ]
-    return choices.fieldset(PLACES[kind], _LABELS[kind], groups, chosen)
-
-
-def _refused(kind: str, method: Method, other: str) -> str | None:
-    objective, tuner = (method.name, other) if kind == "objective" else (other, method.name)
-    return pair_refusal(objectives.get(objective), tuners.get(tuner))
-
-
-def _goes_with(kind: str, method: Method) -> str:
-    """With which of the other kind a method goes; why it doesn't go with another is said where it is chosen."""
-    others = REGISTRIES["tuner" if kind == "objective" else "objective"].all()
-    return f"Goes with: {', '.join(one.title for one in others if not _refused(kind, method, one.name))}."
-
-
 def _pair() -> str:
     return f"{objectives.DEFAULT} {tuners.DEFAULT}"
 
@@ -301,9 +317,18 @@ def _section(spec: dict[str, Any], place: str) -> dict[str, Any]:
     return dict(section) if not name or section.get("name") == name else {}
 
 
-def _rate(forms: list[tuple[str, Form]]) -> Any:
-    """The input of the learning rate."""
-    return dict(_placed(forms))[RATE]
+def _can_go_on(model: str) -> bool:
+    """Whether a model is a run whose additions can go on learning. It was looked at before: it is the visitor's."""
+    try:
+        return lineage.is_run(model) and stacking.goes_on(lineage.parent(model)) is None
+    except UserError:
+        return False
+
+
+def _always(forms: list[tuple[str, Form]]) -> list[Any]:
+    """Inputs that depend on model and tuner in a way of their own: of the learning rate, and GOES_ON."""
+    placed = dict(_placed(forms))
+    return [placed[RATE], placed[GOES_ON]]
 
 
 def _loop_fields(forms: list[tuple[str, Form]]) -> list[tuple[str, Any]]:

@@ -6,47 +6,80 @@ The scripts of `ui/static` draw what stands in `ts-run`, `ts-push` and `ts-more`
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from html import escape
 from typing import Any
 
 import gradio as gr
 
 from engine import chat
-from engine.errors import DataError
+from engine.errors import DataError, UserError
+from engine.spec import RunSpec
 from ui import words
 from ui.door import door
 from ui.owner import own
+from ui.words import bound, brief
 
-OF_ADDRESS = "(_, talk) => [new URLSearchParams(window.location.search).get('run') || '', talk]"
+OF_ADDRESS = "(_, task, talk) => [new URLSearchParams(window.location.search).get('run') || '', task, talk]"
 """The address names the run, also after the server was started anew, which a session does not outlive."""
 LONGEST = 8000
 """Characters of a message."""
+LABELS_SHOWN = 5
+PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
 def build() -> None:
     words.html("<div id='ts-run'><p class='ts-quiet' role='status'>Opening the run…</p></div>")
+    with gr.Column(elem_classes=["ts-task"]):
+        # Choices that an update has set are known to the session alone: see the columns of step 1.
+        task = gr.Dropdown(
+            [],
+            label="Task",
+            info="This run learned several data sets, each as a task of its own. It answers as for this one.",
+            visible=False,
+            interactive=True,
+            allow_custom_value=True,
+        )
+    run = gr.Textbox(visible=False)
+    _build_talk(run, task)
+    _build_trial(run, task)
+    words.html("<div id='ts-push'></div><div id='ts-said'></div><div id='ts-more'></div>")
+    page = gr.context.Context.root_block
+    shown = gr.Textbox("", visible=False)  # as the script leaves it where no run is shown: then nothing is asked
+    page.load(None, None, [shown], js="() => new URLSearchParams(window.location.search).get('run') || ''")
+    shown.change(door(_tasks), [shown], [task], **PRIVATE)
+
+
+def _build_talk(run: gr.Textbox, task: gr.Dropdown) -> None:
+    """Base and result side by side, for a model that answers."""
     with gr.Column(elem_classes=["ts-talk"]):
         words.html("<h2>Talk to it</h2><p class='ts-quiet'>One message to the model before and after training.</p>")
         with gr.Row():
             boxes = [_box(label) for label in ("Before training", "After training")]
-        with gr.Row(elem_classes=["ts-ask"]):
-            question = gr.Textbox(
-                label="Message",
-                max_length=LONGEST,
-                lines=1,
-                max_lines=6,
-                placeholder="Write what it was trained for",
-                scale=1,
-                min_width=240,
-            )
-            ask = gr.Button("Ask", min_width=90, elem_classes=["ts-narrow"])
-            again = gr.Button("Start over", min_width=130, elem_classes=["ts-narrow"])
-    words.html("<div id='ts-push'></div><div id='ts-said'></div><div id='ts-more'></div>")
-    private = {"api_visibility": "private", "show_progress": "hidden"}
-    run = gr.Textbox(visible=False)
-    asked = gr.on([question.submit, ask.click], door(_asked), [question, *boxes], [question, *boxes], **private)
+        question, ask, again = _asking("Message", "Write what it was trained for", again="Start over")
+    asked = gr.on([question.submit, ask.click], door(_asked), [question, *boxes], [question, *boxes], **PRIVATE)
     for base, box in zip((True, False), boxes, strict=True):
-        asked.success(door(_answerer(base)), [run, box], [box], js=OF_ADDRESS, concurrency_limit=4, **private)
-    again.click(lambda: ([], []), None, boxes, **private)
+        asked.success(door(_answerer(base)), [run, task, box], [box], js=OF_ADDRESS, concurrency_limit=4, **PRIVATE)
+    again.click(lambda: ([], []), None, boxes, **PRIVATE)
+
+
+def _build_trial(run: gr.Textbox, task: gr.Dropdown) -> None:
+    """A text, and what a classifier says of it."""
+    with gr.Column(elem_classes=["ts-try"]):
+        words.html("<h2>Try it</h2><p class='ts-quiet'>A text of your own, and how sure it is of each label.</p>")
+        text, ask, clear = _asking("Text", "Write something like your rows", again="Clear")
+        said = words.html()
+    asked = gr.on([text.submit, ask.click], door(_reading), None, [said], **PRIVATE)
+    asked.then(door(_labelled), [run, task, text], [said], js=OF_ADDRESS, concurrency_limit=4, **PRIVATE)
+    clear.click(lambda: ("", ""), None, [text, said], **PRIVATE)
+
+
+def _asking(label: str, example: str, again: str) -> tuple[gr.Textbox, gr.Button, gr.Button]:
+    with gr.Row(elem_classes=["ts-ask"]):
+        text = gr.Textbox(
+            label=label, max_length=LONGEST, lines=1, max_lines=6, placeholder=example, scale=1, min_width=240
+        )
+        ask = gr.Button("Ask", min_width=90, elem_classes=["ts-narrow"])
+        return text, ask, gr.Button(again, min_width=130, elem_classes=["ts-narrow"])
 
 
 def _box(title: str) -> gr.Chatbot:
@@ -65,22 +98,74 @@ def _asked(question: str, *talks: list[Any]) -> tuple[Any, ...]:
     return "", *([*talk, turn] for talk in talks)
 
 
-def _answerer(base: bool) -> Callable[[str, list[Any]], Iterator[list[Any]]]:
+def _tasks(run_id: str) -> Any:
+    """The tasks of the run that is shown ("1: orders.csv"), where it tells some apart."""
+    if not run_id:
+        return gr.skip()
+    try:
+        spec = own(run_id).spec()
+    except UserError:  # the view says so
+        return gr.skip()
+    names = [f"{number}: {name}" for number, name in enumerate(spec.tuner.tasks(spec.tuner_settings), 1)]
+    return gr.update(choices=names, value=names[0] if names else None, visible=bool(names))
+
+
+def _task(spec: RunSpec, chosen: str | None) -> int:
+    """The chosen one of a run's tasks, counted from 0. Raises DataError where there is no such one."""
+    tasks = spec.tuner.tasks(spec.tuner_settings)
+    number = str(chosen or "1").partition(":")[0]
+    if not tasks:
+        return 0
+    if not number.isdecimal() or not 1 <= int(number) <= len(tasks):
+        raise DataError(f"This run has no task {brief(number)!r}.", f"Choose one of {', '.join(tasks)}.")
+    return int(number) - 1
+
+
+def _answerer(base: bool) -> Callable[[str, str | None, list[Any]], Iterator[list[Any]]]:
     """A handler by which the base or the trained model goes on with a talk."""
 
-    def answer(run_id: str, talk: list[Any]) -> Iterator[list[Any]]:
+    def answer(run_id: str, chosen: str | None, talk: list[Any]) -> Iterator[list[Any]]:
         run = own(run_id)
-        system = run.spec().data[0].system
+        spec = run.spec()
+        task = _task(spec, chosen)
+        system = spec.data[task].system
         messages = [{"role": "system", "content": system}] if system else []
         messages += [{"role": turn["role"], "content": _text(turn["content"])} for turn in talk]
         said = ""
-        for piece in chat.stream(run.folder, messages, base=base):
+        for piece in chat.stream(run.folder, messages, base=base, task=task):
             said += piece
             yield [*talk, {"role": "assistant", "content": said}]
         if not said.strip():
             yield [*talk, {"role": "assistant", "content": "(It answered with nothing.)"}]
 
     return answer
+
+
+def _reading() -> str:
+    return words.waiting("Reading it…")
+
+
+def _labelled(run_id: str, chosen: str | None, text: str) -> str:
+    """What a classifier says of a text, as markup; a problem stands in its place."""
+    try:
+        if not (text or "").strip():
+            raise DataError("The text is empty.", "Write something to ask.")
+        run = own(run_id)
+        return chances(chat.labels(run.folder, text[:LONGEST], task=_task(run.spec(), chosen)))
+    except UserError as error:
+        return words.failure(error)
+
+
+def chances(found: list[tuple[str, float]]) -> str:
+    """The likeliest labels with their chances, as markup."""
+    lines = "".join(
+        f"<li><b>{escape(label)}</b><span>{bound(f'{100 * chance:.1f} %')}</span>"
+        f"<i style='--ts-share: {100 * chance:.1f}%'></i></li>"
+        for label, chance in found[:LABELS_SHOWN]
+    )
+    rest = len(found) - LABELS_SHOWN
+    more = f"<p class='ts-quiet'>and {words.counted(rest, 'label')} that it thinks less likely</p>" if rest > 0 else ""
+    return f"<section class='ts-stack' role='status'><ul class='ts-chances'>{lines}</ul>{more}</section>"
 
 
 def _text(content: Any) -> str:

@@ -12,8 +12,9 @@ from typing import Any
 
 import gradio as gr
 
-from engine import explain, models, preview, speed
+from engine import explain, jobs, models, preview, speed
 from engine.data import table
+from engine.data.example import Example
 from engine.data.prepare import Prepared, prepare
 from engine.data.rows import Table
 from engine.errors import UserError
@@ -27,6 +28,7 @@ from ui.screens.method import MethodScreen
 
 START = "Start training"
 ROWS_SHOWN = 3
+SETS_SHOWN = 6
 GO = "(run) => { if (run) window.location.assign('?run=' + encodeURIComponent(run)); }"
 
 
@@ -52,8 +54,8 @@ class StartScreen:
         """The run that the inputs describe. Raises SettingError or DataError."""
         name, *rest = given
         count = len(self.rows.inputs)
-        entry = self.rows.entry(rest[:count])
-        return RunSpec.parse({"name": (name or "").strip(), "data": [entry], **self.how.values(rest[count:])})
+        entries = self.rows.entries(rest[:count])
+        return RunSpec.parse({"name": (name or "").strip(), "data": entries, **self.how.values(rest[count:])})
 
     def look(self, *given: Any) -> Iterator[tuple[Any, ...]]:
         """What the run would do, bit by bit as it becomes known; the button when all is well."""
@@ -62,9 +64,9 @@ class StartScreen:
         try:
             yield words.waiting("Looking at the rows…"), "", wait
             wanted = self.spec(given)
-            tables = {entry.source: table.load(entry) for entry in wanted.data}
+            tables = [table.load(entry) for entry in wanted.data]
             prepared = prepare(wanted.data, wanted.objective.wants, wanted.training.seed, tables=tables).require()
-            limits.require_model(wanted.model)
+            limits.require_models(wanted)
             folder = yield from _fetched(wanted.model, wait)
             yield words.waiting(_counting()), "", wait
             found = explain.explain(wanted, prepared)
@@ -84,7 +86,9 @@ def _counting() -> str:
 def build(rows: DataScreen, how: MethodScreen) -> StartScreen:
     words.html(words.heading("Ready to start?", "This is what will happen. Nothing has been changed or started yet."))
     shown, first = words.html(), words.html()
-    name = gr.Textbox(label="Name of the run", info="Empty means that it is named after model and data.", max_length=80)
+    name = gr.Textbox(
+        label="Name of the run", info="Empty means that it is named after what it learns and how.", max_length=80
+    )
     with gr.Row(elem_classes=["ts-acts"]):
         start = gr.Button(START, variant="primary", interactive=False)
     screen = StartScreen(rows, how, name, shown, first, start)
@@ -102,7 +106,7 @@ def started(wanted: RunSpec) -> store.Run:
     """Prepare, create and queue a run of whoever is being answered, from data and a model that are theirs to use."""
     for entry in wanted.data:
         sources.require(entry.source)
-    limits.require_model(wanted.model)
+    limits.require_models(wanted)
     limits.require_turn()
     limits.require_disk()
     run = store.create(wanted, prepare(wanted.data, wanted.objective.wants, wanted.training.seed), owner.current())
@@ -122,9 +126,22 @@ def _fetched(model: Model, wait: Any) -> Generator[tuple[Any, ...], None, Path]:
     return work.result()
 
 
-def _preview(folder: Path, wanted: RunSpec, prepared: Prepared, tables: dict[str, Table]) -> str:
-    first = [example for example in prepared.examples if example.split == "train"][:ROWS_SHOWN]
-    read = tables[wanted.data[0].source]
-    raw = dict(zip(read.numbers, read.rows, strict=True))
-    seen = preview.rows(folder, wanted, first)
-    return words.preview([(row, raw[example.row]) for row, example in zip(seen, first, strict=True)])
+def _preview(folder: Path, wanted: RunSpec, prepared: Prepared, tables: list[Table]) -> str:
+    first = _first_rows(prepared, len(wanted.data))
+    raw = [dict(zip(read.numbers, read.rows, strict=True)) for read in tables]
+    seen = preview.rows(folder, jobs.readable(wanted, models.facts(wanted.model)), first)
+    # A passage of a document is what stands in the data, or a part of that.
+    plain = wanted.objective.wants == "text"
+    shown = [(row, {} if plain else raw[example.source][example.row]) for row, example in zip(seen, first, strict=True)]
+    return words.preview(shown, answers="answers" in wanted.objective.gives or wanted.objective.fills_slot)
+
+
+def _first_rows(prepared: Prepared, sets: int) -> list[Example]:
+    """The first rows that are learned; where there are several data sets, one of each."""
+    learned = [example for example in prepared.examples if example.split == "train"]
+    if sets == 1:
+        return learned[:ROWS_SHOWN]
+    found: dict[int, Example] = {}
+    for example in learned:
+        found.setdefault(example.source, example)
+    return [found[source] for source in sorted(found)][:SETS_SHOWN]

@@ -1,7 +1,7 @@
 /* Two runs side by side: which is better or whether that is noise, figures, settings, both curves, rows that differ. */
 
 import { smoothed, thinned, ticks } from "./curve.js";
-import { ask, count, el, found, loss, put, share, size, span } from "./dom.js";
+import { ask, between, count, el, figure, found, loss, put, size, span } from "./dom.js";
 
 const HEIGHT = 260, LEFT = 44, RIGHT = 26, TOP = 10, BOTTOM = 26;
 const SIDES = ["A", "B"], MOST_ROWS = 10;
@@ -46,19 +46,18 @@ function grid(label, heads, lines) {
 }
 
 function figures(runs) {
-  const scored = (values, name) => {
+  const scored = (values, name, unit) => {
     if (!values || values[name] === undefined || values[name] === null) return "–";
-    if (name === "loss") return loss(values[name]);
-    const low = values[`${name}_low`], high = values[`${name}_high`];
-    return low === undefined ? share(values[name]) : `${share(values[name])} (${(100 * low).toFixed(1)} to ${(100 * high).toFixed(1)})`;
+    const low = values[`${name}_low`], high = values[`${name}_high`], told = figure(values[name], unit);
+    return low === undefined ? told : `${told} (${between(low, high, unit)})`;
   };
   const line = (name, tell) => [name, ...runs.map(tell)];
   const known = (value, write) => (value === null || value === undefined ? "–" : write(value));
   const titles = [...new Set(runs.map((run) => run.measure.title))].join(" / ");
   return grid("What came of them", ["", ...SIDES], [
-    line(`${titles} before`, (run) => scored(run.before, run.measure.name)),
-    line(`${titles} after, with its 95 % interval`, (run) => scored(run.after, run.measure.name)),
-    line("Held-out loss after", (run) => scored(run.after, "loss")),
+    line(`${titles} before`, (run) => scored(run.before, run.measure.name, run.measure.unit)),
+    line(`${titles} after, with its 95 % interval`, (run) => scored(run.after, run.measure.name, run.measure.unit)),
+    line("Held-out loss after", (run) => scored(run.after, "loss", "nats")),
     line("Training time", (run) => known(run.summary.seconds, span)),
     line("Most memory", (run) => known(run.summary.memory_bytes, size)),
     line("Size of the result", (run) => known(run.summary.artifact_bytes, size)),

@@ -3,6 +3,7 @@
    `trigger` to call the server, and `watch` to hear of new markup. */
 
 import { ask, count, el, put } from "./dom.js";
+import { land } from "./focus.js";
 
 const WAIT_MS = 350;
 const LEAST_WORDS = 2;
@@ -33,6 +34,24 @@ export function findings(element, trigger, watch) {
     if (asked) asked.textContent = asked.getAttribute("aria-label")?.split(": ")[0] ?? "Undo the last step";
     rest();
     if (document.activeElement === document.body) asked?.focus();
+  });
+}
+
+/* The data sets of a run that stand ready: each can be opened, or left out. */
+export function sets(element, trigger, watch) {
+  let acted = false;
+  element.addEventListener("click", ({ target }) => {
+    const button = target.closest("[data-act]");
+    if (!button) return;
+    acted = true;
+    trigger("click", { act: button.dataset.act, set: Number(button.dataset.set) });
+  });
+  document.addEventListener("ts-set-added", () => (acted = true));
+  watch("value", () => {
+    if (!acted) return;
+    acted = false;
+    const title = element.querySelector("h2") ?? [...document.querySelectorAll(".ts-view-new h1")].find((head) => head.getClientRects().length);
+    if (title) land(title);
   });
 }
 

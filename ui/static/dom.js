@@ -52,6 +52,11 @@ export const share = (value) => (there(value) ? `${(100 * value).toFixed(1)} %` 
 export const count = (value) => value.toLocaleString("en");
 export const loss = (value) => (there(value) ? (value < 0.01 ? value.toPrecision(2) : value.toFixed(3)) : "–");
 
+/* A score in its unit: shares as per cent, bits and nats as they are. */
+export const figure = (value, unit = "share") => (unit === "share" ? share(value) : loss(value));
+/* The two ends of an interval, without the unit. */
+export const between = (low, high, unit = "share") => [low, high].map((end) => figure(end, unit).replace(" %", "")).join(" to ");
+
 export function size(bytes) {
   return bytes >= 1e9 ? `${(bytes / 1e9).toFixed(1)} GB` : `${(bytes / 1e6).toFixed(1)} MB`;
 }

@@ -5,11 +5,17 @@ import { count, el, loss, size, span } from "./dom.js";
 const MOST_SAMPLES = 5, MEASURED_STEPS = 10, LONG = 200;
 const HEADS = ["Step", "Asked", "Answers", "Expected"];
 
-/* All figures from the start on, those not yet known as a dash: so nothing moves when they come. */
-export function facts(last, held, left, live) {
+/* All figures from the start on, those not yet known as a dash: so nothing moves when they come.
+   fits: a classifier is fitted; there are no losses and no passes. */
+export function facts(last, held, left, live, fits) {
   const known = last || {};
   const told = (value, write) => (value === undefined || value === null ? "–" : write(value));
-  const list = [
+  const list = fits ? [
+    ["Fits", last ? `${count(last.step)} of ${count(last.total_steps)}` : "–"],
+    ["Memory, peak", told(known.memory_bytes, size)],
+    ["At it for", told(known.seconds, span)],
+    ...(live ? [["Left", told(left, span)]] : []),
+  ] : [
     ["Step", last ? `${count(last.step)} of ${count(last.total_steps)}` : "–"],
     ["Passes", told(known.epoch, (value) => value.toFixed(2))],
     ["Training loss", told(known.loss, loss)],

@@ -2,6 +2,7 @@
    and an id that is typed there takes its card. */
 
 let last = null;
+const opened = new Map();
 
 export function method() {
   document.addEventListener("change", (event) => {
@@ -16,15 +17,28 @@ export function method() {
   document.addEventListener("focusin", (event) => {
     last = event.target.matches?.(".ts-card input[type=radio]") ? event.target : null;
   });
+  // A fold that somebody opened stays open, though the server draws it closed.
+  document.addEventListener("click", (event) => {
+    const fold = event.target.closest?.(".ts-more-cards > summary")?.parentElement;
+    if (fold) opened.set(fold.dataset.fold, !fold.open);
+  });
+  new MutationObserver((changes) => {
+    for (const { target } of changes) keepOpen(target);
+  }).observe(document.body, { attributeFilter: ["open"], subtree: true });
   new MutationObserver((changes) => {
     if (!changes.some(({ addedNodes }) => [...addedNodes].some(holdsCards))) return;
     // The input has the last word: a choice may have moved on while the server drew the cards.
     for (const { dataset } of document.querySelectorAll(".ts-choices")) take(dataset.for, field(dataset.for)?.value.trim());
+    document.querySelectorAll(".ts-more-cards").forEach(keepOpen);
     if (!last || last.isConnected) return;
     const { name, value } = last;
     last = null;
     radios(name).find((radio) => radio.value === value)?.focus();
   }).observe(document.body, { childList: true, subtree: true });
+}
+
+function keepOpen(fold) {
+  if (fold.matches(".ts-more-cards") && opened.get(fold.dataset.fold) && !fold.open) fold.open = true;
 }
 
 function holdsCards(node) {

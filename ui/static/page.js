@@ -10,12 +10,14 @@ import { said } from "./said.js";
 import { settings } from "./settings.js";
 import { shortcuts } from "./shortcuts.js";
 import { steps } from "./steps.js";
+import { streams } from "./streams.js";
 
 /* What is set going in each view; see VIEWS in ui/theme.py. */
 const VIEWS = { run, runs, compare, settings, new: method };
 
 const asked = new URLSearchParams(window.location.search);
 const { view } = document.documentElement.dataset;
+streams();
 notify();
 keyboard();
 shortcuts(view);

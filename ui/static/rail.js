@@ -1,6 +1,6 @@
 /* The list of runs beside the page. */
 
-import { ask, el, found, put, share } from "./dom.js";
+import { ask, el, figure, found, put } from "./dom.js";
 import { keepFocus, land } from "./focus.js";
 
 const LOOK_MS = 4000;
@@ -76,6 +76,6 @@ function item(run, current) {
 }
 
 function outcome(run) {
-  if (run.after !== null) return run.before !== null ? `${share(run.before)} → ${share(run.after)}` : share(run.after);
+  if (run.after !== null) return run.before !== null ? `${figure(run.before, run.unit)} → ${figure(run.after, run.unit)}` : figure(run.after, run.unit);
   return run.state === "running" && run.percent !== null ? `${Math.round(run.percent)} %` : "";
 }

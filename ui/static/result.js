@@ -1,6 +1,6 @@
 /* What a run came to: the verdict, scores with their intervals, the rows that changed, what to try next. */
 
-import { count, el, loss, share, size, span } from "./dom.js";
+import { between, count, el, figure, loss, share, size, span } from "./dom.js";
 
 const LONG = 280;
 
@@ -9,29 +9,45 @@ export function verdict(found, result) {
   return [
     el("h2", {}, found.headline),
     ...found.sentences.map((sentence) => el("p", {}, sentence)),
-    result && result.talks ? talk() : null,
+    result && result.talks ? talk("Compare base and tuned: talk to both", ".ts-talk") : null,
+    result && result.labels ? talk("Try it: a text of your own", ".ts-try") : null,
     ...(result ? scores(found, result) : []),
   ];
 }
 
-/* The link by which the talk is found: it stands below the rows, and its message box is what one wants to be in. */
-function talk() {
-  const link = el("a", { class: "ts-button", href: "#ts-talk" }, "Compare base and tuned: talk to both");
+/* The link by which the talk is found: it stands below the rows, and its box for a text is what one wants to be in. */
+function talk(words, place) {
+  const link = el("a", { class: "ts-button", href: "#ts-talk" }, words);
   link.addEventListener("click", (event) => {
     event.preventDefault();
-    const box = document.querySelector(".ts-ask textarea");
+    const box = document.querySelector(`${place} .ts-ask textarea`);
     box?.focus({ preventScroll: true });
-    box?.closest(".ts-talk").scrollIntoView({ block: "start", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+    box?.closest(place).scrollIntoView({ block: "start", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
   });
   return el("p", {}, link);
 }
 
+/* What learned, or was made. */
+function what({ cross_validation }, result) {
+  const { merged, trainable_parameters, total_parameters } = result;
+  if (cross_validation) return fitted(cross_validation, result);
+  if (merged) return `Nothing learned; an addition of ${count(trainable_parameters)} weights was made of those of ${count(Object.keys(merged).length)} runs`;
+  const learned = (100 * trainable_parameters) / total_parameters;
+  return `${count(trainable_parameters)} of ${count(total_parameters)} weights learned (${learned.toPrecision(2)} %)`;
+}
+
+/* Of a classifier on features: which it is, and why that one. */
+function fitted({ chosen, accuracy, rows, validation_rows }, { trainable_parameters }) {
+  const seen = count(rows + (validation_rows || 0));
+  const why = accuracy[chosen] === undefined ? "" : `, right for ${share(accuracy[chosen])} of ${seen} rows that it had not learned from when it was chosen`;
+  return `The model stayed as it is. A classifier of ${count(trainable_parameters)} numbers was fitted (${chosen || "see the log"}${why})`;
+}
+
 function scores(found, { metrics, measures, ...result }) {
-  const learned = (100 * result.trainable_parameters) / result.total_parameters;
   const cost = el(
     "p",
     { class: "ts-quiet" },
-    `${count(result.trainable_parameters)} of ${count(result.total_parameters)} weights learned (${learned.toPrecision(2)} %), `
+    `${what(metrics, result)}, `
       + `in ${span(result.seconds)}, with ${size(result.peak_memory_bytes)} of memory at its peak. `
       + `The result takes ${size(result.artifact_bytes)}.`,
   );
@@ -39,18 +55,19 @@ function scores(found, { metrics, measures, ...result }) {
   const scored = [
     ["Before", metrics.before],
     ...Object.entries(metrics.baselines || {}).map(([name, values]) => [`Before, ${name}`, values]),
-    ["After", metrics.after],
+    ...Object.entries(metrics.parts || {}).map(([id, values]) => [`${result.merged?.[id] || id} alone`, values]),
+    [result.merged ? "Merged" : "After", metrics.after],
   ].filter(([, values]) => values);
   // Where the loss had to tell, no answer was exact: then the nearest score with a length is that of words.
   const main = found.measure === "loss" && metrics.after.word_f1 !== undefined ? "word_f1" : metrics.main;
-  const { title, help } = measures[main] || { title: main, help: "the main score" };
+  const { title, help, unit } = measures[main] || { title: main, help: "the main score" };
   return [
     el("h3", {}, title),
-    bars(scored.filter(([, values]) => values[main] !== undefined), main),
+    bars(scored.filter(([, values]) => values[main] !== undefined), main, unit),
     el(
       "p",
       { class: "ts-quiet" },
-      `${title} is ${help}. Measured on ${count(metrics.rows)} held-out rows, which it did not learn from. `
+      `${title} ${unit === "bits" ? "are" : "is"} ${help}. Measured on ${count(metrics.rows)} held-out rows, which it did not learn from. `
         + "The thin bar is the 95 % interval: another set of rows like these would most likely score within it.",
     ),
     el("details", {}, el("summary", {}, "All scores"), table(scored, measures)),
@@ -58,33 +75,33 @@ function scores(found, { metrics, measures, ...result }) {
   ];
 }
 
-function bars(scored, main) {
+function bars(scored, main, unit) {
+  // Shares fill their track at 100 %; what has no upper end is drawn beside the largest.
+  const whole = unit === "share" ? 1 : Math.max(...scored.map(([, values]) => values[`${main}_high`] ?? values[main]));
   const list = el("dl", { class: "ts-scores" });
   for (const [name, values] of scored) {
     const low = values[`${main}_low`], high = values[`${main}_high`];
     const fill = el("i"), whisker = el("b");
-    fill.style.width = `${100 * values[main]}%`;
-    if (low !== undefined) Object.assign(whisker.style, { left: `${100 * low}%`, width: `${100 * (high - low)}%` });
+    fill.style.width = `${(100 * values[main]) / whole}%`;
+    if (low !== undefined) Object.assign(whisker.style, { left: `${(100 * low) / whole}%`, width: `${(100 * (high - low)) / whole}%` });
     list.append(
       el("dt", {}, name),
-      el("div", { class: `ts-track ${name === "After" ? "ts-after" : ""}`, "aria-hidden": "true" }, fill, low === undefined ? null : whisker),
-      el("dd", {}, share(values[main]), " ", low === undefined ? null : el("small", {}, `(${interval(low, high)})`)),
+      el("div", { class: `ts-track ${name === "After" || name === "Merged" ? "ts-after" : ""}`, "aria-hidden": "true" }, fill, low === undefined ? null : whisker),
+      el("dd", {}, figure(values[main], unit), " ", low === undefined ? null : el("small", {}, `(${between(low, high, unit)})`)),
     );
   }
   return list;
 }
 
-const interval = (low, high) => `${(100 * low).toFixed(1)} to ${(100 * high).toFixed(1)}`;
-
 function table(scored, measures) {
-  const cell = (values, name) => {
+  const cell = (values, name, unit) => {
     if (values[name] === undefined || values[name] === null) return "–";
     if (!(`${name}_low` in values)) return loss(values[name]);
-    return `${share(values[name])} (${interval(values[`${name}_low`], values[`${name}_high`])})`;
+    return `${figure(values[name], unit)} (${between(values[`${name}_low`], values[`${name}_high`], unit)})`;
   };
-  const lines = Object.entries(measures).map(([name, { title, help }]) => [
+  const lines = Object.entries(measures).map(([name, { title, help, unit }]) => [
     el("th", { scope: "row" }, title, ": ", el("span", { class: "ts-quiet" }, help)),
-    ...scored.map(([, values]) => el("td", {}, cell(values, name))),
+    ...scored.map(([, values]) => el("td", {}, cell(values, name, unit))),
   ]);
   return el(
     "div",
@@ -129,7 +146,8 @@ export function rows(changes) {
 }
 
 function change(row) {
-  const said = [["Expected", row.expected], ["Before", row.before], ["After", row.after]];
+  // A text that is read has nothing that is expected of it.
+  const said = [...(row.expected ? [["Expected", row.expected]] : []), ["Before", row.before], ["After", row.after]];
   return el(
     "li",
     {},
@@ -161,7 +179,7 @@ export function again(id, changes = {}) {
 }
 
 /* first: whether the first of them is the next thing to do. */
-export function advice(id, list, first) {
+export function advice(id, list, first, result) {
   const items = list.map(({ title, reason, changes }, place) => {
     const word = Object.keys(changes).length ? "Prepare this run" : "Open its data and settings";
     return el(
@@ -173,5 +191,14 @@ export function advice(id, list, first) {
   });
   const other = el("a", { class: "ts-button", href: again(id) }, "Do it again with other settings");
   const open = items.length ? null : el("p", {}, "Nothing in this run's figures asks for a change.");
-  return [el("h2", {}, "What to try next"), open, items.length ? el("ul", { class: "ts-next" }, ...items) : null, el("p", {}, other)];
+  return [el("h2", {}, "What to try next"), open, items.length ? el("ul", { class: "ts-next" }, ...items) : null, el("p", {}, other), ...onward(id, result)];
+}
+
+/* Runs that go on from this one's result. */
+function onward(id, result) {
+  const link = (text, told, changes) => el("li", {}, el("div", {}, el("h3", {}, text), el("p", { class: "ts-quiet" }, told)), el("a", { class: "ts-button", href: again(id, changes), "aria-label": `Prepare this run: ${text}` }, "Prepare this run"));
+  const ways = [];
+  if (result?.goes_on) ways.push(link("Train what it added further", "The same addition goes on learning, from where it is now: more passes, or other rows.", { "model.id": `run:${id}`, "model.continued": true }));
+  if (result?.on_top) ways.push(link("Train something new on top of it", "This result becomes a fixed base, and a new addition learns beside it; what it learned so far stays as it is.", { "model.id": `run:${id}` }));
+  return ways.length ? [el("h2", {}, "Go on from here"), el("ul", { class: "ts-next" }, ...ways)] : [];
 }

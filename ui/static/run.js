@@ -182,10 +182,10 @@ function draw(view, news) {
   const { last, held, train } = view;
   const live = ACTIVE.includes(news.state);
   const beside = (news.phase === "train" && course(news.estimate_seconds, last, news.left)) || view.note;
-  put(view.factsPlace, facts(last, held, news.left, live), live && el("p", { class: "ts-quiet ts-line" }, beside));
+  put(view.factsPlace, facts(last, held, news.left, live, news.fits), live && el("p", { class: "ts-quiet ts-line" }, beside));
   // What learns without a loss has no curve.
   if (train.length) view.curvePlace.hidden = false;
-  else if (["features", "train"].includes(news.phase)) view.curvePlace.hidden = true;
+  else if (news.fits) view.curvePlace.hidden = true;
   view.curve.draw(train, held, last ? last.total_steps : 1, Math.max(280, view.place.clientWidth));
   put(view.samplePlace, ...samples(view.samples));
 }
@@ -225,11 +225,12 @@ function settle(view, { summary, result, verdict: judged }) {
   put(view.failurePlace, problem ? el("div", { class: "ts-note ts-bad" }, el("p", {}, el("strong", {}, problem)), el("p", {}, fix)) : null);
   put(view.resultPlace, ...(judged ? verdict(judged, result) : []));
   put(view.rowsPlace, ...(judged ? rows(judged.rows) : []));
-  put(view.advicePlace, ...(judged ? advice(view.id, judged.advice, state === "failed") : []));
+  put(view.advicePlace, ...(judged ? advice(view.id, judged.advice, state === "failed", result) : []));
   // A run that ended before its first step has no course to show.
   view.factsPlace.hidden = Boolean(result) || (Boolean(judged) && !view.last);
   view.curvePlace.hidden = Boolean(judged) && !view.train.length;
   document.body.classList.toggle("ts-can-talk", Boolean(result && result.talks));
+  document.body.classList.toggle("ts-can-label", Boolean(result && result.labels));
   // Other parts of the page draw what they have to say of this run (its state and result are new).
   document.dispatchEvent(new CustomEvent("ts-run-settled", { detail: { id: view.id, summary, result, verdict: judged } }));
 }

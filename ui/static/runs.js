@@ -1,9 +1,10 @@
 /* All runs: search, filters and order by the server, a page at a time; comparing two, deleting several; presets. */
 
-import { ask, count, el, found, put, share, size } from "./dom.js";
+import { ask, count, el, figure, found, put, size } from "./dom.js";
 import { keepFocus } from "./focus.js";
 import { STATES } from "./rail.js";
 
+const MOST_MERGED = 8;
 const LOOK_MS = 4000, TYPING_MS = 250;
 const ACTIVE = ["queued", "running", "stopping"];
 const COLUMNS = [
@@ -68,10 +69,12 @@ function build(view, place) {
   view.presets = el("section", { class: "ts-stack" });
   view.compare = el("button", { class: "ts-button", type: "button" }, "Compare");
   view.compare.addEventListener("click", () => window.location.assign(`?compare=${[...view.chosen.keys()].join(",")}`));
+  view.merge = el("button", { class: "ts-button", type: "button" }, "Merge");
+  view.merge.addEventListener("click", () => window.location.assign(`?merge=${[...view.chosen.keys()].join(",")}`));
   view.remove = el("button", { class: "ts-button ts-danger", type: "button" }, "Delete");
   view.remove.addEventListener("click", () => remove(view));
   view.many = el("span", { class: "ts-quiet" });
-  view.acts = el("div", { class: "ts-acts" }, view.many, view.compare, view.remove);
+  view.acts = el("div", { class: "ts-acts" }, view.many, view.compare, view.merge, view.remove);
   view.body = el("section", { class: "ts-stack" }, view.tools, view.says, view.table, view.pages);
   view.title = el("h1", {}, "Runs");
   put(place, view.title, view.body, view.presets, view.acts);
@@ -240,7 +243,8 @@ function line(view, run) {
 
 function score(run) {
   if (run.after === null) return [];
-  const told = run.before === null ? share(run.after) : `${share(run.before)} → ${share(run.after)}`;
+  const after = figure(run.after, run.unit);
+  const told = run.before === null ? after : `${figure(run.before, run.unit)} → ${after}`;
   return [told, el("span", { class: "ts-second-line" }, run.main)];
 }
 
@@ -274,7 +278,7 @@ function pages(view) {
 }
 
 function choose(view, run, on) {
-  if (on) view.chosen.set(run.id, run.name);
+  if (on) view.chosen.set(run.id, run);
   else view.chosen.delete(run.id);
 }
 
@@ -283,12 +287,15 @@ function chosen(view) {
   const many = view.chosen.size;
   view.compare.disabled = many !== 2;
   view.remove.disabled = !many;
-  const told = { 0: "Check two runs to compare them, or some to delete them.", 1: "1 run checked. Check one more to compare." }[many] || `${count(many)} runs checked.`;
+  const merges = [...view.chosen.values()].every((run) => run.merges);
+  view.merge.disabled = many < 2 || many > MOST_MERGED || !merges;
+  view.merge.title = merges ? "" : "Only finished runs with LoRA and its kin can be merged.";
+  const told = { 0: "Check two runs to compare them, or some to merge or delete them.", 1: "1 run checked. Check one more to compare or merge." }[many] || `${count(many)} runs checked.`;
   if (view.many.textContent !== told) view.many.textContent = told;
 }
 
 async function remove(view) {
-  const ids = [...view.chosen.keys()], names = [...view.chosen.values()];
+  const ids = [...view.chosen.keys()], names = [...view.chosen.values()].map((run) => run.name);
   const which = ids.length === 1 ? `the run ${names[0]}` : `these ${count(ids.length)} runs`;
   if (!window.confirm(`Delete ${which}, with results and all files? They can't be brought back.`)) return;
   const back = keepFocus(() => view.title);

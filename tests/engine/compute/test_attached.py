@@ -54,6 +54,7 @@ CHOSEN: dict[str, tuple[str, dict[str, Any]]] = {
     "prompt": ("prompt", {"tokens": 5}),
     "p-tuning": ("p-tuning", {"tokens": 5, "encoder": "lstm", "hidden": 8}),
     "prefix": ("prefix", {"tokens": 5}),
+    "prefix-network": ("prefix", {"tokens": 5, "reparametrised": True, "hidden": 8}),
 }
 IDS = [[21, 40, 77, 130, 9, 255, 64, 18, 31], [90, 12, 44, 51, 203, 8, 0, 0, 0]]
 MASK = [[1] * 9, [1] * 6 + [0] * 3]
@@ -165,6 +166,38 @@ def test_a_prompt_that_begins_as_words_is_read_as_those_words(families: dict[str
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "opt", "gpt_neox"])
+def test_a_prefix_that_a_network_makes_begins_as_the_one_without(family: str, families: dict[str, Path]) -> None:
+    import torch
+
+    with torch.no_grad():
+        plain = output(changed(base_of(families[family], False), "prefix"))
+        model = changed(base_of(families[family], False), "prefix-network")
+        assert torch.equal(output(model), plain)
+        assert not torch.equal(output(learned(model)), plain)
+
+
+GOLDEN = {
+    "chat": [5.773569583892822, 5.770738124847412, 5.77152681350708, 5.758195400238037],
+    "classify": [1.1145786046981812, 1.1008297204971313, 1.135650873184204, 1.1868609189987183],
+}
+
+
+@pytest.mark.parametrize(("objective", "kind"), [("chat", "decoder"), ("classify", "encoder")])
+def test_a_prefix_with_its_network_keeps_the_contract(objective: str, kind: str, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    name, values = CHOSEN["prefix-network"]
+    spec = runs.spec(test_matrix.MODELS[kind](tmp_path / "base"), objective, name, learning_rate=0.3)
+    spec = replace(spec, tuner_settings=spec.tuner.Settings(**values))
+    run = test_matrix.keeps_its_contract(tmp_path, spec, GOLDEN[objective])
+    saved = load_file(run.job.folder / "model" / parts.weights_file("soft_prefix"))
+    assert {key.rpartition(".")[2] for key in saved} == {"keys", "values"}
+    assert sum(tensor.numel() for tensor in saved.values()) == spec.tuner.saved_parameters(
+        run.job.facts, spec.tuner_settings
+    )
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "opt", "gpt_neox"])
 @pytest.mark.parametrize("way", CHOSEN)
 def test_generation_is_what_the_likeliest_next_word_gives_again_and_again(
     way: str, family: str, families: dict[str, Path]
@@ -187,7 +220,7 @@ def test_generation_is_what_the_likeliest_next_word_gives_again_and_again(
     assert given.tolist() == ids.tolist()
 
 
-@pytest.mark.parametrize("way", ["prompt", "prefix", "p-tuning"])
+@pytest.mark.parametrize("way", ["prompt", "prefix", "prefix-network", "p-tuning"])
 def test_answers_to_many_are_those_to_each_alone(way: str, tmp_path: Path) -> None:
     """With a beginning that is computed once for all of them, and gaps."""
     from engine.compute.language import answers
@@ -240,7 +273,7 @@ def test_it_stands_on_16_bit_weights_without_autocast(way: str, families: dict[s
 # The card's code leaves closing its files to Python, as short code does.
 @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(("objective", "kind"), [("chat", "decoder"), ("classify", "encoder")])
-@pytest.mark.parametrize("way", ["houlsby", "parallel", "prompt", "prefix", "p-tuning"])
+@pytest.mark.parametrize("way", ["houlsby", "parallel", "prompt", "prefix", "prefix-network", "p-tuning"])
 def test_the_cards_code_puts_it_in_place_without_us(
     way: str, objective: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -44,7 +44,10 @@ def test_the_arrays_answer_as_scikit_learns_model(name: str, classes: int, monke
     seen = x if name == "trees" else (x - x.mean(axis=0)) / x.std(axis=0)
     scores = heads.scores(estimators.FORMS[name], head, x)
     if name == "svm":
-        assert (scores.argmax(axis=1) == made[0].predict(seen)).all()
+        apart = np.stack(
+            [one.decision_function(seen) for one in made], axis=1
+        )  # of two classes, only the second has one
+        assert (scores.argmax(axis=1) == (apart[:, 0] > 0 if classes == 2 else apart.argmax(axis=1))).all()
     else:
         chances = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
         np.testing.assert_allclose(chances, made[0].predict_proba(seen), atol=1e-5)
@@ -126,3 +129,36 @@ def test_trees_are_not_tried_by_themselves_where_they_would_take_minutes() -> No
     assert "trees" in estimators.tried("auto", 500, 384, 12)
     assert "trees" not in estimators.tried("auto", 5000, 384, 77)
     assert estimators.tried("trees", 5000, 384, 77) == ("trees",)
+
+
+def test_rows_that_watch_count_in_the_choice_beside_cross_validation(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = clouds(3)
+    watching = np.zeros((30, x.shape[1]), np.float32), np.array([0] * 30)
+    crossed = {"logistic": 50, "svm": 48}
+
+    def scores(name: str, x: np.ndarray, y: np.ndarray, classes: int, *_: Any) -> np.ndarray:
+        found = np.eye(classes)[y]
+        found[crossed[name] :] = 1 - found[crossed[name] :]
+        return found
+
+    def answers(form: str, head: dict[str, Any], x: np.ndarray) -> np.ndarray:
+        return np.eye(3)[[0 if head["name"] == "svm" else 1] * len(x)]
+
+    monkeypatch.setattr(estimators, "cross_scores", scores)
+    monkeypatch.setattr(estimators, "fit", lambda name, *_: {"name": name, "weight": np.ones(1), "bias": np.ones(1)})
+    monkeypatch.setattr(estimators.heads, "scores", answers)
+    choice = estimators.choose(x, y, 3, tuple(crossed), 5, 1, lambda: None, watching)
+    assert choice.name == "svm" and (choice.compared, choice.watched) == (ROWS, 30)
+    assert choice.accuracy == {"logistic": pytest.approx(50 / (ROWS + 30)), "svm": pytest.approx(78 / (ROWS + 30))}
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_support_vectors_fitted_class_by_class_are_those_fitted_in_one_go(classes: int) -> None:
+    from sklearn.svm import LinearSVC
+
+    x, y = clouds(classes)
+    apart = estimators._OneByOne(1)
+    apart.fit(x, y)
+    together = LinearSVC(C=0.01, random_state=1).fit(x, y)
+    np.testing.assert_allclose(apart.coef_, together.coef_, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(apart.intercept_, together.intercept_, rtol=1e-3, atol=1e-4)

@@ -107,7 +107,7 @@ def test_each_class_may_come_from_a_file_of_its_own(tmp_path: Path) -> None:
 
 def test_pasted_rows_are_prepared_without_a_file() -> None:
     pasted = table.paste("question,answer\nOne?,1\nTwo?,2\n")
-    found = prepare([Data(source="pasted", split=NONE_HELD_OUT)], "messages", 42, tables={"pasted": pasted})
+    found = prepare([Data(source="pasted", split=NONE_HELD_OUT)], "messages", 42, tables=[pasted])
     assert [example.answer for example in found.examples] == ["1", "2"]
 
 

@@ -123,7 +123,7 @@ def test_a_count_that_groups_do_not_allow_is_said() -> None:
     examples = [chat(number, f"Question {number // 10}") for number in range(40)]
     _, report = split(examples, Split(test_rows=15, validation=0), 42)
     assert report.test == 10
-    assert report.notices == ["10 rows are held out for test in place of 15, as equal prompts stay together."]
+    assert report.notices == ["10 rows are held out for test in place of 15, as rows that belong together stay so."]
 
 
 def test_given_splits_stay_and_only_missing_parts_are_drawn() -> None:

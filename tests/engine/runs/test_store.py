@@ -131,6 +131,20 @@ def test_a_running_run_is_not_deleted_and_a_stopped_one_is() -> None:
     assert not run.folder.exists() and store.listed() == []
 
 
+def test_a_run_that_another_went_on_from_is_not_deleted_before_it() -> None:
+    first = made("finish")
+    queue.start(first)
+    comes_to(first, "finished")
+    (first.folder / "model").mkdir(exist_ok=True)
+    spec = first.spec().as_dict()
+    later = store.create(RunSpec.parse({**spec, "name": "later", "model": {"id": f"run:{first.id}"}}), prepared())
+    with pytest.raises(RunError, match=r"'later' .* went on from this run"):
+        store.delete(first)
+    store.delete(later)
+    store.delete(first)
+    assert not first.folder.exists()
+
+
 def test_a_run_whose_folder_was_removed_by_hand_can_be_deleted() -> None:
     run = made("finish")
     shutil.rmtree(run.folder)

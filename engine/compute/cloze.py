@@ -1,0 +1,150 @@
+"""A language model that chooses among label words: losses, scores, chances, and what is kept of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from engine.compute import classifier, tasks
+from engine.compute.label_scores import Masked, at_places, label_scores
+from engine.compute.language import causal, head_is_plain
+from engine.compute.model import load_backbone
+from engine.compute.precision import autocast
+from engine.data.example import Example
+from engine.errors import ModelError
+from engine.job import Job, Report
+from engine.label_words import Slot
+from engine.memory import rows_at_once
+
+CONFIG_FILE = "cloze.json"
+HEAD_FILE = "language_head.safetensors"
+
+
+def load(job: Job, masked: bool) -> nn.Module:
+    """A causal model as it is, a masked one in two parts."""
+    if not masked:
+        return load_backbone(job, "causal")
+    whole = load_backbone(job, "masked")
+    ids = torch.tensor([[job.tokens.mask_id or 0, *(job.tokens.encode_bare("a b c")[0])]], device=whole.device)
+    mask, places = torch.ones_like(ids), torch.arange(ids.shape[1], device=whole.device)[None]
+    with torch.no_grad(), autocast(job.plan):
+        before = whole(input_ids=ids, attention_mask=mask).logits
+        parted = Masked(whole).eval()
+        after = parted(ids, mask, places)
+    if (before - after).abs().max() > 1e-3 * before.abs().max().clamp(min=1):
+        raise ModelError(
+            f"The masked-language head of {job.facts.id} can't be used apart from its body.", "Choose another model."
+        )
+    return parted
+
+
+class WordLosses:
+    """Cross-entropy of each row's label among all, by the scores of their words: (rows,), and the rows' numbers."""
+
+    def __init__(self, slots: Sequence[Slot], normalised: bool) -> None:
+        self.slots = [(slot.fillings, slot.targets) for slot in slots]
+        self.normalised = normalised
+        self._direct: bool | None = None
+
+    def __call__(self, model: nn.Module, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        losses = nn.functional.cross_entropy(self.scores(model, inputs), inputs["labels"], reduction="none")
+        return losses, torch.arange(len(losses), device=losses.device)
+
+    def scores(self, model: nn.Module, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Of each label, before they are made chances: (rows, labels), float32."""
+        if self._direct is None:
+            self._direct = not hasattr(model, "language_head") and head_is_plain(model, inputs)
+        numbers = inputs["templates"].tolist()
+        found: list[torch.Tensor] = []
+        order: list[int] = []
+        for number in sorted(set(numbers)):
+            own = [place for place, one in enumerate(numbers) if one == number]
+            some = {
+                "ids": inputs["input_ids"][own],
+                "mask": inputs["attention_mask"][own],
+                "slots": inputs["slots"][own],
+            }
+            found.append(label_scores(self._asking(model), some, self.slots[number], self.normalised))
+            order += own
+        return torch.cat(found)[torch.tensor(order).argsort().to(found[0].device)]
+
+    def _asking(self, model: nn.Module) -> Any:
+        if hasattr(model, "language_head"):
+            return model
+
+        def ask(ids: torch.Tensor, mask: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+            # No mask: a causal model's real tokens never look at what follows them.
+            if not self._direct:
+                return at_places(model(input_ids=ids, use_cache=False).logits, places)
+            inner = causal(model)
+            body = getattr(inner, inner.base_model_prefix)
+            hidden = body(input_ids=ids, use_cache=False).last_hidden_state
+            return inner.get_output_embeddings()(at_places(hidden, places))
+
+        return ask
+
+
+def padded(rows: list[dict[str, Any]], pad_id: int) -> dict[str, torch.Tensor]:
+    """Rows without their words, padded as a classifier's; of each also its slot and its template, (rows,)."""
+    places = {
+        name: torch.tensor([row[key] for row in rows]) for name, key in (("slots", "slot"), ("templates", "template"))
+    }
+    return {**classifier.padded(rows, pad_id), **places}
+
+
+def log_chances(
+    job: Job,
+    model: nn.Module,
+    losses: WordLosses,
+    texts: Sequence[list[dict[str, Any]]],
+    of_tasks: Sequence[int],
+    report: Report,
+) -> torch.Tensor:
+    """Of each label for each text, in the mean over templates: (texts, labels), nats.
+
+    texts: of each, its row for every template. of_tasks: of which task it is.
+    """
+    model.eval()
+    device = next(model.parameters()).device
+    order = sorted(range(len(texts)), key=lambda index: len(texts[index][0]["input_ids"]))
+    found = torch.zeros(len(texts), len(job.labels))
+    size = rows_at_once(max((len(row["input_ids"]) for rows in texts for row in rows), default=1))
+    for start in range(0, len(texts), size):
+        some = order[start : start + size]
+        tasks.tell(job, model, [of_tasks[index] for index in some])
+        for number in range(len(losses.slots)):
+            batch = padded([texts[index][number] for index in some], job.tokens.pad_id or 0)
+            inputs = {key: value.to(device) for key, value in batch.items()}
+            with torch.no_grad(), autocast(job.plan):
+                scores = losses.scores(model, inputs)
+            found[some] += torch.log_softmax(scores, dim=-1).cpu() / len(losses.slots)
+        report(min(start + size, len(texts)), len(texts))
+    return torch.log_softmax(found, dim=-1)
+
+
+def predictions(job: Job, rows: Sequence[Example], found: torch.Tensor) -> tuple[list[str], list[float]]:
+    """The label that is given to each row, and the loss of the right one in nats.
+
+    found: as `log_chances` gives it. A row whose label is none of the run's has the loss of the least likely one.
+    """
+    given = [job.labels[int(place)] for place in found.argmax(dim=-1)]
+    losses = [
+        float(-scores[job.labels.index(row.label)] if row.label in job.labels else -scores.min())
+        for row, scores in zip(rows, found, strict=True)
+    ]
+    return given, losses
+
+
+def save(job: Job, model: nn.Module, about: dict[str, Any], folder: Path) -> None:
+    """cloze.json with template and words; of a masked model also the head, which its body's files don't hold."""
+    (folder / CONFIG_FILE).write_text(json.dumps(about, ensure_ascii=False, indent=1), encoding="utf-8")
+    if hasattr(model, "language_head"):
+        words = {id(parameter) for parameter in job.objective.backbone(model).parameters()}
+        own = {n: p.detach().contiguous() for n, p in model.language_head.named_parameters() if id(p) not in words}
+        save_file(own, folder / HEAD_FILE)

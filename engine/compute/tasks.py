@@ -1,0 +1,53 @@
+"""Rows of several tasks: a tuner that tells them apart is told before each forward pass of which task its rows are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from engine.compute.score import interval
+from engine.data.example import Example
+from engine.job import Job, Losses
+
+
+def tell(job: Job, model: nn.Module, tasks: Sequence[int]) -> None:
+    """tasks: of each row that comes next, or one for all of them."""
+    job.tuner.tell(job.objective.backbone(model), list(tasks))
+
+
+def tells_apart(job: Job) -> bool:
+    return bool(job.tuner.tasks(job.tuner_settings))
+
+
+def told(job: Job, losses: Losses) -> Losses:
+    """`losses` that says first of which task the rows of a batch are: its "tasks", (rows,)."""
+    if not tells_apart(job):
+        return losses
+
+    def first_told(model: nn.Module, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        tell(job, model, inputs["tasks"].tolist())
+        return losses(model, inputs)
+
+    return first_told
+
+
+def noted(job: Job, example: Example) -> dict[str, int]:
+    """What a row of the trainer's data set holds besides, where its task matters."""
+    return {"task": example.source} if tells_apart(job) else {}
+
+
+def of_rows(rows: list[dict[str, object]]) -> dict[str, torch.Tensor]:
+    """A batch's "tasks", where its rows note them."""
+    return {"tasks": torch.tensor([row["task"] for row in rows])} if "task" in rows[0] else {}
+
+
+def scores(job: Job, rows: Sequence[Example], values: Sequence[float], metric: str) -> dict[str, float]:
+    """The metric of each task's rows alone, as "METRIC, task NAME" with its interval, where tasks are told apart."""
+    found: dict[str, float] = {}
+    for task, name in enumerate(job.tuner.tasks(job.tuner_settings)):
+        own = [value for row, value in zip(rows, values, strict=True) if row.source == task]
+        if own:
+            found |= interval(f"{metric}, task {name}", own)
+    return found

@@ -1,0 +1,181 @@
+"""What `python -m benchmarks.methods` measured of each tuner: quoted by the page, the docs and what is recommended.
+
+An installed copy without the file has nothing to quote.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from engine.home import CHECKOUT
+
+FILE = CHECKOUT / "benchmarks" / "results" / "methods.jsonl"
+HEAD = "head"
+"""The tuner that leaves the whole model frozen: what another one adds shows beside it."""
+
+
+@dataclass(frozen=True)
+class Task:
+    name: str
+    objective: str
+    title: str
+    short: str
+    """After "On"."""
+    chance: float
+    """The score of guessing among the labels."""
+
+
+TASKS = (
+    Task(
+        "minilm",
+        "classify",
+        "MiniLM, `classify`: 77 intents of a bank's customers, 25 rows of each to learn from, 20 of each held out",
+        "77 intents with MiniLM",
+        1 / 77,
+    ),
+    Task(
+        "smollm2-135m",
+        "chat",
+        "SmolLM2-135M, `chat`: the sample run, 480 rows to learn from, 120 held out",
+        "the sample with SmolLM2-135M",
+        1 / 12,
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Means over the seeds of one tuner on one task."""
+
+    task: Task
+    tuner: str
+    seeds: int
+    score: float
+    low: float
+    """To `high`: the widest of the seeds' intervals, of 95 %, over which held-out rows were drawn."""
+    high: float
+    trainable: int
+    total: int
+    seconds: float
+    """Of training alone, on one core; of the fastest seed, since other programs may have run beside the others."""
+    peak_memory_bytes: float
+    artifact_bytes: int
+    right: tuple[float, ...] = ()
+    """Of each held-out row, in how many of the seeds it was right, as a share; empty where that was not kept."""
+
+    def over(self, other: Figures) -> tuple[float, float, float] | None:
+        """By how much it is right more often, with a 95 % interval over which rows were drawn (they are paired).
+
+        The interval is that of a mean by its standard error. None where the rows were not kept.
+        """
+        if len(self.right) < 2 or len(self.right) != len(other.right):
+            return None
+        each = [mine - theirs for mine, theirs in zip(self.right, other.right, strict=True)]
+        mean, wide = statistics.mean(each), 1.96 * statistics.stdev(each) / len(each) ** 0.5
+        return mean, mean - wide, mean + wide
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A tuner that gave no score."""
+
+    task: Task
+    tuner: str
+    seeds: int
+    reason: str
+    refused: bool
+    """Whether it doesn't go with the task's model at all, which says nothing of other models."""
+
+
+def of(task: Task, file: Path | None = None) -> list[Figures | Missing]:
+    """Every tuner that was tried on a task, the best first."""
+    file = file or FILE
+    found = list(_read(file, file.stat().st_mtime_ns).get(task.name, {}).items()) if file.exists() else []
+    told = [_figures(task, tuner, runs) for tuner, runs in found]
+    return sorted(told, key=lambda one: -one.score if isinstance(one, Figures) else 1.0)
+
+
+def figures(objective: str, tuner: str, file: Path | None = None) -> Figures | None:
+    """On the task that stands for an objective."""
+    found = _by_name(objective, file).get(tuner)
+    return found if isinstance(found, Figures) else None
+
+
+def shortfall(objective: str, tuner: str, file: Path | None = None) -> str:
+    """Why measurements speak against a tuner, in a sentence; empty where they don't, or where there are none."""
+    by_name = _by_name(objective, file)
+    found, head = by_name.get(tuner), by_name.get(HEAD)
+    if found is None:
+        return ""
+    if isinstance(found, Missing):
+        return "" if found.refused else f"On {found.task.short} it gave no result: {found.reason}"
+    if found.low <= found.task.chance:
+        return f"On {found.task.short} it was no better than guessing."
+    if tuner != HEAD and isinstance(head, Figures) and found.score <= head.score:
+        return (
+            f"On {found.task.short} it did not beat a classifier on fixed features ({_percent(found.score)} and "
+            f"{_percent(head.score)} right)."
+        )
+    return ""
+
+
+def quoted(found: Figures) -> str:
+    """In one line."""
+    return (
+        f"On {found.task.short}: {_percent(found.score)} in {found.seconds:,.0f} s, "
+        f"{found.peak_memory_bytes / 1e9:.1f} GB"
+    )
+
+
+def _by_name(objective: str, file: Path | None) -> dict[str, Figures | Missing]:
+    return {one.tuner: one for task in TASKS if task.objective == objective for one in of(task, file)}
+
+
+@lru_cache(maxsize=4)
+def _read(file: Path, changed: int) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """Rows by task and tuner. changed: when the file was, so that what is kept is read anew then."""
+    found: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+    for line in file.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        found[row["task"]][row["tuner"]].append(row)
+    return found
+
+
+def _figures(task: Task, tuner: str, runs: list[dict[str, Any]]) -> Figures | Missing:
+    done = [run for run in runs if "score" in run]
+    if not done:
+        refused = runs[0].get("refused")
+        return Missing(task, tuner, len(runs), str(refused or runs[0].get("failed")), bool(refused))
+    mean = {key: statistics.mean(run[key] for run in done) for key in ("score", "peak_memory_bytes")}
+    widest = max(done, key=lambda run: run["high"] - run["low"])
+    return Figures(
+        task,
+        tuner,
+        len(done),
+        **mean,
+        seconds=min(run["seconds"] for run in done),
+        low=widest["low"],
+        high=widest["high"],
+        trainable=done[0]["trainable"],
+        total=done[0]["total"],
+        artifact_bytes=done[0]["artifact_bytes"],
+        right=_shares([_bits(run["right"], run["rows"]) for run in done if run.get("right")]),
+    )
+
+
+def _bits(written: str, rows: int) -> str:
+    return f"{int(written, 16):0{rows}b}"
+
+
+def _shares(runs: list[str]) -> tuple[float, ...]:
+    return tuple(column.count("1") / len(runs) for column in zip(*runs, strict=True))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
