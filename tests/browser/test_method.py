@@ -62,6 +62,23 @@ def test_the_way_from_data_to_a_run_goes_by_keyboard_alone(browser_page: Page, r
 
 
 @pytest.mark.timeout(300)
+def test_going_fast_through_the_models_is_not_taken_for_a_choice_of_method(
+    browser_page: Page, rows: Path, tiny: Path
+) -> None:
+    """While the server thinks about one model, the next is chosen: what was recommended for the first is left again."""
+    page = browser_page
+    to_method(page, rows)
+    page.get_by_role("radio", name=re.compile("SmolLM2-135M-Instruct")).focus()
+    for name in ("all-MiniLM-L6-v2", "^tiny"):
+        with page.expect_request("**/queue/join*"):
+            page.keyboard.press("ArrowDown")
+        expect(page.get_by_role("radio", name=re.compile(name))).to_be_focused()
+    expect(page.get_by_text(re.compile(r"of 45,216 weights learn"))).to_be_visible()
+    expect(page.get_by_text("This model writes, so it learns to answer with the label.")).to_be_visible()
+    expect(page.get_by_role("radio", name=re.compile("^Chat"))).to_be_checked()
+
+
+@pytest.mark.timeout(300)
 def test_a_run_on_ones_own_file_takes_at_most_six_clicks(open_page: OpenPage, rows: Path, tiny: Path) -> None:
     page = open_page()
     page.add_init_script(

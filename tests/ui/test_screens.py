@@ -144,14 +144,14 @@ def looked(
 
 
 def test_another_model_brings_what_is_recommended_for_it() -> None:
-    advice, *_, moved, auto, _, _ = looked("embedded:minilm", about="480 labelled")
-    assert (moved, auto) == ("chat lora>classify lora", "classify lora")
+    advice, *_, moved, _, _ = looked("embedded:minilm", about="480 labelled")
+    assert moved == "chat lora>classify lora"
     assert "Recommended for your data" in advice
 
 
 def test_what_a_person_chose_is_left_alone() -> None:
-    advice, *_, refusal, moved, auto, _, _ = looked("embedded:minilm", objective="chat", tuner="full")
-    assert (moved, auto) == ("chat full>chat full", method.OWN_CHOICE)
+    advice, *_, refusal, moved, _, _ = looked("embedded:minilm", objective="chat", tuner="full")
+    assert moved == f"chat full>{method.OWN_CHOICE}"
     assert advice == "" and "needs a model of the kind decoder" in refusal["value"]
 
 

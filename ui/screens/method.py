@@ -46,16 +46,18 @@ Groups = list[tuple[str, str, gr.Row]]
 """Kind, name and inputs of each method that has settings."""
 REGISTRIES = {"objective": objectives, "tuner": tuners}
 OWN_CHOICE = "own"
-"""What `auto` says once a person has chosen a pair: from then on nothing is chosen for them."""
+"""What `auto` says once a person has chosen a pair (MOVES knows it, too): from then on nothing is chosen for them."""
 RATE = "training.learning_rate"
 GOES_ON = "model.continued"
 """Offered where the model is a run whose additions can go on learning."""
 LONGEST_ID = 300
-MOVES = """(moved, objective, tuner) => {
-    const [from, to] = moved.split(">");
-    return from === `${objective} ${tuner}` ? to.split(" ") : [objective, tuner];
+MOVES = """(moved, objective, tuner, auto) => {
+    const [from, to] = moved.split(">"), kept = [objective, tuner, auto];
+    if (auto === "own" || from !== `${objective} ${tuner}`) return kept;
+    return to === "own" ? [objective, tuner, to] : [...to.split(" "), to];
 }"""
-"""Takes the pair that is chosen for a person, unless they have chosen one while the server thought about it."""
+"""Takes the pair that is chosen for a person, unless they have chosen one while the server thought about it. The pair and
+the note that it was not theirs are written together: a look between the two would take the one for the other."""
 PLACES = {"objective": method_cards.OBJECTIVE, "tuner": method_cards.TUNER}
 
 
@@ -201,11 +203,11 @@ def build() -> MethodScreen:
     words.html("<h2>What learns</h2>")
     screen = MethodScreen(model, objective, tuner, about, auto, forms, changed, words.html())
     moved = gr.Textbox(visible=False)
-    shown = [advice, models_shown, objectives_shown, tuners_shown, refusal, moved, auto, *_always(forms)]
+    shown = [advice, models_shown, objectives_shown, tuners_shown, refusal, moved, *_always(forms)]
     fields = _loop_fields(forms)
     changing = [*(item for _, item in fields), *(group for _, _, group in groups)]
     looked = _connect(screen, [*shown, *changing], (groups, [name for name, _ in fields]), search, results)
-    looked.success(None, [moved, objective, tuner], [objective, tuner], js=MOVES)
+    looked.success(None, [moved, objective, tuner, auto], [objective, tuner, auto], js=MOVES)
     return screen
 
 
@@ -248,11 +250,9 @@ def _look(groups: Groups, fields: Sequence[str] = ()) -> Any:
         known = About.read(about)
         here = machine.inspect()
         advised = recommend.recommended(facts, known.rows, known.labelled, here, known.plain) if facts else None
-        if advised and auto != OWN_CHOICE and was == auto:
+        own = was != auto
+        if advised and not own:
             objective, tuner = advised.objective, advised.tuner
-            auto = f"{objective} {tuner}"
-        elif was != auto:
-            auto = OWN_CHOICE
         goal, change = objectives.get(objective), tuners.get(tuner)
         problem = problem or pair_refusal(goal, change) or (goal.refuses(facts) if facts else None)
         problem = problem or (change.refuses(facts, change.defaults(known.sets)) if facts else None)
@@ -260,13 +260,12 @@ def _look(groups: Groups, fields: Sequence[str] = ()) -> Any:
         chosen: dict[str, str] = {"objective": objective, "tuner": tuner}
         choice = Choice(objective, tuner, known.sets)
         return [
-            plan_words.advice(advised.reason) if advised and auto != OWN_CHOICE else "",
+            plan_words.advice(advised.reason) if advised and not own else "",
             model_cards.offered(str(model or "").strip(), choice),
             method_cards.objectives_shown(objective, tuner, advised.objective if advised else ""),
             method_cards.tuners_shown(choice, advised.tuner if advised else "", facts),
             gr.update(value=words.refusal(problem) if problem else "", visible=bool(problem)),
-            f"{was}>{objective} {tuner}",
-            auto,
+            f"{was}>{OWN_CHOICE if own else f'{objective} {tuner}'}",
             gr.update(placeholder=rate, visible=not change.ignores(RATE)),
             gr.update(visible=facts is not None and _can_go_on(model)),
             *(gr.update(visible=not change.ignores(name)) for name in fields),
