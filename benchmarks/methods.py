@@ -4,7 +4,8 @@ MiniLM learns 77 intents of a bank's customers from 25 messages each (classify, 
 demo (chat, one seed). Each run is a worker of its own on one core, as many at once as there are cores: small models
 gain so little from a second core that this takes two thirds of the time. A finished run is a line of
 `benchmarks/results/methods.jsonl`, and what stands there already is not run again, so that a broken run of this script
-goes on where it stopped. The table of `docs/methods.md` is made from these lines by `docs/generate.py`.
+goes on where it stopped. `core_share` is the part of a core that the worker had: less than 1 where other programs ran
+beside it, whose time doesn't count. The table of `docs/methods.md` is made from these lines by `docs/generate.py`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -124,8 +126,12 @@ def measured(task: Task, tuner: str, seed: int) -> dict[str, Any]:
     except UserError as error:
         return {"refused": error.problem}
     gathered: dict[str, str] = {}
+    began, before = time.monotonic(), _processor_seconds()
     done = finished(spec, lambda folder: gathered.update(right=_right(evidence.gather(folder, "finished").after)))
-    return {"failed": done.problem} if isinstance(done, Failed) else _figures(done) | gathered
+    if isinstance(done, Failed):
+        return {"failed": done.problem}
+    share = min(1.0, (_processor_seconds() - before) / (time.monotonic() - began))
+    return _figures(done) | {"core_share": round(share, 3)} | gathered
 
 
 def finished(spec: RunSpec, look: Callable[[Path], None] = lambda folder: None) -> Finished | Failed:
@@ -159,6 +165,12 @@ def _figures(done: Finished) -> dict[str, Any]:
         "peak_memory_bytes": done.peak_memory_bytes,
         "artifact_bytes": done.artifact_bytes,
     }
+
+
+def _processor_seconds() -> float:
+    """Of this process's children that have ended: one worker after another."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _right(scored: list[ScoredRow]) -> str:

@@ -63,7 +63,7 @@ class Figures:
     trainable: int
     total: int
     seconds: float
-    """Of training alone, on one core; of the fastest seed, since other programs may have run beside the others."""
+    """Of training alone, on one core and without what other programs took of it; of the fastest seed."""
     peak_memory_bytes: float
     artifact_bytes: int
     right: tuple[float, ...] = ()
@@ -159,7 +159,7 @@ def _figures(task: Task, tuner: str, runs: list[dict[str, Any]]) -> Figures | Mi
         tuner,
         len(done),
         **mean,
-        seconds=min(run["seconds"] for run in done),
+        seconds=min(run["seconds"] * run.get("core_share", 1) for run in done),
         low=widest["low"],
         high=widest["high"],
         trainable=done[0]["trainable"],
