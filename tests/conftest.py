@@ -67,7 +67,7 @@ def _session_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         patch.setenv("TUNESMITH_CACHE", str(place / "cache"))
         yield
     _end_processes(tmp_path_factory.getbasetemp())
-    _collect_supervisors()
+    _collect_children()
 
 
 @pytest.fixture(autouse=True)
@@ -108,11 +108,11 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _collect_supervisors() -> None:
-    """Wait for supervisors that tests started, so that none is left for Python to complain of at its end."""
-    queue = sys.modules.get("engine.runs.queue")
-    for child in getattr(queue, "_children", []):
-        child.wait(timeout=20)
+def _collect_children() -> None:
+    """Wait for detached programs that tests started, so that none is left for Python to complain of at its end."""
+    for name in ("engine.runs.queue", "engine.runs.messages", "engine.push"):
+        for child in getattr(sys.modules.get(name), "_children", []):
+            child.wait(timeout=20)
 
 
 def _end_processes(home: Path) -> None:
