@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
-from engine import cautions, machine, models, planner, preview, reporters, speed, timing
+from engine import cautions, machine, mixture, models, planner, preview, reporters, speed, timing
 from engine.architecture import in_backbone
 from engine.data.example import Example
 from engine.data.prepare import Prepared, prepare
-from engine.jobs import chosen_rows, readable, require_pair
+from engine.jobs import chosen_rows, of_pass, readable, require_pair
+from engine.mixture import Part
 from engine.models import ModelFacts
 from engine.plan import Plan
 from engine.preview import Lengths
@@ -33,6 +35,8 @@ class Explanation:
     total_parameters: int
     """As the result will count them: the base, what is added to it, and a head."""
     cautions: list[str] = field(default_factory=list)
+    mix: list[Part] = field(default_factory=list)
+    """What a pass is made of, where there are several data sets."""
     fitted: str = ""
     """What learns, in a sentence, where that is no weight of the model: each row is then read once, in no steps."""
 
@@ -61,6 +65,10 @@ class Explanation:
 
     def lines(self) -> list[str]:
         found = [f"{self.model}: {self.sentence}", self.learning, *self.cautions]
+        found += [
+            f"{part.title}: {part.taken:,} of {counted(part.rows, 'row')} a pass, {part.tokens:,} tokens"
+            for part in self.mix
+        ]
         found += [reason for reason in self.plan.reasons if reason not in self.cautions]
         found += [f"{part.name}: {part.bytes / 1e6:,.0f} MB" for part in self.plan.memory]
         found += [f"{part.name}: about {span(part.seconds)}" for part in self.plan.seconds]
@@ -83,6 +91,7 @@ class Explanation:
             "memory_bytes": self.plan.memory_bytes,
             "estimate_seconds": self.plan.estimate_seconds,
             "cautions": self.cautions,
+            "mix": [asdict(part) for part in self.mix],
             "plan": self.plan.as_dict(),
         }
 
@@ -110,15 +119,21 @@ def explain(spec: RunSpec, prepared: Prepared | None = None) -> Explanation:
     plan = planner.make(spec, facts, train.lengths, here, train.learned)
     plan = replace(plan, reasons=[*_read_otherwise(spec, rows["train"], mixed, train), *plan.reasons])
     trainable, total = parameter_counts(spec, facts, examples)
+    of_sets = _of_sets(spec, folder, rows["train"], train) if len(spec.data) > 1 else []
+    mix = _mix(spec, of_sets)
     return Explanation(
         model=facts.id,
         rows={split: len(counts[split].lengths) for split in rows},
         epochs=spec.training.epochs,
         lengths=train,
-        plan=(plan := _timed(plan, spec, facts, rows, counts, here)),
+        plan=(plan := _timed(plan, spec, facts, rows, {**counts, "train": _read(spec, of_sets, train)}, here)),
         trainable_parameters=trainable,
         total_parameters=total,
-        cautions=cautions.found(spec, examples, train, plan, here, trainable),
+        cautions=[
+            *cautions.found(spec, examples, train, plan, here, trainable),
+            *mixture.unread(mix, spec.training.epochs),
+        ],
+        mix=mix,
         fitted=spec.tuner.learning(facts),
     )
 
@@ -136,6 +151,34 @@ def parameter_counts(spec: RunSpec, facts: ModelFacts, examples: Sequence[Exampl
         frozen = spec.tuner.frozen_parameters(facts, spec.tuner_settings)
         return tuned + head, body + tuned + frozen + head
     return tuned + head, body + head
+
+
+def _of_sets(spec: RunSpec, folder: Path, rows: list[Example], train: Lengths) -> list[tuple[int, int, int]]:
+    """Data set, tokens and learned tokens of each row to learn from, or part of one."""
+    if not spec.objective.divides:
+        return list(zip([row.source for row in rows], train.lengths, train.learned, strict=True))
+    found: list[tuple[int, int, int]] = []
+    for source in sorted({row.source for row in rows}):
+        own = preview.lengths(folder, spec, [row for row in rows if row.source == source])
+        found += zip([source] * len(own.lengths), own.lengths, own.learned, strict=True)
+    return found
+
+
+def _mix(spec: RunSpec, of_sets: list[tuple[int, int, int]]) -> list[Part]:
+    numbers = range(len(spec.data)) if of_sets else ()
+    tokens = [[length for source, length, _ in of_sets if source == number] for number in numbers]
+    if not tokens:
+        return []
+    return mixture.parts(spec.mixture, mixture.names(spec.data), list(map(len, tokens)), list(map(sum, tokens)))
+
+
+def _read(spec: RunSpec, of_sets: list[tuple[int, int, int]], train: Lengths) -> Lengths:
+    """What the first pass reads."""
+    mixed = mixture.mixed(spec.mixture, [one[0] for one in of_sets], len(spec.data), spec.training.seed)
+    if not of_sets or mixed is None:
+        return train
+    read = of_pass(mixed, of_sets)
+    return replace(train, lengths=[one[1] for one in read], learned=[one[2] for one in read])
 
 
 def _timed(

@@ -13,6 +13,8 @@ from engine.data.example import Example
 from engine.errors import MachineError
 
 FILE = "general.jsonl"
+OF_NO_SET = -1
+"""`Example.source` of such text: it is of none of the run's data sets."""
 
 
 def meter() -> list[Example]:
@@ -29,7 +31,7 @@ def replayed(share: float, train: Sequence[Example], seed: int) -> list[Example]
     while passages and wanted > 0:
         text = passages.pop(0)
         wanted -= len(text)
-        taken.append(Example(0, text=text))
+        taken.append(Example(0, text=text, source=OF_NO_SET))
     return taken
 
 

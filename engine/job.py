@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 from engine.data.example import Example
 from engine.ideas import Idea
 from engine.memory import Kept
+from engine.mixture import Mixture
 from engine.models import ModelFacts
 from engine.plan import Plan
 from engine.pooling import Reading
@@ -98,6 +99,10 @@ class Job:
     """By split, beside `examples`."""
     labels: list[str] = field(default_factory=list)
     """The classes of a labelled data set, sorted; a class's number is its place here."""
+    sets: list[str] = field(default_factory=list)
+    """Names of the run's data sets, where there are several."""
+    mixture: Mixture | None = None
+    """What a pass reads; None where that is every row once."""
     start: Path | None = None
     """The result that learning goes on from: its head, and with `model.continued` what was added there."""
 

@@ -7,8 +7,9 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
-from engine import machine, models, planner, reporters, speed, stacking, timing
+from engine import machine, mixture, models, planner, reporters, speed, stacking, timing
 from engine.data import example as examples_file
 from engine.data.example import Example
 from engine.errors import DataError, RunError, SettingError
@@ -17,6 +18,7 @@ from engine.parts import READ
 from engine.spec import RunSpec
 from engine.tokens import Encoded, Tokens
 
+T = TypeVar("T")
 SPLITS = ("train", "validation", "test")
 
 
@@ -57,6 +59,7 @@ def open_job(folder: Path, report: Callable[[str], None], to_train: bool = True)
         planned = _attempted(spec, folder)
     else:
         planned = replace(spec, launch=spec.launch.model_copy(update={"ignore_memory": True}))
+    sources = [row.source for row in examples["train"]]
     lengths = [len(item.ids) for item in encoded.get("train", [])] or [1]
     learned = [sum(item.learned) for item in encoded.get("train", [])] or [1]
     here = machine.inspect()
@@ -76,6 +79,8 @@ def open_job(folder: Path, report: Callable[[str], None], to_train: bool = True)
         training=spec.training.model_copy(update={"max_tokens": min(spec.training.max_tokens, room or 10**9)}),
         evaluation=spec.evaluation,
         plan=plan,
+        sets=mixture.names(spec.data) if len(spec.data) > 1 else [],
+        mixture=mixture.mixed(spec.mixture, sources, len(spec.data), spec.training.seed),
         labels=sorted({example.label for example in every}) if spec.objective.wants == "labelled" else [],
         start=parent.result if (parent := stacking.parent_of(spec)) else None,
     )
@@ -112,13 +117,18 @@ def with_time(job: Job, spec: RunSpec, here: machine.Machine, found: speed.Speed
         *(job.objective.encode(row, job.tokens, job.objective_settings, most) for row in beside if scored),
     ]
     rows = timing.Rows(
-        train=_counts(job.encoded["train"], virtual),
+        train=_counts(of_pass(job.mixture, job.encoded["train"]), virtual),
         validation=_counts(job.encoded["validation"], virtual),
         scored=_counts(read, virtual),
         baselines=job.objective.baseline_count(job.evaluation, job.examples["train"]),
         classes=len(job.labels),
     )
     return replace(job, plan=timing.timed(job.plan, spec, job.facts, rows, here, found))
+
+
+def of_pass(mixed: mixture.Mixture | None, rows: list[T]) -> list[T]:
+    """What the first pass reads."""
+    return [rows[place] for place in mixed.order(0)] if mixed else rows
 
 
 def _counts(encoded: list[Encoded], virtual: int) -> timing.Counts:

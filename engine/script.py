@@ -22,6 +22,7 @@ The result goes to ./result.
 """
 
 import json
+import random
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -47,10 +48,10 @@ PAD = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenize
 
 LOOP = '''
 
-def order(lengths, epoch):
-    """Rows in batches of like length, mixed anew in each epoch."""
+MIXED_HEREdef order(lengths, rows, epoch):
+    """These rows in batches of like length, mixed anew in each epoch."""
     generator = torch.Generator().manual_seed(SEED * 1_000_003 + epoch)
-    rows = torch.randperm(len(lengths), generator=generator).tolist()
+    rows = [rows[index] for index in torch.randperm(len(rows), generator=generator).tolist()]
     chunk = BATCH * CHUNK_OF_BATCHES
     for start in range(0, len(rows), chunk):
         rows[start : start + chunk] = sorted(rows[start : start + chunk], key=lambda row: -lengths[row])
@@ -93,7 +94,7 @@ HEAD_HERE    if hasattr(model, "backbone"):
     scheduler = get_scheduler(SCHEDULE, optimizer, WARMUP_STEPS, STEPS)
     step, epoch = 0, 0
     while step < STEPS:
-        for batch in order([len(row["ids"]) for row in data], epoch):
+        for batch in order([len(row["ids"]) for row in data], READ_HERE, epoch):
             torch.manual_seed((SEED * 1_000_003 + step) % 2**63)
 STEP_BEGINS_HERE            learned = max(1, sum(positions(data[index]) for index in batch))
             total = 0.0
@@ -151,6 +152,24 @@ def tune(backbone):
     return backbone
 
 '''
+MIXED = '''TAKEN = {taken}
+
+
+def mixed(sources, epoch):
+    """What a pass reads: so many rows of each data set, which is gone through to its end before any comes again."""
+    found = []
+    for source, count in enumerate(TAKEN):
+        own = [place for place, of in enumerate(sources) if of == source]
+        first, last = epoch * count, (epoch + 1) * count
+        for turn in range(first // len(own), -(-last // len(own))) if own else ():
+            shuffled = list(own)
+            random.Random(f"{{SEED}} {{source}} {{turn}}").shuffle(shuffled)
+            begins = turn * len(own)
+            found += shuffled[max(0, first - begins) : last - begins]
+    return found + [place for place, of in enumerate(sources) if of < 0]
+
+
+'''
 HOOKS = {
     "step_begins": ("STEP_BEGINS_HERE", "            step_begins(step)\n", ""),
     "step_ends": ("STEP_ENDS_HERE", "            step_ends(step)\n", ""),
@@ -165,7 +184,7 @@ HOOKS = {
     "tell": (
         "TELL_HERE",
         """\
-                tasks = [examples[index]["source"] for index in batch[start : start + MICRO_BATCH]]
+                tasks = [max(0, examples[index]["source"]) for index in batch[start : start + MICRO_BATCH]]
                 tell(getattr(model, "backbone", model), tasks)
 """,
         "",
@@ -222,17 +241,21 @@ def script(job: Job) -> str:
     if job.goes_on:
         tune += GOING_ON.format(source=parts.source("compute.take_up"), file=f"{parts.START}/{job.tuner.added_file}")
     made = f"\n\n{parts.source('compute.optimizer')}\n" if plan.optimizer != "adamw" else ""
-    loop = _loop(tune, plan.optimizer, stacking.begins_with_head(job))
+    loop = _loop(job, tune)
     return header + tune + job.objective.script(job) + made + loop
 
 
-def _loop(tune: str, optimizer: str, begun_head: bool) -> str:
-    """The loop with its optimizer, and the calls of what the tuner's part defines."""
+def _loop(job: Job, tune: str) -> str:
+    """The loop with its optimizer, what a pass reads, and the calls of what the tuner's part defines."""
+    optimizer, mixture = job.plan.optimizer, job.mixture
     plain = 'torch.optim.AdamW(groups(model), fused=DEVICE in ("cpu", "cuda"))'
     made = plain if optimizer == "adamw" else f"make_optimizer({optimizer!r}, groups(model), model)"
     rate = "LEARNING_RATE * factors.get(id(p), 1.0)" if "def rates(" in tune else "LEARNING_RATE"
     text = LOOP.replace("LEARNING_RATE_HERE", rate).replace("OPTIMIZER_HERE", made)
-    text = text.replace("HEAD_HERE", HEAD if begun_head else "")
+    text = text.replace("HEAD_HERE", HEAD if stacking.begins_with_head(job) else "")
+    text = text.replace("MIXED_HERE", MIXED.format(taken=mixture.taken) if mixture else "")
+    read = 'mixed([example["source"] for example in examples], epoch)' if mixture else "range(len(data))"
+    text = text.replace("READ_HERE", read)
     for name, (place, call, without) in HOOKS.items():
         text = text.replace(place, call if f"def {name}(" in tune else without)
     return text

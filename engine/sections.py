@@ -1,4 +1,4 @@
-"""The sections of a spec that every run has: model, data, training, evaluation, output and launch."""
+"""The sections of a spec that every run has: model, data, mixture, training, evaluation, output and launch."""
 
 from __future__ import annotations
 
@@ -99,6 +99,37 @@ class Data(Section):
         advanced=True,
     )
     split: Split = setting(Split(), "Held-out rows", "Which rows are kept away from training.")
+
+
+class Mixture(Section):
+    """Of several data sets; with one there is nothing to mix."""
+
+    by: Literal["size", "equal", "temperature"] = setting(
+        "size",
+        "Mix data sets by",
+        "'size': a pass reads every row once. 'equal': as many rows of each set, so that small ones come more often. "
+        "'temperature': in between.",
+    )
+    temperature: float = setting(
+        2.0,
+        "Temperature of the mix",
+        "1 is by size, 2 by the square root of the size, and so on. Only where the mix is by temperature.",
+        ge=1,
+        le=100,
+    )
+    weights: list[float] = setting(
+        [],
+        "Weights of data sets",
+        "How many times as much of each set, in their order, such as [2, 1]. Empty means all alike.",
+        advanced=True,
+    )
+
+    @field_validator("weights")
+    @classmethod
+    def _are_weights(cls, value: list[float]) -> list[float]:
+        if any(not 0 < weight <= 1000 for weight in value):
+            raise ValueError("numbers above 0, at most 1000")
+        return value
 
 
 class Training(Section):
@@ -268,10 +299,20 @@ class Common(Section):
     name: str = setting("", "Name", "What you call this run.")
     model: Model = setting(..., "Model", "The model to start from.")
     data: list[Data] = setting(..., "Data", "What the model learns from.")
+    mixture: Mixture = setting(Mixture(), "Mixture", "How much of each data set, where there are several.")
     training: Training = setting(Training(), "Training", "How it is trained.")
     evaluation: Evaluate = setting(Evaluate(), "Evaluation", "How it is judged.")
     output: Output = setting(Output(), "Output", "What is kept.")
     launch: Launch = setting(Launch(), "Launch", "Where it runs.")
+
+    @model_validator(mode="after")
+    def _weights_fit(self) -> Common:
+        weights = self.mixture.weights
+        if weights and len(weights) != len(self.data):
+            raise ValueError(
+                f"one weight in the mixture for each data set: there are {len(weights)} and {len(self.data)}"
+            )
+        return self
 
     @field_validator("data")
     @classmethod

@@ -12,7 +12,7 @@ import yaml
 from engine import objectives, tuners
 from engine.errors import SettingError, UserError
 from engine.job import Objective, Tuner
-from engine.sections import Common, Data, Evaluate, Launch, Model, Output, Training
+from engine.sections import Common, Data, Evaluate, Launch, Mixture, Model, Output, Training
 from engine.settings import Section, parse
 
 VERSION = 1
@@ -29,6 +29,7 @@ class RunSpec:
     objective_settings: Section
     tuner: Tuner
     tuner_settings: Section
+    mixture: Mixture
     training: Training
     evaluation: Evaluate
     output: Output
@@ -61,7 +62,7 @@ class RunSpec:
         tuner, tuner_settings = chosen["tuner"]
         rest = {
             name: getattr(common, name)
-            for name in ("name", "model", "data", "training", "evaluation", "output", "launch")
+            for name in ("name", "model", "data", "mixture", "training", "evaluation", "output", "launch")
         }
         return cls(
             objective=objective,
@@ -99,7 +100,7 @@ class RunSpec:
         record["data"] = [entry.model_dump() for entry in self.data]
         record["objective"] = {"name": self.objective.name, **self.objective_settings.model_dump()}
         record["tuner"] = {"name": self.tuner.name, **self.tuner_settings.model_dump()}
-        for part in ("training", "evaluation", "output", "launch"):
+        for part in ("mixture", "training", "evaluation", "output", "launch"):
             record[part] = getattr(self, part).model_dump()
         return record
 

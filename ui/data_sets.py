@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass, field, replace
 from html import escape
 from typing import Any
+from urllib.parse import quote, unquote
 
 from engine.errors import DataError
 
@@ -95,16 +96,28 @@ class About:
     sets: int = 1
     plain: bool = False
     """Whether they are texts by themselves, without labels or answers."""
+    parts: tuple[tuple[str, int], ...] = ()
+    """Title of each set, with its rows to learn from, where there are several."""
 
     @classmethod
     def read(cls, text: str) -> About:
         """What `text()` gave ("480 labelled 2"); what can't be read is as if nothing were known."""
-        rows, kind, sets = [*str(text or "").split(), *[""] * 3][:3]
-        return cls(_count(rows, 0), kind == "labelled", min(MOST, max(1, _count(sets, 1))), kind == "plain")
+        rows, kind, sets, parts = [*str(text or "").split(), *[""] * 4][:4]
+        several = min(MOST, max(1, _count(sets, 1)))
+        return cls(_count(rows, 0), kind == "labelled", several, kind == "plain", _parts(parts, several))
 
     def text(self) -> str:
         kind = "labelled" if self.labelled else "plain" if self.plain else "other"
-        return f"{self.rows} {kind} {self.sets}"
+        parts = f" {quote(json.dumps(self.parts))}" if self.parts else ""
+        return f"{self.rows} {kind} {self.sets}{parts}"
+
+
+def _parts(text: str, sets: int) -> tuple[tuple[str, int], ...]:
+    try:
+        found = tuple((str(title), max(0, int(rows))) for title, rows in json.loads(unquote(text) or "[]"))
+    except (ValueError, TypeError):
+        return ()
+    return found if len(found) == sets else ()
 
 
 def _count(text: str, default: int) -> int:

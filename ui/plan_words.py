@@ -6,7 +6,7 @@ from html import escape
 
 from engine.explain import Explanation, span
 from engine.plan import Plan
-from ui import lengths, words
+from ui import lengths, mix_view, words
 
 PHASES = {
     "load": "Loading",
@@ -28,7 +28,7 @@ def plan(explanation: Explanation) -> str:
         f"<p class='ts-lead'>{words.bound(escape(explanation.sentence))}</p>"
         f"<p class='ts-quiet'>{words.bound(escape(explanation.learning))}</p>{noted}"
         f"<h3>Memory at its peak: {_amount(explanation.plan)}</h3>{_memory(explanation.plan)}"
-        f"{lengths.picture(explanation.lengths)}</section>"
+        f"{mix_view.shown(explanation.mix, explanation.epochs)}{lengths.picture(explanation.lengths)}</section>"
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from engine import demo
+from engine import demo, mixture
 from engine.errors import DataError
 from engine.runs import store
 from engine.sections import Data
@@ -145,11 +145,13 @@ def _with_data(rows: data.DataScreen) -> Callable[..., tuple[Any, str]]:
             raise DataError(ready) if ready else DataError("There is no data yet.", "Drop a file, or use the sample.")
         entries = [parse(Data, entry, "data") for entry in rows.entries(given)]
         seen = [data.usable(entry) for entry in entries]
+        learned = [report["splits"].get("train", 0) for report in seen]
         known = About(
-            rows=sum(report["splits"].get("train", 0) for report in seen),
+            rows=sum(learned),
             labelled=all(report["format"] == "labelled" for report in seen),
             sets=len(seen),
             plain=all(report["format"] == "text" for report in seen),
+            parts=tuple(zip(mixture.names(entries), learned, strict=True)) if len(seen) > 1 else (),
         )
         return gr.Walkthrough(selected=2), known.text()
 

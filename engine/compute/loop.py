@@ -25,6 +25,7 @@ from engine.compute.report import Reporter, peak_memory
 from engine.errors import UserError
 from engine.events import NOT_A_NUMBER, Progress
 from engine.job import CHUNK_OF_BATCHES, Job
+from engine.mixture import Mixture
 from engine.runs import checkpoints
 
 WEIGHTS_FILE = "trainable.safetensors"
@@ -77,7 +78,7 @@ class Loop(Base):
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         data = train_dataset if train_dataset is not None else self.train_dataset
         lengths = [len(ids) for ids in data["input_ids"]]
-        self.sampler = ByLength(lengths, self.job.training.batch_size, self.job.training.seed)
+        self.sampler = ByLength(lengths, self.job.training.batch_size, self.job.training.seed, self.job.mixture)
         return self.sampler
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> torch.Tensor | None:
@@ -119,18 +120,24 @@ class Loop(Base):
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
-        """Held-out loss in nats per learned position; `eval_seconds` is what it took."""
+        """Held-out loss in nats per learned position; `eval_seconds` is what it took.
+
+        With a mixture, data sets count alike, however many rows of each are held out.
+        """
         began = time.monotonic()
         self.model.eval()
-        total, count = 0.0, 0
+        found: dict[int, list[torch.Tensor]] = {}
         for inputs in self.get_eval_dataloader(eval_dataset):
             inputs = self._prepare_inputs(inputs)
             inputs.pop("tokens", 0)
             with torch.no_grad(), autocast(self.job.plan):
-                losses, _ = self.losses(self.model, inputs)
-            total, count = total + float(losses.sum()), count + len(losses)
+                losses, rows = self.losses(self.model, inputs)
+            sets = inputs["tasks"][rows] if self.job.mixture else torch.zeros_like(rows)
+            for number in sets.unique().tolist():
+                found.setdefault(number, []).append(losses[sets == number])
         self.model.train()
-        metrics = {f"{metric_key_prefix}_loss": total / max(count, 1)}
+        means = [sum(float(part.sum()) for part in parts) / sum(map(len, parts)) for parts in found.values()]
+        metrics = {f"{metric_key_prefix}_loss": sum(means) / max(len(means), 1)}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         self.reporter.evaluation(
@@ -198,10 +205,11 @@ class Loop(Base):
 class ByLength(Sampler[int]):
     """Rows in batches of like length, in an order that depends on seed and epoch alone."""
 
-    def __init__(self, lengths: list[int], batch: int, seed: int) -> None:
+    def __init__(self, lengths: list[int], batch: int, seed: int, mixture: Mixture | None = None) -> None:
         self.lengths = lengths
         self.batch = batch
         self.seed = seed
+        self.mixture = mixture
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -209,7 +217,8 @@ class ByLength(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        order = torch.randperm(len(self.lengths), generator=generator).tolist()
+        rows = self.mixture.order(self.epoch) if self.mixture else range(len(self.lengths))
+        order = [rows[place] for place in torch.randperm(len(rows), generator=generator).tolist()]
         chunk = self.batch * CHUNK_OF_BATCHES
         for start in range(0, len(order), chunk):
             order[start : start + chunk] = sorted(order[start : start + chunk], key=lambda row: -self.lengths[row])

@@ -1,4 +1,4 @@
-"""Rows of several tasks: a tuner that tells them apart is told before each forward pass of which task its rows are."""
+"""Rows of several tasks, a data set each: a tuner that tells them apart is told of which its next rows are."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def told(job: Job, losses: Losses) -> Losses:
 
 
 def noted(job: Job, example: Example) -> dict[str, int]:
-    """What a row of the trainer's data set holds besides, where its task matters."""
-    return {"task": example.source} if tells_apart(job) else {}
+    """What a row of the trainer's data set holds besides, where its task matters: its data set's number."""
+    return {"task": max(0, example.source)} if tells_apart(job) or job.mixture else {}
 
 
 def of_rows(rows: list[dict[str, object]]) -> dict[str, torch.Tensor]:
@@ -44,9 +44,9 @@ def of_rows(rows: list[dict[str, object]]) -> dict[str, torch.Tensor]:
 
 
 def scores(job: Job, rows: Sequence[Example], values: Sequence[float], metric: str) -> dict[str, float]:
-    """The metric of each task's rows alone, as "METRIC, task NAME" with its interval, where tasks are told apart."""
+    """The metric of each data set's rows alone, as "METRIC, task NAME" with its interval, where there are several."""
     found: dict[str, float] = {}
-    for task, name in enumerate(job.tuner.tasks(job.tuner_settings)):
+    for task, name in enumerate(job.sets):
         own = [value for row, value in zip(rows, values, strict=True) if row.source == task]
         if own:
             found |= interval(f"{metric}, task {name}", own)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import PrivateAttr
 
-from engine.data import history
+from engine import mixture
 from engine.models import ModelFacts
 from engine.prompt_tuner import PromptTuner, Worded
 from engine.sections import Data
@@ -58,7 +58,7 @@ class MultitaskPrompt(PromptTuner):
 
     def with_data(self, settings: Any, data: list[Data]) -> Any:
         found = settings.model_copy()
-        found._tasks = _names(data)
+        found._tasks = mixture.names(data)
         return found
 
     def tasks(self, settings: Any) -> list[str]:
@@ -86,16 +86,6 @@ class MultitaskPrompt(PromptTuner):
 
     def script(self, settings: Any) -> str:
         return super().script(settings) + TELL
-
-
-def _names(data: list[Data]) -> list[str]:
-    """The tasks by their data sets' names without places; equal ones are numbered."""
-    names: list[str] = []
-    for number, entry in enumerate(data, 1):
-        known = history.title(entry.source).rstrip("/").removeprefix("sample:")
-        name = known.rpartition("/")[2] or f"task {number}"
-        names.append(f"{name} ({number})" if name in names else name)
-    return names
 
 
 METHOD = MultitaskPrompt()

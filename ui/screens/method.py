@@ -33,6 +33,8 @@ from ui import form, layer_view, limits, method_cards, model_cards, plan_words, 
 from ui.data_sets import About
 from ui.door import door
 from ui.form import Form
+from ui.screens import mix
+from ui.screens.mix import Mix
 
 COMMON: dict[str, type[Section]] = {
     "training": Training,
@@ -56,8 +58,10 @@ MOVES = """(moved, objective, tuner, auto) => {
     if (auto === "own" || from !== `${objective} ${tuner}`) return kept;
     return to === "own" ? [objective, tuner, to] : [...to.split(" "), to];
 }"""
-"""Takes the pair that is chosen for a person, unless they have chosen one while the server thought about it. The pair and
-the note that it was not theirs are written together: a look between the two would take the one for the other."""
+"""Takes the pair that is chosen for a person, unless they have chosen one while the server thought about it.
+
+The pair and the note that it was not theirs are written together: a look between the two would mistake it for theirs.
+"""
 PLACES = {"objective": method_cards.OBJECTIVE, "tuner": method_cards.TUNER}
 
 
@@ -66,6 +70,7 @@ class MethodScreen:
     model: gr.Textbox
     objective: gr.Textbox
     tuner: gr.Textbox
+    mix: Mix
     about: gr.Textbox
     """What is known of the data, as `ui.data_sets.About` writes it ("480 labelled 1")."""
     auto: gr.Textbox
@@ -79,7 +84,8 @@ class MethodScreen:
 
     @property
     def inputs(self) -> list[Any]:
-        return [self.model, self.objective, self.tuner, *(item for _, part in self.forms for item in part.inputs)]
+        chosen = [self.model, self.objective, self.tuner, self.mix.weights]
+        return [*chosen, *(item for _, part in self.forms for item in part.inputs)]
 
     @property
     def longest(self) -> gr.Number:
@@ -92,7 +98,7 @@ class MethodScreen:
 
     def values(self, given: Sequence[Any]) -> dict[str, Any]:
         """The spec's sections, all but data, from the inputs."""
-        model, objective, tuner, *rest = given
+        model, objective, tuner, weights, *rest = given
         found: dict[str, dict[str, Any]] = {}
         for place, part in self.forms:
             found.setdefault(place, {}).update(part.values(rest[: len(part.inputs)]))
@@ -103,6 +109,7 @@ class MethodScreen:
         return {
             **{name: found[name] for name in COMMON},
             "model": chosen,
+            "mixture": {**found["mixture"], "weights": mix.given(str(weights or ""))},
             "objective": {"name": objective, **found.get(f"objective {objective}", {})},
             "tuner": {"name": tuner, **found.get(f"tuner {tuner}", {})},
         }
@@ -111,7 +118,8 @@ class MethodScreen:
         """Updates of `inputs` that show a complete spec; `values` gives it back."""
         sections = {place: _section(spec, place) for place, _ in self.forms}
         updates = [item for place, part in self.forms for item in part.show(sections[place])]
-        chosen = (spec["model"]["id"], spec["objective"]["name"], spec["tuner"]["name"])
+        weights = mix.written((spec.get("mixture") or {}).get("weights") or [])
+        chosen = (spec["model"]["id"], spec["objective"]["name"], spec["tuner"]["name"], weights)
         return [*(gr.update(value=value) for value in chosen), *updates]
 
     def told(self, *given: Any) -> tuple[str, str]:
@@ -124,7 +132,7 @@ class MethodScreen:
 
     def differing(self, *given: Any) -> str:
         """Which settings differ from the defaults, as markup."""
-        _, objective, tuner, *rest = given
+        _, objective, tuner, weights, *rest = given
         told: list[str] = []
         ignores = tuners.get(tuner).ignores
         for place, part in self.forms:
@@ -133,6 +141,7 @@ class MethodScreen:
             if not name or name == {"objective": objective, "tuner": tuner}[kind]:
                 unused = [setting.name for setting in part.settings if ignores(f"{place}.{setting.name}")]
                 told += part.differing(mine, unused)
+        told += [f"Weights {', '.join(f'{weight:g}' for weight in found)}"] if (found := mix.given(weights)) else []
         return f"<p class='ts-changed'>Changed from the defaults: {escape(', '.join(told))}.</p>" if told else ""
 
     def picture(self, *given: Any, sets: int = 1) -> str:
@@ -194,6 +203,8 @@ def build() -> MethodScreen:
         for kind in REGISTRIES:
             _methods(kind, form.basic, forms, groups)
         forms += [(place, form.build(COMMON[place], form.basic(COMMON[place]))) for place in ("training", "evaluation")]
+    mixed = mix.build()
+    forms.append(("mixture", mixed.form))
     changed = words.html()
     with gr.Accordion("More settings", open=False):
         with gr.Row(elem_classes=["ts-fields"]):
@@ -201,12 +212,13 @@ def build() -> MethodScreen:
                 _methods(kind, form.advanced, forms, groups)
             forms += [(place, form.build(section, form.advanced(section))) for place, section in COMMON.items()]
     words.html("<h2>What learns</h2>")
-    screen = MethodScreen(model, objective, tuner, about, auto, forms, changed, words.html())
+    screen = MethodScreen(model, objective, tuner, mixed, about, auto, forms, changed, words.html())
     moved = gr.Textbox(visible=False)
     shown = [advice, models_shown, objectives_shown, tuners_shown, refusal, moved, *_always(forms)]
     fields = _loop_fields(forms)
     changing = [*(item for _, item in fields), *(group for _, _, group in groups)]
     looked = _connect(screen, [*shown, *changing], (groups, [name for name, _ in fields]), search, results)
+    mixed.connect(about, dict(_placed(forms))["training.epochs"])
     looked.success(None, [moved, objective, tuner, auto], [objective, tuner, auto], js=MOVES)
     return screen
 

@@ -1,10 +1,13 @@
 /* Cards to choose from (ui/choices.py): a card that is taken is written into the text input that keeps the choice,
    and an id that is typed there takes its card. */
 
+import { mix } from "./mix.js";
+
 let last = null;
 const opened = new Map();
 
 export function method() {
+  mix(write);
   document.addEventListener("change", (event) => {
     const radio = event.target.closest?.(".ts-card input[type=radio]");
     if (radio) write(field(radio.closest(".ts-choices").dataset.for), radio.value);
