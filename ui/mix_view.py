@@ -8,6 +8,8 @@ from html import escape
 from engine.mixture import Part
 from ui import words
 
+COLOURS = (0, 3, 1, 4, 2, 5, 6)
+"""Of the style sheet's `ts-part-…`, in an order in which neighbours differ most."""
 SCALE = (0.1, 0.2, 0.5, 1, 2, 3, 5, 10)
 """Weights that a slider can stand on; static/mix.js reads them from the markup."""
 
@@ -36,7 +38,7 @@ def shown(parts: Sequence[Part], epochs: float) -> str:
 def _bar(parts: Sequence[Part]) -> str:
     whole = max(1, sum(_measure(parts)))
     spans = "".join(
-        f"<span class='ts-part-{number % 7}' style='width:{100 * amount / whole:.2f}%'></span>"
+        f"<span class='ts-part-{COLOURS[number % len(COLOURS)]}' style='width:{100 * amount / whole:.2f}%'></span>"
         for number, amount in enumerate(_measure(parts))
     )
     return f"<div class='ts-memory' role='presentation'>{spans}</div>"
@@ -57,7 +59,7 @@ def _line(number: int, part: Part, epochs: float, slider: str) -> str:
     read = f"each read {passes:.3g} times" if passes >= 1 else f"{100 * passes:.0f} % of them read at all"
     told = f"{part.taken:,} rows a pass{tokens}; it has {part.rows:,}, {read}"
     return (
-        f"<li><p><i class='ts-part-{number % 7}'></i><b>{escape(part.title)}</b> "
+        f"<li><p><i class='ts-part-{COLOURS[number % len(COLOURS)]}'></i><b>{escape(part.title)}</b> "
         f"<span class='ts-quiet'>{words.bound(escape(told))}</span></p>{slider}</li>"
     )
 

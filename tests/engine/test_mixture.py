@@ -83,7 +83,7 @@ def test_equal_names_are_numbered() -> None:
 @pytest.mark.parametrize("weights", [[1.0], [1.0, 0.0], [1.0, -1.0], [1.0, 2.0, 3.0], [1, "much"]])
 def test_weights_that_do_not_fit_are_refused(weights: Any) -> None:
     values = {"model": {"id": "x"}, "data": [{"source": "a"}, {"source": "b"}], "mixture": {"weights": weights}}
-    with pytest.raises(SettingError, match="(?i)weight"):
+    with pytest.raises(SettingError, match=r"(?i)weight"):
         RunSpec.parse(values)
 
 

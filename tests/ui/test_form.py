@@ -10,11 +10,19 @@ import pytest
 from engine import machine, objectives, optimizers, tuners
 from engine.errors import SettingError
 from engine.machine import Machine
-from engine.sections import Evaluate, Launch, Model, Output, Split, Training
+from engine.sections import Evaluate, Launch, Mixture, Model, Output, Split, Training
 from engine.settings import Section, describe, parse, setting
 from ui import form
 
-SECTIONS = [Training, Evaluate, Launch, Output, Split, *[m.Settings for m in (*objectives.all(), *tuners.all())]]
+SECTIONS = [
+    Training,
+    Mixture,
+    Evaluate,
+    Launch,
+    Output,
+    Split,
+    *[m.Settings for m in (*objectives.all(), *tuners.all())],
+]
 
 
 def shown(section: type[Section]) -> form.Form:

@@ -48,20 +48,23 @@ class Mix:
         known = About.read(about)
         several = gr.update(visible=known.sets > 1)
         mine = read(weights, known.sets)
-        kept = written(mine) if known.sets > 1 else ""
+        # Weights of data sets that are not there any more are taken back; else the person has the last word.
+        kept = gr.skip() if len(numbers(weights)) in (0, known.sets) else written(mine)
         by_temperature = gr.update(visible=given[0] == "temperature")
         if known.sets < 2 or not known.parts:
-            return [several, gr.skip() if kept == weights else kept, by_temperature, ""]
+            return [several, kept, by_temperature, ""]
         try:
             settings = parse(Mixture, {**self.form.values(given), "weights": mine}, "mixture")
         except SettingError as error:
-            return [several, gr.skip(), by_temperature, words.failure(error)]
+            return [several, kept, by_temperature, words.failure(error)]
         titles, sizes = zip(*known.parts, strict=True)
         drawn = mix_view.sliders(mixture.parts(settings, titles, sizes), mine, _epochs(epochs))
-        return [several, gr.skip() if kept == weights else kept, by_temperature, drawn]
+        return [several, kept, by_temperature, drawn]
 
 
 def build() -> Mix:
+    # In no group that is hidden: there the browser would forget that it is never seen.
+    weights = gr.Textbox("", label="Weights of data sets", elem_id=WEIGHTS, visible="hidden", max_length=LONGEST)
     with gr.Column(visible=False) as group:
         words.html(
             "<h2>How the data sets are mixed</h2><p class='ts-quiet'>A pass is as long as all rows together. A set "
@@ -69,26 +72,26 @@ def build() -> Mix:
         )
         with gr.Row(elem_classes=["ts-fields"]):
             fields = form.build(Mixture, form.basic(Mixture))
-        weights = gr.Textbox("", label="Weights of data sets", elem_id=WEIGHTS, visible="hidden", max_length=LONGEST)
         shown = words.html()
     return Mix(weights, fields, group, shown)
 
 
 def read(text: str, sets: int) -> list[float]:
     """The weights that an input holds, one for each data set; 1 where it holds none."""
+    return [*numbers(text), *[1.0] * sets][:sets]
+
+
+def numbers(text: str) -> list[float]:
+    """All that an input holds."""
     try:
-        found = [float(weight) for weight in json.loads(text or "[]")]
+        return [float(weight) for weight in json.loads(text or "[]")]
     except (ValueError, TypeError):
-        found = []
-    return [*found, *[1.0] * sets][:sets]
+        return []
 
 
 def given(text: str) -> list[float]:
     """As the spec has them: none where all are alike."""
-    try:
-        found = [float(weight) for weight in json.loads(text or "[]")]
-    except (ValueError, TypeError):
-        return []
+    found = numbers(text)
     return found if len(set(found)) > 1 else []
 
 

@@ -6,23 +6,40 @@ let moved = null;
 export function mix(write) {
   document.addEventListener("input", ({ target }) => {
     if (!target.matches?.(".ts-mix input[type=range]")) return;
-    const scale = target.closest(".ts-mix").dataset.scale.split(" ");
-    target.dataset.weight = scale[Number(target.value)];
-    target.setAttribute("aria-valuetext", `${target.dataset.weight} times`);
-    target.nextElementSibling.textContent = target.dataset.weight;
+    tell(target, target.closest(".ts-mix").dataset.scale.split(" ")[Number(target.value)]);
   });
   document.addEventListener("change", ({ target }) => {
     if (!target.matches?.(".ts-mix input[type=range]")) return;
     const all = [...target.closest(".ts-mix").querySelectorAll("input[type=range]")];
     moved = target === document.activeElement ? target.dataset.set : null;
-    write(document.querySelector("#ts-weights :is(textarea, input)"), JSON.stringify(all.map(({ dataset }) => Number(dataset.weight))));
+    write(kept(), JSON.stringify(all.map(({ dataset }) => Number(dataset.weight))));
   });
-  // Drawn anew, it has its focus back.
-  new MutationObserver(() => {
+  new MutationObserver((changes) => {
+    if (!changes.some(({ addedNodes }) => [...addedNodes].some((node) => node instanceof Element && node.querySelector(".ts-weight")))) return;
+    // The input has the last word: a slider may have moved on while the server drew them.
+    const weights = kept()?.value ? JSON.parse(kept().value) : [];
+    for (const slider of document.querySelectorAll(".ts-weight input")) {
+      const weight = weights[Number(slider.dataset.set)];
+      const scale = slider.closest(".ts-mix").dataset.scale.split(" ");
+      if (weight === undefined || weight === Number(slider.dataset.weight)) continue;
+      if (scale.includes(String(weight))) slider.value = scale.indexOf(String(weight));
+      tell(slider, weight);
+    }
+    // Drawn anew, it has its focus back.
     if (moved === null || document.activeElement !== document.body) return;
     const again = document.querySelector(`.ts-mix input[data-set="${moved}"]`);
     if (!again) return;
     moved = null;
     again.focus();
   }).observe(document.body, { childList: true, subtree: true });
+}
+
+function tell(slider, weight) {
+  slider.dataset.weight = weight;
+  slider.setAttribute("aria-valuetext", `${weight} times`);
+  slider.nextElementSibling.textContent = weight;
+}
+
+function kept() {
+  return document.querySelector("#ts-weights :is(textarea, input)");
 }
