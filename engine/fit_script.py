@@ -45,6 +45,7 @@ QUANTIZATION = {quantization}
 READING = {reading!r}
 CLASSIFIER, FOLDS = {classifier!r}, {folds}
 LABELS = {labels!r}
+CLASS_WEIGHTS = {class_weights!r}
 
 HERE = Path(__file__).resolve().parent
 torch.set_num_threads({threads})
@@ -105,14 +106,15 @@ def main():
     train = [example for example in examples if example["split"] == "train"]
     x = features(model, [example["text"] for example in train])
     y = np.array([LABELS.index(example["label"]) for example in train])
-    names = tried(CLASSIFIER, len(x), x.shape[1], len(LABELS))
+    weights = None if CLASS_WEIGHTS is None else np.array(CLASS_WEIGHTS)
+    names = tried(CLASSIFIER, len(x), x.shape[1], len(LABELS), weights is not None)
     held = [example for example in examples if example["split"] == "test"]
     watching = [example for example in examples if example["split"] == "validation"] if held else []
     aside = None
     if watching:
         classes = np.array([LABELS.index(example["label"]) for example in watching])
         aside = features(model, [example["text"] for example in watching]), classes
-    choice = choose(x, y, len(LABELS), names, FOLDS, SEED, lambda: None, aside)
+    choice = choose(x, y, len(LABELS), names, FOLDS, SEED, lambda: None, aside, weights)
     seen = f"{choice.folds}-fold cross-validation and on {choice.watched} validation rows"
     print(f"chosen: {choice.name}; right in {seen}: {choice.accuracy}")
     if held:
@@ -152,6 +154,7 @@ def script(job: Job, quantization: str) -> str:
         classifier=settings.classifier,
         folds=settings.folds,
         labels=job.labels,
+        class_weights=job.objective.class_weights(job.objective_settings, job.labels, job.examples["train"]),
         threads=plan.threads,
     )
     imports, fitting = _body(estimators)

@@ -8,7 +8,7 @@ a pair works is decided by what they declare. Modules of both import torch insid
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
@@ -194,6 +194,14 @@ class Objective(Method):
         """What settled settings come to, in sentences for the plan."""
         return []
 
+    def class_weights(self, settings: Any, labels: Sequence[str], train: Sequence[Example]) -> list[float] | None:
+        """By how much a row counts while it is learned, by its label's place in `labels`. None: all rows alike."""
+        return None
+
+    def weighs(self, settings: Any) -> bool:
+        """Whether `class_weights` gives some."""
+        return False
+
     def readings(self, settings: Any) -> tuple[int, int]:
         """As how many sequences a row is read while it is learned, and while it is scored."""
         return 1, 1
@@ -327,6 +335,10 @@ class Tuner(Method):
 
     def refuses(self, facts: ModelFacts, settings: Any) -> str | None:
         return None
+
+    def unweighable(self, settings: Any) -> str:
+        """Why some rows can't count more than others while it learns; empty where they can."""
+        return ""
 
     def once_with(self, settings: Any) -> str:
         """`once`, for a run with these settings."""

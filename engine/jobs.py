@@ -132,6 +132,7 @@ def require_pair(spec: RunSpec, facts: models.ModelFacts) -> None:
         spec.objective.refuses(facts),
         spec.tuner.refuses(facts, spec.tuner_settings),
         stacking.refusal(spec),
+        spec.tuner.unweighable(spec.tuner_settings) if spec.objective.weighs(spec.objective_settings) else None,
     ]
     problems = [refusal for refusal in refusals if refusal]
     if spec.model.load not in spec.tuner.loads:

@@ -21,7 +21,7 @@ from engine.compute.precision import autocast
 from engine.compute.score import interval, macro_f1
 from engine.data.example import Example
 from engine.errors import ModelError
-from engine.job import Job, Report, ScoredRow, Scores
+from engine.job import Job, Losses, Report, ScoredRow, Scores
 from engine.memory import rows_at_once
 from engine.pooling import Reading
 
@@ -90,7 +90,8 @@ def padded(rows: list[dict[str, Any]], pad_id: int) -> dict[str, torch.Tensor]:
         ids[index, : len(row["input_ids"])] = torch.tensor(row["input_ids"])
         mask[index, : len(row["input_ids"])] = 1
     labels = torch.tensor([row["labels"] for row in rows])
-    return {"input_ids": ids, "attention_mask": mask, "labels": labels, **tasks.of_rows(rows)}
+    batch = {"input_ids": ids, "attention_mask": mask, "labels": labels, **tasks.of_rows(rows)}
+    return {**batch, "weighed": torch.tensor([row["weighed"] for row in rows])} if "weighed" in rows[0] else batch
 
 
 def class_losses(model: nn.Module, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -98,6 +99,17 @@ def class_losses(model: nn.Module, inputs: dict[str, torch.Tensor]) -> tuple[tor
     logits = model(inputs["input_ids"], inputs["attention_mask"])
     losses = nn.functional.cross_entropy(logits.float(), inputs["labels"], reduction="none")
     return losses, torch.arange(len(losses), device=losses.device)
+
+
+def weighed(losses: Losses, weights: list[float]) -> Losses:
+    """`losses` with those of rows that are learned ("weighed" in the batch, (rows,)) as much as their class counts."""
+
+    def of_batch(model: nn.Module, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        found, rows = losses(model, inputs)
+        factors = torch.tensor(weights, device=found.device)[inputs["labels"]]
+        return found * torch.where(inputs["weighed"], factors, 1.0), rows
+
+    return of_batch
 
 
 def predictions(job: Job, model: nn.Module, rows: list[Example], report: Report) -> tuple[list[str], list[float]]:

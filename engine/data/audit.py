@@ -170,7 +170,8 @@ def _counts(examples: list[Example], answers: list[str]) -> list[Finding]:
     if most >= 10 * least and not rare:
         common = min(counts, key=lambda label: (-counts[label], label))
         help = (
-            f"The most frequent, {common!r}, has {most:,} rows, the rarest {least:,}. Compare F1, not accuracy alone."
+            f"The most frequent, {common!r}, has {most:,} rows, the rarest {least:,}. Compare F1, not accuracy alone. "
+            "A classifier can let rare labels count more while it learns: 'Class weights' under its more settings."
         )
         found.append(Finding("uneven labels", "Labels of very different size", len(counts), [], help, "info"))
     return found

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine import lineage
+from engine.class_weights import Scheme, weights
 from engine.data.example import Example
 from engine.job import Features, Job, Losses, Objective, Report, Scores
 from engine.models import ModelFacts
 from engine.pooling import Reading, pooling
-from engine.settings import Section
+from engine.settings import Section, setting
 from engine.tokens import Encoded, Tokens
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 SCRIPT = '''
 LABELS = LABELS_HERE
 POOL = POOL_HERE
+CLASS_WEIGHTS = CLASS_WEIGHTS_HERE
 
 
 class Classifier(torch.nn.Module):
@@ -62,12 +65,13 @@ def encode(example):
 
 
 def losses(model, rows):
-    """The loss of each row."""
+    """The loss of each row, as much as its label counts."""
     longest = max(len(row["ids"]) for row in rows)
     ids = torch.tensor([row["ids"] + [PAD] * (longest - len(row["ids"])) for row in rows], device=DEVICE)
     mask = torch.tensor([[1] * len(row["ids"]) + [0] * (longest - len(row["ids"])) for row in rows], device=DEVICE)
     labels = torch.tensor([row["label"] for row in rows], device=DEVICE)
-    return torch.nn.functional.cross_entropy(model(ids, mask).float(), labels, reduction="none")
+    found = torch.nn.functional.cross_entropy(model(ids, mask).float(), labels, reduction="none")
+    return found if CLASS_WEIGHTS is None else found * torch.tensor(CLASS_WEIGHTS, device=DEVICE)[labels]
 
 
 def positions(row):
@@ -89,7 +93,19 @@ class Classify(Objective):
     main_metric = "accuracy"
 
     class Settings(Section):
-        pass
+        class_weights: Scheme = setting(
+            "none",
+            "Class weights",
+            "How labels of different size count while it learns. 'balanced': each label as much as every other, "
+            "however few rows it has. 'square root': half-way. 'none': each row alike.",
+            advanced=True,
+        )
+
+    def class_weights(self, settings: Any, labels: Sequence[str], train: Sequence[Example]) -> list[float] | None:
+        return weights(settings.class_weights, labels, [example.label for example in train])
+
+    def weighs(self, settings: Any) -> bool:
+        return settings.class_weights != "none"
 
     def encode(self, example: Example, tokens: Tokens, settings: Any, max_tokens: int) -> Encoded:
         return tokens.encode_text(example.text, max_tokens)
@@ -120,12 +136,17 @@ class Classify(Objective):
         return Trainer, TrainingArguments, {}
 
     def script(self, job: Job) -> str:
-        return SCRIPT.replace("LABELS_HERE", repr(job.labels)).replace("POOL_HERE", repr(pooling(job.model_folder)))
+        counts = self.class_weights(job.objective_settings, job.labels, job.examples["train"])
+        filled = SCRIPT.replace("CLASS_WEIGHTS_HERE", repr(counts)).replace("LABELS_HERE", repr(job.labels))
+        return filled.replace("POOL_HERE", repr(pooling(job.model_folder)))
 
     def row(self, job: Job, example: Example, encoded: Encoded) -> dict[str, Any]:
         from engine.compute import tasks
 
-        return {"input_ids": encoded.ids, "labels": job.labels.index(example.label), **tasks.noted(job, example)}
+        row = {"input_ids": encoded.ids, "labels": job.labels.index(example.label), **tasks.noted(job, example)}
+        if self.weighs(job.objective_settings):
+            row["weighed"] = example.split == "train"
+        return row
 
     def batch(self, job: Job, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         from engine.compute.classifier import padded
@@ -133,10 +154,11 @@ class Classify(Objective):
         return padded(rows, job.tokens.pad_id or 0)
 
     def losses(self, job: Job) -> Losses:
-        from engine.compute.classifier import class_losses
+        from engine.compute.classifier import class_losses, weighed
         from engine.compute.tasks import told
 
-        return told(job, class_losses)
+        counts = self.class_weights(job.objective_settings, job.labels, job.examples["train"])
+        return told(job, class_losses if counts is None else weighed(class_losses, counts))
 
     def score(self, job: Job, model: nn.Module, rows: list[Example], report: Report) -> Scores:
         from engine.compute.classifier import found_scores, predictions
