@@ -110,12 +110,14 @@ def _evaluate(options: Namespace) -> int:
         say=lambda text: print(text, file=sys.stderr, flush=True),
         task=_task(run.id, run.spec(), options.task),
     )
+    lines = scores.pop("lines", [])
     if options.json:
         print(json.dumps(scores, ensure_ascii=False))
     else:
         for name, value in scores["metrics"].items():
             print(f"{name.replace('_', ' ')}: {value:.4f}")
         print(f"rows: {scores['rows']}")
+        print("".join(f"{line}\n" for line in lines), end="")
     return 0
 
 
