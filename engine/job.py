@@ -271,6 +271,10 @@ class Objective(Method):
         """Every label with its chance for a text, the likeliest first. Objectives that give "class scores" have it."""
         raise NotImplementedError
 
+    def calibrate(self, job: Job, model: nn.Module, report: Report) -> str:
+        """Make the chances hold that a model tells which has learned, by validation rows. What was done, in words."""
+        return ""
+
     def sample(self, job: Job, model: nn.Module, example: Example) -> str | None:
         """What the model answers to one held-out row during training, or None where it gives no text."""
         return None

@@ -8,7 +8,7 @@ from argparse import Namespace, _SubParsersAction
 from pathlib import Path
 from typing import Any
 
-from engine import chat, export
+from engine import calibration, chat, export
 from engine.errors import UserError
 from engine.runs import store
 from engine.spec import RunSpec
@@ -76,11 +76,13 @@ def _label(run: store.Run, text: str, task: int, options: Namespace) -> int:
             "Leave --base and --system out.",
         )
     found = chat.labels(run.folder, text, task=task)
+    told = calibration.told(run.folder / "model")
     if options.json:
-        print(json.dumps({"label": found[0][0], "chances": dict(found)}, ensure_ascii=False))
+        print(json.dumps({"label": found[0][0], "chances": dict(found), "calibration": told}, ensure_ascii=False))
         return 0
     for label, chance in found[:LABELS_SHOWN]:
         print(f"{100 * chance:5.1f} %  {label}")
+    print(f"{told}\n" if told else "", end="")
     return 0
 
 

@@ -161,9 +161,14 @@ class Classify(Objective):
         return told(job, class_losses if counts is None else weighed(class_losses, counts))
 
     def score(self, job: Job, model: nn.Module, rows: list[Example], report: Report) -> Scores:
-        from engine.compute.classifier import found_scores, predictions
+        from engine.compute.classifier import score
 
-        return found_scores(job, rows, *predictions(job, model, rows, report))
+        return score(job, model, rows, report)
+
+    def calibrate(self, job: Job, model: nn.Module, report: Report) -> str:
+        from engine.compute.classifier import calibrate
+
+        return calibrate(job, model, report)
 
     def chances(self, job: Job, model: nn.Module, text: str) -> list[tuple[str, float]]:
         from engine.compute.classifier import chances

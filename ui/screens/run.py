@@ -11,7 +11,7 @@ from typing import Any
 
 import gradio as gr
 
-from engine import chat
+from engine import calibration, chat
 from engine.errors import DataError, UserError
 from engine.spec import RunSpec
 from ui import words
@@ -151,13 +151,14 @@ def _labelled(run_id: str, chosen: str | None, text: str) -> str:
         if not (text or "").strip():
             raise DataError("The text is empty.", "Write something to ask.")
         run = own(run_id)
-        return chances(chat.labels(run.folder, text[:LONGEST], task=_task(run.spec(), chosen)))
+        found = chat.labels(run.folder, text[:LONGEST], task=_task(run.spec(), chosen))
+        return chances(found, calibration.told(run.folder / "model"))
     except UserError as error:
         return words.failure(error)
 
 
-def chances(found: list[tuple[str, float]]) -> str:
-    """The likeliest labels with their chances, as markup."""
+def chances(found: list[tuple[str, float]], told: str = "") -> str:
+    """The likeliest labels with their chances, as markup. told: whether these hold, in a sentence."""
     lines = "".join(
         f"<li><b>{escape(label)}</b><span>{bound(f'{100 * chance:.1f} %')}</span>"
         f"<i style='--ts-share: {100 * chance:.1f}%'></i></li>"
@@ -165,6 +166,7 @@ def chances(found: list[tuple[str, float]]) -> str:
     )
     rest = len(found) - LABELS_SHOWN
     more = f"<p class='ts-quiet'>and {words.counted(rest, 'label')} that it thinks less likely</p>" if rest > 0 else ""
+    more += f"<p class='ts-quiet'>{escape(told)}</p>" if told else ""
     return f"<section class='ts-stack' role='status'><ul class='ts-chances'>{lines}</ul>{more}</section>"
 
 

@@ -25,6 +25,7 @@ const PHASES = {
   "score baseline": "Scoring a second baseline",
   features: "Computing features",
   train: "Training",
+  calibrate: "Finding out how sure it may be",
   "score after": "Scoring the result",
 };
 const PARTS = ["head", "failure", "result", "labels", "rows", "advice", "facts", "curve", "sample"];
