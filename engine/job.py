@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
@@ -101,6 +102,11 @@ class Job:
     start: Path | None = None
     """The result that learning goes on from: its head, and with `model.continued` what was added there."""
 
+    @cached_property
+    def pairs(self) -> bool:
+        """Whether its rows are pairs of texts, which are read together."""
+        return any(example.second for rows in self.examples.values() for example in rows)
+
     @property
     def goes_on(self) -> bool:
         """Whether what another run added goes on learning."""
@@ -141,8 +147,8 @@ class Report(Protocol):
 
 
 class Features(Protocol):
-    def __call__(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Token ids and mask, (rows, tokens), to features: (rows, width), float32."""
+    def __call__(self, ids: torch.Tensor, mask: torch.Tensor, kinds: torch.Tensor | None = None) -> torch.Tensor:
+        """Token ids, mask, and of which text each token is, (rows, tokens), to features: (rows, width), float32."""
         ...
 
 
@@ -267,8 +273,8 @@ class Objective(Method):
         question = next((str(m["content"]) for m in reversed(example.prompt) if m["role"] == "user"), "")
         return question, example.answer
 
-    def chances(self, job: Job, model: nn.Module, text: str) -> list[tuple[str, float]]:
-        """Every label with its chance for a text, the likeliest first. Objectives that give "class scores" have it."""
+    def chances(self, job: Job, model: nn.Module, example: Example) -> list[tuple[str, float]]:
+        """Every label with its chance for a text (or two), the likeliest first. Where there are "class scores"."""
         raise NotImplementedError
 
     def calibrate(self, job: Job, model: nn.Module, report: Report) -> str:

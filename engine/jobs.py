@@ -166,7 +166,8 @@ def truncation(job: Job) -> list[str]:
             extra = f" In {lost} of them nothing that is learned is left." if lost else ""
             most = job.training.max_tokens
             sentences.append(
-                f"{cut} of {len(rows)} rows {use} are longer than {most} tokens: cut {job.objective.cut}.{extra}"
+                f"{cut} of {len(rows)} rows {use} are longer than {most} tokens: cut {job.objective.cut}"
+                f"{', the longer of both texts first' if job.pairs else ''}.{extra}"
             )
     return sentences
 

@@ -23,6 +23,7 @@ def add(commands: _SubParsersAction[Any]) -> None:
     )
     talk.add_argument("run", metavar="RUN")
     talk.add_argument("--prompt", required=True, help="what to ask; - reads it from standard input")
+    talk.add_argument("--second", default="", help="the second text, for a classifier that reads two at a time")
     talk.add_argument("--system", help="a system message; by default the one that the run was trained with")
     talk.add_argument("--base", action="store_true", help="ask the model as it was before training")
     talk.add_argument("--task", type=int, metavar="N", help=f"{TASK}; the first by default")
@@ -54,6 +55,8 @@ def _chat(options: Namespace) -> int:
         raise UserError("The prompt is empty.", "Give some text after --prompt.")
     spec = run.spec()
     task = _task(run.id, spec, options.task)
+    if options.second and "answers" in spec.objective.gives:
+        raise UserError(f"Run {run.id} answers; it reads one prompt.", "Leave --second out.")
     if "answers" not in spec.objective.gives:
         return _label(run, prompt, task, options)
     system = options.system if options.system is not None else spec.data[task].system
@@ -75,7 +78,7 @@ def _label(run: store.Run, text: str, task: int, options: Namespace) -> int:
             f"Run {run.id} chooses labels, which the untouched model does not know, and reads no system message.",
             "Leave --base and --system out.",
         )
-    found = chat.labels(run.folder, text, task=task)
+    found = chat.labels(run.folder, text, task=task, second=options.second)
     told = calibration.told(run.folder / "model")
     if options.json:
         print(json.dumps({"label": found[0][0], "chances": dict(found), "calibration": told}, ensure_ascii=False))

@@ -115,7 +115,7 @@ def seen_before(job: Job, parents: Sequence[Parent]) -> Iterator[str]:
 
 
 def _content(row: Example) -> str:
-    return str((row.text, row.label, row.messages))
+    return str((row.read, row.label, row.messages))
 
 
 def _part(job: Job, parent: Parent, reporter: Reporter) -> None:

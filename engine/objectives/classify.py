@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine import lineage
+from engine import lineage, text_pairs
 from engine.class_weights import Scheme, weights
 from engine.data.example import Example
 from engine.job import Features, Job, Losses, Objective, Report, Scores
@@ -38,8 +38,8 @@ class Classifier(torch.nn.Module):
         torch.nn.init.normal_(self.head.weight, 0.0, 0.02, generator=torch.Generator().manual_seed(SEED))
         torch.nn.init.zeros_(self.head.bias)
 
-    def forward(self, ids, mask):
-        hidden = self.backbone(input_ids=ids, attention_mask=mask).last_hidden_state.float()
+    def forward(self, ids, mask, **kinds):
+        hidden = self.backbone(input_ids=ids, attention_mask=mask, **kinds).last_hidden_state.float()
         weights = mask.unsqueeze(-1).float()
         if POOL == "cls":
             pooled = hidden[:, 0]
@@ -58,10 +58,10 @@ def load():
 
     return Classifier(AutoModel.from_pretrained(MODEL, dtype=WEIGHTS, attn_implementation="sdpa", **QUANTIZATION))
 
+READ_HERE
 
 def encode(example):
-    ids = tokenizer(example["text"], truncation=True, max_length=MAX_TOKENS)["input_ids"]
-    return {"ids": ids, "label": LABELS.index(example["label"])}
+    return {**read(example), "label": LABELS.index(example["label"])}
 
 
 def losses(model, rows):
@@ -69,8 +69,12 @@ def losses(model, rows):
     longest = max(len(row["ids"]) for row in rows)
     ids = torch.tensor([row["ids"] + [PAD] * (longest - len(row["ids"])) for row in rows], device=DEVICE)
     mask = torch.tensor([[1] * len(row["ids"]) + [0] * (longest - len(row["ids"])) for row in rows], device=DEVICE)
+    kinds = {}
+    if "kinds" in rows[0]:
+        padded = [row["kinds"] + [0] * (longest - len(row["ids"])) for row in rows]
+        kinds = {"token_type_ids": torch.tensor(padded, device=DEVICE)}
     labels = torch.tensor([row["label"] for row in rows], device=DEVICE)
-    found = torch.nn.functional.cross_entropy(model(ids, mask).float(), labels, reduction="none")
+    found = torch.nn.functional.cross_entropy(model(ids, mask, **kinds).float(), labels, reduction="none")
     return found if CLASS_WEIGHTS is None else found * torch.tensor(CLASS_WEIGHTS, device=DEVICE)[labels]
 
 
@@ -108,6 +112,8 @@ class Classify(Objective):
         return settings.class_weights != "none"
 
     def encode(self, example: Example, tokens: Tokens, settings: Any, max_tokens: int) -> Encoded:
+        if example.second:
+            return tokens.encode_pair(example.text, example.second, max_tokens)
         return tokens.encode_text(example.text, max_tokens)
 
     def load(self, job: Job) -> nn.Module:
@@ -138,12 +144,15 @@ class Classify(Objective):
     def script(self, job: Job) -> str:
         counts = self.class_weights(job.objective_settings, job.labels, job.examples["train"])
         filled = SCRIPT.replace("CLASS_WEIGHTS_HERE", repr(counts)).replace("LABELS_HERE", repr(job.labels))
-        return filled.replace("POOL_HERE", repr(pooling(job.model_folder)))
+        read = text_pairs.script(job) if job.pairs else text_pairs.READ
+        return filled.replace("POOL_HERE", repr(pooling(job.model_folder))).replace("READ_HERE", read)
 
     def row(self, job: Job, example: Example, encoded: Encoded) -> dict[str, Any]:
         from engine.compute import tasks
+        from engine.compute.classifier import kinds_of
 
         row = {"input_ids": encoded.ids, "labels": job.labels.index(example.label), **tasks.noted(job, example)}
+        row |= kinds_of(job, encoded)
         if self.weighs(job.objective_settings):
             row["weighed"] = example.split == "train"
         return row
@@ -170,15 +179,15 @@ class Classify(Objective):
 
         return calibrate(job, model, report)
 
-    def chances(self, job: Job, model: nn.Module, text: str) -> list[tuple[str, float]]:
+    def chances(self, job: Job, model: nn.Module, example: Example) -> list[tuple[str, float]]:
         from engine.compute.classifier import chances
 
-        return chances(job, model, text)
+        return chances(job, model, example)
 
     def save(self, job: Job, model: nn.Module, folder: Path) -> None:
         from engine.compute.classifier import save_head
 
-        save_head(model, job.labels, folder)
+        save_head(job, model, folder)
 
     def restore(self, model: nn.Module, folder: Path) -> None:
         from engine.compute.classifier import restore_head

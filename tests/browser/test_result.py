@@ -269,6 +269,20 @@ def test_of_many_labels_the_weakest_are_in_sight_and_the_pairs_that_are_mixed_up
     expect(mixed.get_by_role("row", name="label 00 label 01")).to_contain_text("1 of 6")
 
 
+def test_a_classifier_of_pairs_asks_for_both_texts(open_page: OpenPage) -> None:
+    run = classified(["yes", "no"])
+    (run.folder / "model").mkdir()
+    (run.folder / "model" / "classifier.json").write_text('{"labels": ["no", "yes"], "pair": {"told_apart": true}}')
+    page = open_page(f"/?run={run.id}", size=PHONE)
+    second = page.get_by_role("textbox", name="Second text")
+    expect(second).to_be_visible(timeout=SLOW)
+    page.get_by_role("textbox", name="Text", exact=True).fill("The fee was high.")
+    second.press("Enter")
+    expect(page.get_by_text("The second text is empty.")).to_be_visible(timeout=SLOW)
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE[0]
+    assert grave(page) == []
+
+
 def test_a_classifier_is_tried_with_a_text_of_ones_own(
     open_page: OpenPage, page_server: PageServer, rows: Path, tmp_path: Path
 ) -> None:

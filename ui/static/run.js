@@ -234,6 +234,7 @@ function settle(view, { summary, result, verdict: judged }) {
   view.curvePlace.hidden = Boolean(judged) && !view.train.length;
   document.body.classList.toggle("ts-can-talk", Boolean(result && result.talks));
   document.body.classList.toggle("ts-can-label", Boolean(result && result.labels));
+  document.body.classList.toggle("ts-can-pair", Boolean(result && result.pairs));
   // Other parts of the page draw what they have to say of this run (its state and result are new).
   document.dispatchEvent(new CustomEvent("ts-run-settled", { detail: { id: view.id, summary, result, verdict: judged } }));
 }
