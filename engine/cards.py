@@ -87,7 +87,7 @@ def _load(story: Story, repo: str, merged: bool) -> str:
         if source.form == "beside":
             found = snippets.fitted(source, kept, story.longest)
         else:
-            found = snippets.classify(source, str(kept.get("pooling")), story.longest)
+            found = snippets.classify(source, str(kept.get("pooling")), story.longest, kept.get("pair"))
         note = (
             '\n\nThe head is no part of a class of transformers: `pipeline("text-classification")` would make a new '
             "one that knows nothing. transformers may say that a pooler is new; nothing here uses it."

@@ -27,7 +27,8 @@ def evaluate(
     """Metrics on the run's held-out rows, or on all rows of `data`, which is read as the run's own data was.
 
     task: as which of the run's data sets the rows of `data` are read and answered, counted from 0.
-    Returns {"metrics", "main", "rows"}. Raises UserError where the run has no result or the data doesn't fit.
+    Returns {"metrics", "main", "rows"}; of a run that chooses labels also "by_label" (`engine.by_label.ByLabel`), and
+    "lines", the same for a terminal. Raises UserError where the run has no result or the data doesn't fit.
     """
     if not base and not (run_folder / "model").is_dir():
         raise RunError(f"Run {run_folder.name} has no result yet.", "Wait until it has finished, or resume it.")

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from importlib import metadata
 from types import ModuleType
 
-from engine import heads
+from engine import heads, text_pairs
 from engine.job import Job
 from engine.pooling import Reading
 
@@ -45,6 +45,7 @@ QUANTIZATION = {quantization}
 READING = {reading!r}
 CLASSIFIER, FOLDS = {classifier!r}, {folds}
 LABELS = {labels!r}
+CLASS_WEIGHTS = {class_weights!r}
 
 HERE = Path(__file__).resolve().parent
 torch.set_num_threads({threads})
@@ -59,10 +60,12 @@ MAIN = '''
 
 # The run
 
+READ_HERE
 
-def features(model, texts):
-    """A vector for each text: (texts, width)."""
-    ids = [tokenizer(text, truncation=True, max_length=MAX_TOKENS)["input_ids"] for text in texts]
+def features(model, examples):
+    """A vector for each row: (rows, width)."""
+    rows = [read(example) for example in examples]
+    ids = [row["ids"] for row in rows]
     found = [None] * len(ids)
     order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
     for start in range(0, len(order), ROWS_AT_ONCE):
@@ -70,9 +73,13 @@ def features(model, texts):
         longest = max(len(ids[row]) for row in chosen)
         batch = torch.tensor([ids[row] + [PAD] * (longest - len(ids[row])) for row in chosen], device=DEVICE)
         mask = torch.tensor([[1] * len(ids[row]) + [0] * (longest - len(ids[row])) for row in chosen], device=DEVICE)
+        kinds = {}
+        if "kinds" in rows[0]:
+            padded = [rows[row]["kinds"] + [0] * (longest - len(ids[row])) for row in chosen]
+            kinds = {"token_type_ids": torch.tensor(padded, device=DEVICE)}
         autocast = torch.autocast(DEVICE, dtype=COMPUTE) if COMPUTE != torch.float32 else nullcontext()
         with torch.no_grad(), autocast:
-            pooled = pool(model(input_ids=batch, attention_mask=mask, output_hidden_states=True), mask)
+            pooled = pool(model(input_ids=batch, attention_mask=mask, output_hidden_states=True, **kinds), mask)
         for row, vector in zip(chosen, pooled.float().cpu().numpy(), strict=True):
             found[row] = vector
         print(f"features: {min(start + ROWS_AT_ONCE, len(ids))} of {len(ids)}", flush=True)
@@ -103,20 +110,21 @@ def main():
     if not QUANTIZATION:
         model.to(DEVICE)
     train = [example for example in examples if example["split"] == "train"]
-    x = features(model, [example["text"] for example in train])
+    x = features(model, train)
     y = np.array([LABELS.index(example["label"]) for example in train])
-    names = tried(CLASSIFIER, len(x), x.shape[1], len(LABELS))
+    weights = None if CLASS_WEIGHTS is None else np.array(CLASS_WEIGHTS)
+    names = tried(CLASSIFIER, len(x), x.shape[1], len(LABELS), weights is not None)
     held = [example for example in examples if example["split"] == "test"]
     watching = [example for example in examples if example["split"] == "validation"] if held else []
     aside = None
     if watching:
         classes = np.array([LABELS.index(example["label"]) for example in watching])
-        aside = features(model, [example["text"] for example in watching]), classes
-    choice = choose(x, y, len(LABELS), names, FOLDS, SEED, lambda: None, aside)
+        aside = features(model, watching), classes
+    choice = choose(x, y, len(LABELS), names, FOLDS, SEED, lambda: None, aside, weights)
     seen = f"{choice.folds}-fold cross-validation and on {choice.watched} validation rows"
     print(f"chosen: {choice.name}; right in {seen}: {choice.accuracy}")
     if held:
-        scores = heads.scores(choice.form, choice.head, features(model, [example["text"] for example in held]))
+        scores = heads.scores(choice.form, choice.head, features(model, held))
         right = [LABELS[place] == example["label"] for place, example in zip(scores.argmax(axis=1), held, strict=True)]
         print(f"accuracy on all {len(right)} test rows: {sum(right) / len(right):.4f}")
     Path("result").mkdir(exist_ok=True)
@@ -152,12 +160,14 @@ def script(job: Job, quantization: str) -> str:
         classifier=settings.classifier,
         folds=settings.folds,
         labels=job.labels,
+        class_weights=job.objective.class_weights(job.objective_settings, job.labels, job.examples["train"]),
         threads=plan.threads,
     )
     imports, fitting = _body(estimators)
     head, constants = header.split("\nMODEL = ", 1)
+    main = MAIN.replace("READ_HERE\n", text_pairs.script(job) if job.pairs else text_pairs.READ)
     return (
-        f"{head}{imports}\nMODEL = {constants}{_scoring()}\n\n# How classifiers are fitted and chosen\n{fitting}{MAIN}"
+        f"{head}{imports}\nMODEL = {constants}{_scoring()}\n\n# How classifiers are fitted and chosen\n{fitting}{main}"
     )
 
 

@@ -8,8 +8,9 @@ a pair works is decided by what they declare. Modules of both import torch insid
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
@@ -106,6 +107,11 @@ class Job:
     start: Path | None = None
     """The result that learning goes on from: its head, and with `model.continued` what was added there."""
 
+    @cached_property
+    def pairs(self) -> bool:
+        """Whether its rows are pairs of texts, which are read together."""
+        return any(example.second for rows in self.examples.values() for example in rows)
+
     @property
     def goes_on(self) -> bool:
         """Whether what another run added goes on learning."""
@@ -146,8 +152,8 @@ class Report(Protocol):
 
 
 class Features(Protocol):
-    def __call__(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Token ids and mask, (rows, tokens), to features: (rows, width), float32."""
+    def __call__(self, ids: torch.Tensor, mask: torch.Tensor, kinds: torch.Tensor | None = None) -> torch.Tensor:
+        """Token ids, mask, and of which text each token is, (rows, tokens), to features: (rows, width), float32."""
         ...
 
 
@@ -198,6 +204,14 @@ class Objective(Method):
     def remarks(self, settings: Any) -> list[str]:
         """What settled settings come to, in sentences for the plan."""
         return []
+
+    def class_weights(self, settings: Any, labels: Sequence[str], train: Sequence[Example]) -> list[float] | None:
+        """By how much a row counts while it is learned, by its label's place in `labels`. None: all rows alike."""
+        return None
+
+    def weighs(self, settings: Any) -> bool:
+        """Whether `class_weights` gives some."""
+        return False
 
     def readings(self, settings: Any) -> tuple[int, int]:
         """As how many sequences a row is read while it is learned, and while it is scored."""
@@ -264,9 +278,13 @@ class Objective(Method):
         question = next((str(m["content"]) for m in reversed(example.prompt) if m["role"] == "user"), "")
         return question, example.answer
 
-    def chances(self, job: Job, model: nn.Module, text: str) -> list[tuple[str, float]]:
-        """Every label with its chance for a text, the likeliest first. Objectives that give "class scores" have it."""
+    def chances(self, job: Job, model: nn.Module, example: Example) -> list[tuple[str, float]]:
+        """Every label with its chance for a text (or two), the likeliest first. Where there are "class scores"."""
         raise NotImplementedError
+
+    def calibrate(self, job: Job, model: nn.Module, report: Report) -> str:
+        """Make the chances hold that a model tells which has learned, by validation rows. What was done, in words."""
+        return ""
 
     def sample(self, job: Job, model: nn.Module, example: Example) -> str | None:
         """What the model answers to one held-out row during training, or None where it gives no text."""
@@ -332,6 +350,10 @@ class Tuner(Method):
 
     def refuses(self, facts: ModelFacts, settings: Any) -> str | None:
         return None
+
+    def unweighable(self, settings: Any) -> str:
+        """Why some rows can't count more than others while it learns; empty where they can."""
+        return ""
 
     def once_with(self, settings: Any) -> str:
         """`once`, for a run with these settings."""

@@ -142,6 +142,7 @@ def require_pair(spec: RunSpec, facts: models.ModelFacts) -> None:
         spec.objective.refuses(facts),
         spec.tuner.refuses(facts, spec.tuner_settings),
         stacking.refusal(spec),
+        spec.tuner.unweighable(spec.tuner_settings) if spec.objective.weighs(spec.objective_settings) else None,
     ]
     problems = [refusal for refusal in refusals if refusal]
     if spec.model.load not in spec.tuner.loads:
@@ -175,7 +176,8 @@ def truncation(job: Job) -> list[str]:
             extra = f" In {lost} of them nothing that is learned is left." if lost else ""
             most = job.training.max_tokens
             sentences.append(
-                f"{cut} of {len(rows)} rows {use} are longer than {most} tokens: cut {job.objective.cut}.{extra}"
+                f"{cut} of {len(rows)} rows {use} are longer than {most} tokens: cut {job.objective.cut}"
+                f"{', the longer of both texts first' if job.pairs else ''}.{extra}"
             )
     return sentences
 

@@ -49,6 +49,23 @@ MEASURES = {
         "bits",
         True,
     ),
+    "calibration_error": Measure(
+        "Calibration error",
+        "how far the chance that it gives its answer is from how often it is right, on average over 15 groups of "
+        "equally many rows; lower is better",
+        lower_is_better=True,
+    ),
+    "calibrated_error": Measure(
+        "Calibration error with temperature",
+        "the same for the chances that the result tells, whose scores are divided by a temperature; lower is better",
+        lower_is_better=True,
+    ),
+    "calibrated_loss": Measure(
+        "Held-out loss with temperature",
+        "the held-out loss of these chances, in nats; lower is better",
+        "nats",
+        True,
+    ),
     "loss": Measure(
         "Held-out loss", "how far the model is from giving the expected answers, in nats; lower is better", "nats", True
     ),

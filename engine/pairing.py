@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engine.intervals import Z, wilson
+
 RESAMPLES = 2000
 SEED = 0
 """Intervals of equal scores are equal."""
@@ -19,8 +21,6 @@ MANY_ROWS = 5000
 FEWEST_CHANGED = 6
 """With fewer rows that changed no paired test comes to 5 %: of five that all rose, 2 / 2⁵ is 6.25 %."""
 TAIL = 0.025
-Z = 1.959964
-"""Of a normal distribution, 95 % lie so many standard deviations around its middle."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def _newcombe(both: int, up: int, down: int, rows: int) -> tuple[float, float]:
     """both: rows right before and after."""
     neither = rows - both - up - down
     before, after = (both + down) / rows, (both + up) / rows
-    (low_before, high_before), (low_after, high_after) = _wilson(before, rows), _wilson(after, rows)
+    (low_before, high_before), (low_after, high_after) = wilson(before, rows), wilson(after, rows)
     product = both * neither - up * down
     scale = math.sqrt((both + down) * (up + neither) * (both + up) * (down + neither))
     # With Newcombe's correction: a correlation that is not clearly above 0 narrows nothing.
@@ -90,13 +90,6 @@ def _newcombe(both: int, up: int, down: int, rows: int) -> tuple[float, float]:
 
     mean = after - before
     return mean - far(after - low_after, high_before - before), mean + far(high_after - after, before - low_before)
-
-
-def _wilson(share: float, rows: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share (Journal of the American Statistical Association 22, 1927)."""
-    centre = (share + Z * Z / (2 * rows)) / (1 + Z * Z / rows)
-    half = Z / (1 + Z * Z / rows) * math.sqrt(share * (1 - share) / rows + Z * Z / (4 * rows * rows))
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def _bootstrapped(changes: np.ndarray) -> tuple[float, float]:

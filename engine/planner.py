@@ -32,6 +32,7 @@ def make(
         raise SettingError(["There are no rows to learn from."], "Give more rows, or hold out fewer.")
     _require_context(spec, facts, max(lengths))
     reasons = [*machine.notices, *stacking.told(spec), *spec.objective.remarks(spec.objective_settings)]
+    reasons += _weighed(spec)
     formats = number_formats.choose(spec, machine, reasons)
     need = Need(spec, facts, machine, lengths, learned)
     if spec.tuner.kind != "gradient":
@@ -117,6 +118,16 @@ def _ignored(spec: RunSpec) -> list[str]:
     if not found:
         return []
     return [f"Nothing is done with these settings, which {spec.tuner.title} has no use for: {', '.join(found)}."]
+
+
+def _weighed(spec: RunSpec) -> list[str]:
+    """A sentence for labels that don't count alike."""
+    if not spec.objective.weighs(spec.objective_settings):
+        return []
+    if spec.tuner.kind == "merge":
+        return ["Class weights do nothing here, where nothing learns."]
+    told = "Rows of rare labels count more than others while it learns (class weights)."
+    return [f"{told} Scores and held-out loss count all rows alike."]
 
 
 def _require_context(spec: RunSpec, facts: ModelFacts, longest: int) -> None:

@@ -237,7 +237,7 @@ def _fingerprint(folder: Path) -> str:
 def _key(folder: Path, spec: RunSpec, examples: Sequence[Example]) -> str:
     digest = hashlib.sha256(f"{__version__}\n{_fingerprint(folder)}\n{json.dumps(_how(spec), sort_keys=True)}".encode())
     for example in examples:
-        content = [example.messages, example.text, example.tools]
+        content = [example.messages, example.read, example.tools]
         digest.update(json.dumps(content, sort_keys=True).encode() + b"\n")
     return digest.hexdigest()
 

@@ -62,8 +62,11 @@ def chat(source: Source, messages: list[dict[str, Any]]) -> Snippet:
     return Snippet("\n".join([*imports, *lines]), "\n".join(ask))
 
 
-def classify(source: Source, pooling: str, max_tokens: int) -> Snippet:
-    """A backbone with our head, which no class of transformers holds, and one text put to it."""
+def classify(source: Source, pooling: str, max_tokens: int, pair: dict[str, Any] | None = None) -> Snippet:
+    """A backbone with our head, which no class of transformers holds, and one text (or a pair of them) put to it.
+
+    pair: what `classifier.json` says of how two texts are read.
+    """
     repo = json.dumps(source.repo)
     imports, lines = _loading(source, "AutoModel")
     files = ["from huggingface_hub import hf_hub_download", "from safetensors.torch import load_file"]
@@ -76,9 +79,8 @@ def classify(source: Source, pooling: str, max_tokens: int) -> Snippet:
         f'labels = json.load(open(hf_hub_download({repo}, "classifier.json"), encoding="utf-8"))["labels"]',
     ]
     ask = [
-        'text = "Write a text here."',
-        f'ids = tokenizer(text, truncation=True, max_length={max_tokens}, return_tensors="pt").input_ids',
-        "hidden = model(ids).last_hidden_state.float()",
+        *_read(max_tokens, pair),
+        f"hidden = model({_GIVEN if pair and pair['told_apart'] else 'ids'}).last_hidden_state.float()",
         f'scores = {_POOLED.get(pooling, _MEAN)} @ head["weight"].T + head["bias"]',
         "print(labels[scores.argmax()])",
     ]
@@ -166,20 +168,45 @@ def fitted(source: Source, kept: dict[str, Any], max_tokens: int) -> Snippet:
         heads.source(kept["form"]),
     ]
     top, count = int(kept["layer"]), int(kept["layers"])
-    hidden = "hidden = model(ids).last_hidden_state.float()"
+    pair = kept.get("pair")
+    given = _GIVEN if pair and pair["told_apart"] else "ids"
+    hidden = f"hidden = model({given}).last_hidden_state.float()"
     if (top, count) != (1, 1):
-        every = ["every = model(ids, output_hidden_states=True).hidden_states"]
+        every = [f"every = model({given}, output_hidden_states=True).hidden_states"]
         places = ", ".join(f"every[-{place}]" for place in range(top, top + count))
         hidden = "\n".join([*every, f"hidden = sum(layer.float() for layer in [{places}]) / {count}"])
     ask = [
-        'text = "Write a text here."',
-        f'ids = tokenizer(text, truncation=True, max_length={max_tokens}, return_tensors="pt").input_ids',
+        *_read(max_tokens, pair),
         hidden,
         f"features = {_POOLED.get(kept['pooling'], _MEAN)}.detach().numpy()",
         f"scores = {kept['form']}(head, features)",
         "print(labels[scores.argmax()])",
     ]
     return Snippet("\n".join(load).strip(), "\n".join(ask))
+
+
+_GIVEN = "input_ids=ids, token_type_ids=kinds"
+
+
+def _read(max_tokens: int, pair: dict[str, Any] | None) -> list[str]:
+    """Lines that make `ids` of a text, or of two with their `kinds`, as the run read them."""
+    if not pair:
+        return [
+            'text = "Write a text here."',
+            f'ids = tokenizer(text, truncation=True, max_length={max_tokens}, return_tensors="pt").input_ids',
+        ]
+    return [
+        "import torch",
+        "",
+        "",
+        parts.source("pair_tokens"),
+        "",
+        "",
+        'texts = "Write the first text here.", "And the second here."',
+        "first, second = (tokenizer(text, add_special_tokens=False).input_ids for text in texts)",
+        f"ids, kinds = together(first, second, {pair['frame']}, {pair['kinds']}, {max_tokens})",
+        "ids, kinds = torch.tensor([ids]), torch.tensor([kinds])",
+    ]
 
 
 def _loading(source: Source, kind: str) -> tuple[list[str], list[str]]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import tokenizers
 
-from engine import tokenizer
+from engine import pair_tokens, tokenizer
 from engine.errors import ModelError
 from engine.markers import with_markers
 from engine.templates import CHATML, PLAIN, ChatTemplate, Message, Span, Tools
@@ -37,6 +37,8 @@ class Encoded:
     ids: list[int]
     learned: list[bool]
     full_length: int
+    kinds: list[int] = field(default_factory=list)
+    """Where two texts are read together: of which each token is, 0 or 1. Empty for one text."""
 
     @property
     def truncated(self) -> bool:
@@ -160,6 +162,35 @@ class Tokens:
         encoding.truncate(max(0, max_tokens - added))
         ids = list(self._backend.post_process(encoding, None, True).ids)
         return Encoded(ids, [True] * len(ids), full_length)
+
+    def encode_pair(self, text: str, second: str, max_tokens: int) -> Encoded:
+        """Two texts as one sequence, the longer cut first; special tokens stay, as in `encode_text`."""
+        first, other = (self._backend.encode(one, add_special_tokens=False).ids for one in (text, second))
+        frame, kinds = self.pair_frame
+        ids, owners = pair_tokens.together(list(first), list(other), frame, kinds, max_tokens)
+        return Encoded(ids, [True] * len(ids), len(first) + len(other) + sum(map(len, frame)), owners)
+
+    @cached_property
+    def pair_frame(self) -> tuple[list[list[int]], list[int]]:
+        """The tokens before, between and after two texts; and of which text each of the five parts is, 0 or 1.
+
+        A tokenizer with a separator of its own says how a pair looks. Others (of models that write) put two texts
+        together as if they were one, or with a new beginning between them: there an empty line stands between, which
+        every model has met as the end of one passage and the beginning of the next.
+        """
+        before, after = self.frame
+        bare = self._backend.encode("a", add_special_tokens=False).ids
+        whole = self._backend.encode("a", "a")
+        ids, types = list(whole.ids), list(whole.type_ids)
+        start, width = len(before), len(bare)
+        rest = ids[start + width :]
+        place = next((at for at in range(len(rest)) if rest[at : at + width] == bare), 0)
+        if self._id("sep_token") is None or not place or ids[:start] != before:
+            return [before, list(self._backend.encode("\n\n", add_special_tokens=False).ids), after], [0, 0, 0, 0, 0]
+        middle = start + width
+        last = middle + place + width
+        kinds = [0, types[start], types[middle], types[middle + place], types[last] if last < len(ids) else 0]
+        return [before, rest[:place], ids[last:]], kinds
 
     def divided(self, text: str, max_tokens: int) -> list[str]:
         """The text in parts of at most `max_tokens` tokens (as `encode_text` counts); joined they are the text again.

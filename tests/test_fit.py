@@ -63,12 +63,12 @@ def head_bytes(folder: Path) -> bytes:
 
 
 def answers(folder: Path) -> tuple[list[str], list[float]]:
-    from engine.compute.classifier import predictions
+    from engine.compute.classifier import class_scores, predictions
     from engine.compute.result import open_result
 
     job, model = open_result(folder)
     rows = [example for split in job.examples.values() for example in split]
-    return predictions(job, model, rows, lambda done, total: None)
+    return predictions(job, rows, class_scores(job, model, rows, lambda done, total: None))
 
 
 def read_rows(folder: Path) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from engine import lineage, stacking
+from engine import lineage, stacking, text_pairs
 from engine.errors import UserError
 from engine.events import Finished
 from engine.measures import measure
@@ -31,13 +31,13 @@ def result(run: store.Run) -> dict[str, Any] | None:
 def _further(run: store.Run, parts: list[str]) -> dict[str, Any]:
     """What can be done with the result, and what its figures mean.
 
-    talks: whether it answers; labels: whether it chooses a label for a text; on_top, goes_on: whether another run can
+    talks: whether it answers; labels: whether it chooses a label for a text; pairs: for two texts at a time; on_top, goes_on: whether another run can
     learn on top of it, or go on with what it added; merged: names of the runs that it is the merge of, by their ids.
     """
     try:
         spec = run.spec()
     except UserError:  # settings of another version; the scores can be shown all the same
-        return {"talks": False, "labels": False, "on_top": False, "goes_on": False, "merged": None}
+        return {"talks": False, "labels": False, "pairs": False, "on_top": False, "goes_on": False, "merged": None}
     try:
         left = lineage.parent(f"{lineage.PREFIX}{run.id}")
     except UserError:  # its files are not whole
@@ -45,6 +45,7 @@ def _further(run: store.Run, parts: list[str]) -> dict[str, Any]:
     return {
         "talks": "answers" in spec.objective.gives,
         "labels": "class scores" in spec.objective.gives,
+        "pairs": text_pairs.of_result(run.folder / "model"),
         "on_top": left is not None and stacking.on_top(left) is None,
         "goes_on": left is not None and stacking.goes_on(left) is None,
         "merged": {run_id: _name(run_id) for run_id in parts} if spec.tuner.kind == "merge" else None,

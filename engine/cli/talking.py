@@ -8,7 +8,7 @@ from argparse import Namespace, _SubParsersAction
 from pathlib import Path
 from typing import Any
 
-from engine import chat, export
+from engine import calibration, chat, export
 from engine.errors import UserError
 from engine.runs import store
 from engine.spec import RunSpec
@@ -23,6 +23,7 @@ def add(commands: _SubParsersAction[Any]) -> None:
     )
     talk.add_argument("run", metavar="RUN")
     talk.add_argument("--prompt", required=True, help="what to ask; - reads it from standard input")
+    talk.add_argument("--second", default="", help="the second text, for a classifier that reads two at a time")
     talk.add_argument("--system", help="a system message; by default the one that the run was trained with")
     talk.add_argument("--base", action="store_true", help="ask the model as it was before training")
     talk.add_argument("--task", type=int, metavar="N", help=f"{TASK}; the first by default")
@@ -54,6 +55,8 @@ def _chat(options: Namespace) -> int:
         raise UserError("The prompt is empty.", "Give some text after --prompt.")
     spec = run.spec()
     task = _task(run.id, spec, options.task)
+    if options.second and "answers" in spec.objective.gives:
+        raise UserError(f"Run {run.id} answers; it reads one prompt.", "Leave --second out.")
     if "answers" not in spec.objective.gives:
         return _label(run, prompt, task, options)
     system = options.system if options.system is not None else spec.data[task].system
@@ -75,12 +78,14 @@ def _label(run: store.Run, text: str, task: int, options: Namespace) -> int:
             f"Run {run.id} chooses labels, which the untouched model does not know, and reads no system message.",
             "Leave --base and --system out.",
         )
-    found = chat.labels(run.folder, text, task=task)
+    found = chat.labels(run.folder, text, task=task, second=options.second)
+    told = calibration.told(run.folder / "model")
     if options.json:
-        print(json.dumps({"label": found[0][0], "chances": dict(found)}, ensure_ascii=False))
+        print(json.dumps({"label": found[0][0], "chances": dict(found), "calibration": told}, ensure_ascii=False))
         return 0
     for label, chance in found[:LABELS_SHOWN]:
         print(f"{100 * chance:5.1f} %  {label}")
+    print(f"{told}\n" if told else "", end="")
     return 0
 
 
@@ -110,12 +115,14 @@ def _evaluate(options: Namespace) -> int:
         say=lambda text: print(text, file=sys.stderr, flush=True),
         task=_task(run.id, run.spec(), options.task),
     )
+    lines = scores.pop("lines", [])
     if options.json:
         print(json.dumps(scores, ensure_ascii=False))
     else:
         for name, value in scores["metrics"].items():
             print(f"{name.replace('_', ' ')}: {value:.4f}")
         print(f"rows: {scores['rows']}")
+        print("".join(f"{line}\n" for line in lines), end="")
     return 0
 
 

@@ -17,6 +17,7 @@ from engine.children import Record, serve
 from engine.compute.precision import autocast
 from engine.compute.result import open_result
 from engine.compute.tasks import tell
+from engine.data.example import Example
 from engine.errors import DataError, MachineError, RunError
 from engine.job import Job
 from engine.tokens import TextStream
@@ -42,7 +43,8 @@ class Talk:
         if "text" in request:
             if "class scores" not in job.objective.gives:
                 raise RunError(f"Run {job.folder.name} answers; it chooses no labels.", "Talk to it.")
-            return send(job.objective.chances(job, model, str(request["text"])))
+            asked = Example(1, text=str(request["text"]), second=str(request.get("second", "")))
+            return send(job.objective.chances(job, model, asked))
         if "answers" not in job.objective.gives:
             raise RunError(
                 f"Run {job.folder.name} chooses labels; it can't chat.",

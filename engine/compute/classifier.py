@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,18 @@ from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from engine import heads
+from engine import calibration, heads, text_pairs
 from engine.compute import tasks
 from engine.compute.precision import autocast
 from engine.compute.score import interval, macro_f1
 from engine.data.example import Example
-from engine.errors import ModelError
-from engine.job import Job, Report, ScoredRow, Scores
+from engine.data.rows import counted
+from engine.errors import DataError, ModelError
+from engine.job import Job, Losses, Report, ScoredRow, Scores
+from engine.jobs import chosen_rows
 from engine.memory import rows_at_once
 from engine.pooling import Reading
+from engine.tokens import Encoded
 
 HEAD_FILE = "head.safetensors"
 CONFIG_FILE = "classifier.json"
@@ -39,6 +43,9 @@ class Classifier(nn.Module):
             backbone.pooler = None
         self.backbone = backbone
         self.reading = reading
+        self.temperature: float | None = None
+        """By what its scores are divided before they become chances, once that is known."""
+        self.calibrated_on = 0
         self.config = backbone.config
         self.head: nn.Module = nn.Linear(backbone.config.get_text_config().hidden_size, classes)
         generator = torch.Generator().manual_seed(seed)
@@ -47,14 +54,21 @@ class Classifier(nn.Module):
             self.head.bias.zero_()
         self.head.to(backbone.device)
 
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        pooled = self.features(input_ids, attention_mask)
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, kinds: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """kinds: of two texts that are read together, of which each token is, (rows, tokens)."""
+        pooled = self.features(input_ids, attention_mask, kinds)
         with torch.autocast(pooled.device.type, enabled=False):
             return self.head(pooled)
 
-    def features(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+    def features(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, kinds: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """(rows, width), float32."""
         given = {"input_ids": input_ids, "attention_mask": attention_mask}
+        if kinds is not None:
+            given["token_type_ids"] = kinds
         if self.reading.is_output:
             hidden = self.backbone(**given).last_hidden_state.float()
         else:
@@ -90,46 +104,120 @@ def padded(rows: list[dict[str, Any]], pad_id: int) -> dict[str, torch.Tensor]:
         ids[index, : len(row["input_ids"])] = torch.tensor(row["input_ids"])
         mask[index, : len(row["input_ids"])] = 1
     labels = torch.tensor([row["labels"] for row in rows])
-    return {"input_ids": ids, "attention_mask": mask, "labels": labels, **tasks.of_rows(rows)}
+    batch = {"input_ids": ids, "attention_mask": mask, "labels": labels, **tasks.of_rows(rows)}
+    if "kinds" in rows[0]:
+        batch["kinds"] = torch.zeros_like(ids)
+        for index, row in enumerate(rows):
+            batch["kinds"][index, : len(row["kinds"])] = torch.tensor(row["kinds"])
+    return {**batch, "weighed": torch.tensor([row["weighed"] for row in rows])} if "weighed" in rows[0] else batch
+
+
+def kinds_of(job: Job, encoded: Encoded) -> dict[str, list[int]]:
+    """Of which text each token of a row is, as "kinds", where the run reads pairs and its model tells them apart.
+
+    A tuner's virtual tokens are of neither text, and would not line up with them; there the separator alone tells.
+    """
+    return {"kinds": encoded.kinds or [0] * len(encoded.ids)} if text_pairs.told_apart(job) else {}
+
+
+def read_rows(job: Job, encoded: Sequence[Encoded]) -> dict[str, torch.Tensor]:
+    """Rows as a batch whose labels don't matter."""
+    rows = [{"input_ids": row.ids, "labels": 0, **kinds_of(job, row)} for row in encoded]
+    return padded(rows, job.tokens.pad_id or 0)
+
+
+def on_device(batch: dict[str, torch.Tensor], device: torch.device) -> list[torch.Tensor]:
+    """What a classifier is called with."""
+    return [batch[name].to(device) for name in ("input_ids", "attention_mask", "kinds") if name in batch]
 
 
 def class_losses(model: nn.Module, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
     """Cross-entropy of each row, (rows,), and the rows' numbers."""
-    logits = model(inputs["input_ids"], inputs["attention_mask"])
+    logits = model(inputs["input_ids"], inputs["attention_mask"], inputs.get("kinds"))
     losses = nn.functional.cross_entropy(logits.float(), inputs["labels"], reduction="none")
     return losses, torch.arange(len(losses), device=losses.device)
 
 
-def predictions(job: Job, model: nn.Module, rows: list[Example], report: Report) -> tuple[list[str], list[float]]:
-    """The label that the model gives to each row, and the loss of the right one in nats.
+def weighed(losses: Losses, weights: list[float]) -> Losses:
+    """`losses` with those of rows that are learned ("weighed" in the batch, (rows,)) as much as their class counts."""
 
-    A row whose label the model never saw has the loss of the least likely class.
-    """
+    def of_batch(model: nn.Module, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        found, rows = losses(model, inputs)
+        factors = torch.tensor(weights, device=found.device)[inputs["labels"]]
+        return found * torch.where(inputs["weighed"], factors, 1.0), rows
+
+    return of_batch
+
+
+def class_scores(job: Job, model: nn.Module, rows: list[Example], report: Report) -> torch.Tensor:
+    """What the model gives each class for each row, before any temperature: (rows, classes), float32."""
     model.eval()
     encoded = [job.objective.encode(row, job.tokens, job.objective_settings, job.training.max_tokens) for row in rows]
     order = sorted(range(len(rows)), key=lambda index: len(encoded[index].ids))
-    given: list[str] = [""] * len(rows)
-    losses = [0.0] * len(rows)
+    found = torch.zeros(len(rows), len(job.labels))
     size = rows_at_once(max((len(item.ids) for item in encoded), default=1))
     for start in range(0, len(rows), size):
         chosen = order[start : start + size]
-        batch = padded([{"input_ids": encoded[index].ids, "labels": 0} for index in chosen], job.tokens.pad_id or 0)
         device = next(model.parameters()).device
+        batch = on_device(read_rows(job, [encoded[index] for index in chosen]), device)
         tasks.tell(job, model, [rows[index].source for index in chosen])
         with torch.no_grad(), autocast(job.plan):
-            logits = model(batch["input_ids"].to(device), batch["attention_mask"].to(device)).float()
-        for index, scores in zip(chosen, torch.log_softmax(logits, dim=-1).cpu(), strict=True):
-            given[index] = job.labels[int(scores.argmax())]
-            known = rows[index].label in job.labels
-            losses[index] = float(-scores[job.labels.index(rows[index].label)] if known else -scores.min())
+            found[chosen] = model(*batch).float().cpu()
         report(min(start + size, len(rows)), len(rows))
+    return found
+
+
+def predictions(job: Job, rows: list[Example], scores: torch.Tensor) -> tuple[list[str], list[float]]:
+    """The label that each row is given, and the loss of the right one in nats. scores: as `class_scores` gives them.
+
+    A row whose label the model never saw has the loss of the least likely class.
+    """
+    given, losses = [], []
+    for number, chances in zip(class_numbers(job, rows), torch.log_softmax(scores, dim=-1), strict=True):
+        given.append(job.labels[int(chances.argmax())])
+        losses.append(float(-chances[number] if number >= 0 else -chances.min()))
     return given, losses
+
+
+def class_numbers(job: Job, rows: list[Example]) -> np.ndarray:
+    """The class of each row, (rows,); -1 for a label that the model never saw."""
+    places = {label: place for place, label in enumerate(job.labels)}
+    return np.array([places.get(row.label, -1) for row in rows], dtype=np.int64)
+
+
+def score(job: Job, model: nn.Module, rows: list[Example], report: Report) -> Scores:
+    """Answer held-out rows and score them, and how well the model knows how sure it may be."""
+    scores = class_scores(job, model, rows, report)
+    found = found_scores(job, rows, *predictions(job, rows, scores))
+    sure = calibration.measured(scores.numpy(), class_numbers(job, rows), model.temperature)
+    return replace(found, metrics={**found.metrics, **sure})
+
+
+def calibrate(job: Job, model: nn.Module, report: Report) -> str:
+    """Give the model the temperature that suits its validation rows; what came of it, in a sentence."""
+    model.temperature = None
+    rows = [row for row in job.examples["validation"] if row.label in job.labels]
+    rows = chosen_rows(rows, calibration.MOST_ROWS, job.training.seed)
+    if len(rows) < calibration.FEWEST_ROWS:
+        return (
+            f"The chances of the labels are not calibrated: {counted(len(rows), 'row', 'rows')} watched the training, "
+            f"and at least {calibration.FEWEST_ROWS} are needed (data.split.validation)."
+        )
+    scores = class_scores(job, model, rows, report).numpy()
+    model.temperature = calibration.temperature(scores, class_numbers(job, rows))
+    model.calibrated_on = len(rows)
+    sure = "too sure" if model.temperature > 1 else "less sure than it may be"
+    told = (
+        f"Scores are divided by {model.temperature:.3g} before they become chances: on {len(rows):,} validation rows "
+        f"the model was {sure}. No answer changes by that."
+    )
+    return told if job.examples["test"] else f"{told} These rows are scored as well, which flatters its calibration."
 
 
 def found_scores(job: Job, rows: list[Example], given: Sequence[str], losses: Sequence[float]) -> Scores:
     """Scores of the labels that were given to rows, and of the losses in nats."""
     found = [
-        ScoredRow(row.row, row.text, row.label, label, float(label == row.label), loss)
+        ScoredRow(row.row, row.read, row.label, label, float(label == row.label), loss)
         for row, label, loss in zip(rows, given, losses, strict=True)
     ]
     metrics = {
@@ -141,21 +229,28 @@ def found_scores(job: Job, rows: list[Example], given: Sequence[str], losses: Se
     return Scores(job.objective.main_metric, metrics, found)
 
 
-def chances(job: Job, model: nn.Module, text: str) -> list[tuple[str, float]]:
-    """Every label with the chance that the model gives it for a text, the likeliest first."""
-    encoded = job.tokens.encode_text(text, job.training.max_tokens)
-    device = next(model.parameters()).device
-    ids = torch.tensor([encoded.ids], device=device)
+def chances(job: Job, model: nn.Module, example: Example) -> list[tuple[str, float]]:
+    """Every label with the chance that the model gives it for a text or a pair of them, the likeliest first."""
+    if bool(example.second) != job.pairs:
+        raise DataError(
+            f"This run reads {'two texts' if job.pairs else 'one text'} at a time.",
+            "Give a second text, too." if job.pairs else "Leave the second text out.",
+        )
+    encoded = job.objective.encode(example, job.tokens, job.objective_settings, job.training.max_tokens)
     with torch.no_grad(), autocast(job.plan):
-        logits = model(ids, torch.ones_like(ids)).float()
-    found = torch.softmax(logits[0], dim=-1).tolist()
+        logits = model(*on_device(read_rows(job, [encoded]), next(model.parameters()).device)).float()
+    found = torch.softmax(logits[0] / (model.temperature or 1.0), dim=-1).tolist()
     return sorted(zip(job.labels, found, strict=True), key=lambda one: -one[1])
 
 
-def save_head(model: nn.Module, labels: list[str], folder: Path) -> None:
+def save_head(job: Job, model: nn.Module, folder: Path) -> None:
     """head.safetensors with the head's arrays, classifier.json with what they mean."""
     reading = model.reading
-    config: dict[str, Any] = {"labels": labels, "pooling": reading.pooling}
+    config: dict[str, Any] = {"labels": job.labels, "pooling": reading.pooling}
+    if job.pairs:
+        config["pair"] = text_pairs.described(job)
+    if model.temperature is not None:
+        config |= {"temperature": model.temperature, "calibrated_on": model.calibrated_on}
     if isinstance(model.head, FittedHead):
         arrays = {name: np.ascontiguousarray(array) for name, array in model.head.arrays.items()}
         save_arrays(arrays, folder / HEAD_FILE)
@@ -174,6 +269,7 @@ def restore_head(model: nn.Module, folder: Path) -> None:
             model.reading = Reading(config["pooling"], config["layer"], config["layers"])
         else:
             model.head.load_state_dict(load_file(folder / HEAD_FILE))
+        model.temperature = float(config["temperature"]) if "temperature" in config else None
     except (OSError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
         raise ModelError(
             f"The classification head in {folder.name} can't be read: {error}.", "Train the run again."

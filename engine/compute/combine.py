@@ -16,7 +16,7 @@ from engine import lineage
 from engine.compute.model import parameter_counts
 from engine.compute.report import Reporter, Stopped, peak_memory
 from engine.compute.result import folder_bytes, load_scores, save_result, save_scores
-from engine.compute.train import announce, finished, phase, scored, scores_before
+from engine.compute.train import announce, calibrate, finished, phase, scored, scores_before
 from engine.data import example as examples_file
 from engine.data.example import Example
 from engine.errors import SettingError
@@ -46,6 +46,7 @@ def run(job: Job, reporter: Reporter) -> bool:
         reporter.step(
             Progress(len(parents) + 1, len(parents) + 1, memory_bytes=peak_memory(), seconds=time.monotonic() - began)
         )
+        calibrate(job, model, reporter)
         folder = save_result(job, model)
         after = scored(job, model, "after", reporter)
     except Stopped:
@@ -114,7 +115,7 @@ def seen_before(job: Job, parents: Sequence[Parent]) -> Iterator[str]:
 
 
 def _content(row: Example) -> str:
-    return str((row.text, row.label, row.messages))
+    return str((row.read, row.label, row.messages))
 
 
 def _part(job: Job, parent: Parent, reporter: Reporter) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -20,6 +21,8 @@ from threadpoolctl import threadpool_limits
 from engine import heads
 
 Head = dict[str, np.ndarray]
+Counts = dict[str, np.ndarray]
+"""What scikit-learn is told of rows that don't count alike: nothing, or their "sample_weight"."""
 TITLES = {
     "logistic": "logistic regression",
     "svm": "linear support vector machine",
@@ -33,6 +36,8 @@ MOST_COMPARED = 5000
 """Rows that the classifiers are compared on; the chosen one learns from all."""
 MOST_FOR_TREES = 10_000_000
 """Rows × features × classes up to which trees are tried by themselves: some seconds a fit."""
+UNWEIGHED = frozenset({"knn"})
+"""Classifiers in which every row counts alike, whatever its class."""
 TEMPERATURES = np.geomspace(0.02, 20, 61)
 
 
@@ -48,19 +53,22 @@ class Choice:
     watched: int = 0
     """Rows beside them, of which nothing is learned."""
     left_out: tuple[str, ...] = ()
-    """Classifiers that were not tried, for the time they take."""
+    """Classifiers that were not tried: for the time they take, or since they can't weigh classes."""
 
     @property
     def form(self) -> str:
         return FORMS[self.name]
 
 
-def tried(classifier: str, rows: int, width: int, classes: int) -> tuple[str, ...]:
-    """The classifiers to compare: all for "auto" that take seconds, else the one that is named."""
+def tried(classifier: str, rows: int, width: int, classes: int, weighed: bool = False) -> tuple[str, ...]:
+    """The classifiers to compare: all for "auto" that take seconds, else the one that is named.
+
+    weighed: whether classes count differently, which not all can do.
+    """
     if classifier != "auto":
         return (classifier,)
     heavy = min(rows, MOST_COMPARED) * width * classes > MOST_FOR_TREES
-    return tuple(name for name in TITLES if not (heavy and name == "trees"))
+    return tuple(name for name in TITLES if not (heavy and name == "trees") and not (weighed and name in UNWEIGHED))
 
 
 def folds_for(y: np.ndarray, wanted: int) -> int:
@@ -85,32 +93,43 @@ def choose(
     seed: int,
     report: Callable[[], None],
     watching: tuple[np.ndarray, np.ndarray] | None = None,
+    weights: np.ndarray | None = None,
 ) -> Choice:
     """The classifier that is right most often on rows that it did not learn from, fitted to all that are to be learned.
 
     x: features, (rows, width), float32. y: classes as numbers, (rows,). Two classes or more have rows. watching: the
     same of rows of which nothing is learned, but which count in the choice. `report` is called before each fit.
+    weights: as much as a row of each class counts, (classes,), while it is learned and when it is right.
     """
     some = np.sort(np.random.default_rng(seed).permutation(len(y))[:MOST_COMPARED])
     folds = folds_for(y, folds)
     right = y[some] if watching is None else np.concatenate([y[some], watching[1]])
     accuracy, scores = {}, {}
     for name in names:
-        scores[name] = cross_scores(name, x[some], y[some], classes, folds, seed, report)
+        scores[name] = cross_scores(name, x[some], y[some], classes, folds, seed, report, weights)
         if watching is not None:
             report()
-            head = fit(name, x[some], y[some], classes, seed)
+            head = fit(name, x[some], y[some], classes, seed, weights)
             scores[name] = np.concatenate([scores[name], heads.scores(FORMS[name], head, watching[0])])
-        accuracy[name] = float((scores[name].argmax(axis=1) == right).mean())
+        counts = None if weights is None else weights[right]
+        accuracy[name] = float(np.average(scores[name].argmax(axis=1) == right, weights=counts))
     best = max(names, key=lambda name: accuracy[name])  # of equals the first
     report()
-    head = tempered(FORMS[best], fit(best, x, y, classes, seed), temperature(scores[best], right))
+    fitted = fit(best, x, y, classes, seed, weights)
+    head = tempered(FORMS[best], fitted, temperature(scores[best], right))
     left_out = tuple(name for name in TITLES if len(names) > 1 and name not in names)
     return Choice(best, head, accuracy, folds, len(some), len(right) - len(some), left_out)
 
 
 def cross_scores(
-    name: str, x: np.ndarray, y: np.ndarray, classes: int, folds: int, seed: int, report: Callable[[], None]
+    name: str,
+    x: np.ndarray,
+    y: np.ndarray,
+    classes: int,
+    folds: int,
+    seed: int,
+    report: Callable[[], None],
+    weights: np.ndarray | None = None,
 ) -> np.ndarray:
     """Class scores of each row by a classifier that did not learn from it: (rows, classes)."""
     found = np.zeros((len(y), classes))
@@ -121,19 +140,21 @@ def cross_scores(
         if len(np.unique(y[known])) < 2:
             found[held, y[known][0]] = 1
             continue
-        head = fit(name, x[known], y[known], classes, seed)
+        head = fit(name, x[known], y[known], classes, seed, weights)
         found[held] = heads.scores(FORMS[name], head, x[held])
     return found
 
 
-def fit(name: str, x: np.ndarray, y: np.ndarray, classes: int, seed: int) -> Head:
+def fit(name: str, x: np.ndarray, y: np.ndarray, classes: int, seed: int, weights: np.ndarray | None = None) -> Head:
     """One classifier, fitted, as arrays. Two classes or more have rows; those without any are the least likely."""
+    counts = {} if weights is None else {"sample_weight": weights[y]}
     # More threads than one make these small products slower. That a limit of rounds ends a fit is no news to anybody.
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         if name == "knn":
             return _knn(x, y, classes)
-        return _trees(x, y, classes, seed) if name == "trees" else _by_products(name, x, y, classes, seed)
+        how = _trees if name == "trees" else partial(_by_products, name)
+        return how(x, y, classes, seed, counts)
 
 
 def temperature(scores: np.ndarray, y: np.ndarray) -> float:
@@ -156,7 +177,7 @@ def tempered(form: str, head: Head, degree: float) -> Head:
     return {**head, **{part: (head[part] / degree).astype(head[part].dtype) for part in last}}
 
 
-def _by_products(name: str, x: np.ndarray, y: np.ndarray, classes: int, seed: int) -> Head:
+def _by_products(name: str, x: np.ndarray, y: np.ndarray, classes: int, seed: int, counts: Counts) -> Head:
     """Logistic regression, support vector machine or network, on features of mean 0 and deviation 1."""
     mean, scale = x.mean(axis=0), x.std(axis=0)
     scale[scale < 1e-6] = 1
@@ -167,7 +188,7 @@ def _by_products(name: str, x: np.ndarray, y: np.ndarray, classes: int, seed: in
             (64,), alpha=0.1, batch_size=min(32, len(y)), learning_rate_init=2e-3, max_iter=60, random_state=seed
         ),
     }[name]()
-    model.fit((x - mean) / scale, y)
+    model.fit((x - mean) / scale, y, **counts)
     head, seen = {}, x
     if name == "mlp":
         # The scaling becomes part of the first weights, so that the head reads features as they are.
@@ -195,10 +216,10 @@ class _OneByOne:
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
-    def fit(self, x: np.ndarray, y: np.ndarray) -> None:
+    def fit(self, x: np.ndarray, y: np.ndarray, **counts: np.ndarray) -> None:
         self.classes_ = np.unique(y)
         asked = self.classes_[1:] if len(self.classes_) == 2 else self.classes_
-        fitted = [LinearSVC(C=0.01, random_state=self.seed).fit(x, y == label) for label in asked]
+        fitted = [LinearSVC(C=0.01, random_state=self.seed).fit(x, y == label, **counts) for label in asked]
         self.coef_ = np.vstack([one.coef_ for one in fitted])
         self.intercept_ = np.concatenate([one.intercept_ for one in fitted])
 
@@ -214,7 +235,7 @@ def _knn(x: np.ndarray, y: np.ndarray, classes: int) -> Head:
     }
 
 
-def _trees(x: np.ndarray, y: np.ndarray, classes: int, seed: int) -> Head:
+def _trees(x: np.ndarray, y: np.ndarray, classes: int, seed: int, counts: Counts) -> Head:
     """Small trees, each of which looks at a tenth of the features at every node: as good on these, and faster."""
     model = HistGradientBoostingClassifier(
         early_stopping=False,
@@ -225,7 +246,7 @@ def _trees(x: np.ndarray, y: np.ndarray, classes: int, seed: int) -> Head:
         max_leaf_nodes=8,
         min_samples_leaf=5,
         random_state=seed,
-    ).fit(x, y)
+    ).fit(x, y, **counts)
     binary = len(model.classes_) == 2
     known = model.classes_[1:] if binary else model.classes_
     grown = [[tree.nodes for tree in round_] for round_ in model._predictors]

@@ -8,6 +8,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from engine.by_label import by_label
 from engine.compute.result import open_result
 from engine.data import example as examples_file
 from engine.errors import UserError
@@ -20,7 +21,9 @@ def scores(request: dict[str, Any]) -> dict[str, Any]:
     if not rows:
         raise UserError("The run holds out no rows, so there is nothing to score.", "Give a file with --data.")
     found = job.objective.score(job, model, rows, lambda done, total: None)
-    return {"main": found.main, "metrics": found.metrics, "rows": len(found.rows)}
+    labels = by_label([], found.rows) if "class scores" in job.objective.gives else None
+    told = {"by_label": labels.as_dict(), "lines": labels.lines()} if labels else {}
+    return {"main": found.main, "metrics": found.metrics, "rows": len(found.rows), **told}
 
 
 if __name__ == "__main__":

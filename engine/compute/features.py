@@ -16,7 +16,7 @@ import torch
 import transformers
 
 from engine import home, vectors
-from engine.compute.classifier import padded
+from engine.compute.classifier import on_device, read_rows
 from engine.compute.precision import autocast
 from engine.files import read_json
 from engine.job import Features, Job
@@ -79,14 +79,13 @@ def store_path(job: Job, reading: Reading) -> Path:
 
 
 def _read(job: Job, features: Features, rows: Sequence[Encoded], device: torch.device) -> np.ndarray:
-    batch = padded([{"input_ids": row.ids, "labels": 0} for row in rows], job.tokens.pad_id or 0)
     with torch.no_grad(), autocast(job.plan):
-        found = features(batch["input_ids"].to(device), batch["attention_mask"].to(device))
+        found = features(*on_device(read_rows(job, rows), device))
     return found.float().cpu().numpy()
 
 
 def _key(row: Encoded) -> bytes:
-    return hashlib.sha256(np.asarray(row.ids, dtype="<i4").tobytes()).digest()[:16]
+    return hashlib.sha256(np.asarray([*row.ids, *row.kinds], dtype="<i4").tobytes()).digest()[:16]
 
 
 def _identity(folder: Path) -> list[list[object]]:

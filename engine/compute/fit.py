@@ -123,7 +123,8 @@ def _chosen(job: Job, found: np.ndarray, watching: list[Example], reporter: Repo
     numbers = np.array([labels.index(example.label) for example in [*job.examples["train"], *watching]])
     classes, aside = numbers[:count], (found[count:], numbers[count:]) if watching else None
     found = found[:count]
-    names = estimators.tried(settings.classifier, len(found), found.shape[1], len(labels))
+    weights = job.objective.class_weights(job.objective_settings, labels, job.examples["train"])
+    names = estimators.tried(settings.classifier, len(found), found.shape[1], len(labels), weights is not None)
     folds = estimators.folds_for(classes, settings.folds)
     if folds < settings.folds:
         least = int(np.unique(classes, return_counts=True)[1].min())
@@ -139,15 +140,25 @@ def _chosen(job: Job, found: np.ndarray, watching: list[Example], reporter: Repo
         reporter.step(Progress(done, total, memory_bytes=peak_memory(), seconds=took))
         done += 1
 
-    choice = estimators.choose(found, classes, len(labels), names, settings.folds, job.training.seed, report, aside)
+    counts = None if weights is None else np.array(weights)
+    choice = estimators.choose(
+        found, classes, len(labels), names, settings.folds, job.training.seed, report, aside, counts
+    )
     reporter.step(Progress(total, total, memory_bytes=peak_memory(), seconds=round(time.monotonic() - began, 2)))
-    for sentence in sentences(choice, len(found)):
+    for sentence in sentences(choice, len(found), weights is not None):
         reporter.notice(sentence)
     return choice
 
 
-def sentences(choice: Choice, rows: int) -> list[str]:
+def sentences(choice: Choice, rows: int, weighed: bool = False) -> list[str]:
     """What was found on rows that a classifier had not learned from, and what was chosen by it."""
+    why = dict.fromkeys(
+        choice.left_out,
+        "would take far longer than the others with this many rows and labels. Name them (tuner.classifier: {}) to use "
+        "them all the same",
+    )
+    if weighed:
+        why |= dict.fromkeys(estimators.UNWEIGHED, "can't let labels count by class weights")
     some = f"{choice.compared:,} of {rows:,} rows" if choice.compared < rows else f"the {rows:,} rows"
     on = f"{choice.folds}-fold cross-validation on {some} to learn from"
     if choice.watched:
@@ -161,12 +172,9 @@ def sentences(choice: Choice, rows: int) -> list[str]:
         told = [
             f"{title[0].upper()}{title[1:]} is chosen: {share(choice.accuracy[choice.name])} right in {on}; {others}."
         ]
-    told += [
-        f"Not tried: {TITLES[name]}, which would take far longer than the others with this many rows and labels. Name "
-        f"them (tuner.classifier: {name}) to use them all the same."
-        for name in choice.left_out
-    ]
-    return told
+    if weighed:
+        told.append("A row counts there as much as its label does (class weights).")
+    return [*told, *(f"Not tried: {TITLES[name]}, which {why[name].format(name)}." for name in choice.left_out)]
 
 
 def _head(choice: Choice) -> FittedHead:

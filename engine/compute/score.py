@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from engine.intervals import wilson
+
 RESAMPLES = 1000
 SEED = 0
 """Intervals of equal scores are equal."""
@@ -22,7 +24,7 @@ def interval(name: str, values: Sequence[float]) -> dict[str, float]:
     scores = np.asarray(values, dtype=float)
     mean = float(scores.mean())
     if scores.min() == scores.max() and mean in (0.0, 1.0):
-        low, high = _wilson(mean, len(scores))
+        low, high = wilson(mean, len(scores))
     else:
         draws = np.random.default_rng(SEED).integers(0, len(scores), (RESAMPLES, len(scores)))
         low, high = np.percentile(scores[draws].mean(axis=1), (2.5, 97.5))
@@ -70,11 +72,3 @@ def _bootstrapped(name: str, score: Callable[[np.ndarray], float], rows: int) ->
     draws = np.random.default_rng(SEED).integers(0, rows, (RESAMPLES, rows))
     low, high = np.percentile([score(draw) for draw in draws], (2.5, 97.5))
     return {name: score(np.arange(rows)), f"{name}_low": float(low), f"{name}_high": float(high)}
-
-
-def _wilson(share: float, rows: int) -> tuple[float, float]:
-    """Wilson 1927, at 95 %."""
-    z = 1.959964
-    centre = (share + z * z / (2 * rows)) / (1 + z * z / rows)
-    half = z / (1 + z * z / rows) * (share * (1 - share) / rows + z * z / (4 * rows * rows)) ** 0.5
-    return max(0.0, centre - half), min(1.0, centre + half)

@@ -36,6 +36,7 @@ def run(job: Job, reporter: Reporter, output: Output) -> bool:
             raise Stopped
         seconds = trainer.seconds
         _take_best(trainer, reporter)
+        calibrate(job, model, reporter)
         folder = save_result(job, model)
         after = scored(job, model, "after", reporter)
     except Stopped:
@@ -229,6 +230,12 @@ def scored(job: Job, model: nn.Module, name: str, reporter: Reporter) -> Scores 
     scores = job.objective.score(job, model, rows, phase(reporter, f"score {name}"))
     save_scores(job, name, scores)
     return scores
+
+
+def calibrate(job: Job, model: nn.Module, reporter: Reporter) -> None:
+    told = job.objective.calibrate(job, model, phase(reporter, "calibrate"))
+    if told:
+        reporter.notice(told)
 
 
 def phase(reporter: Reporter, name: str) -> Report:

@@ -170,7 +170,8 @@ def _counts(examples: list[Example], answers: list[str]) -> list[Finding]:
     if most >= 10 * least and not rare:
         common = min(counts, key=lambda label: (-counts[label], label))
         help = (
-            f"The most frequent, {common!r}, has {most:,} rows, the rarest {least:,}. Compare F1, not accuracy alone."
+            f"The most frequent, {common!r}, has {most:,} rows, the rarest {least:,}. Compare F1, not accuracy alone. "
+            "A classifier can let rare labels count more while it learns: 'Class weights' under its more settings."
         )
         found.append(Finding("uneven labels", "Labels of very different size", len(counts), [], help, "info"))
     return found
@@ -222,7 +223,7 @@ def _repeated_turns(examples: list[Example]) -> Finding:
 def _personal(examples: list[Example]) -> list[Finding]:
     rows: dict[str, list[int]] = {}
     for index, example in enumerate(examples):
-        texts = [message["content"] for message in example.messages] or [example.text]
+        texts = [message["content"] for message in example.messages] or [example.read]
         for kind in dict.fromkeys(kind for text in texts for kind in personal.kinds(text)):
             rows.setdefault(kind, []).append(index)
     help = "A model may repeat what it learned. Replace or delete what you may not pass on."
@@ -296,7 +297,7 @@ def _other_languages(examples: list[Example], left: list[int], capped: str) -> F
 
 def _lengths(examples: list[Example]) -> Finding:
     lengths = [
-        sum(len(message["content"]) for message in example.messages) or len(example.text) for example in examples
+        sum(len(message["content"]) for message in example.messages) or len(example.read) for example in examples
     ]
     long = [index for index, length in enumerate(lengths) if length > LONG_CHARACTERS]
     help = (

@@ -66,6 +66,24 @@ NAMES: dict[str, tuple[str, ...]] = {
 }
 """Usual names of each role's column, best first."""
 
+TEXT_PAIRS = (
+    ("premise", "hypothesis"),
+    *(
+        (f"{name}{gap}{first}", f"{name}{gap}{second}")
+        for name in ("sentence", "text", "question")
+        for gap in ("", "_")
+        for first, second in ("12", "ab")
+    ),
+    ("ori_sentence", "new_sentence"),
+    ("question", "sentence"),
+    ("question", "passage"),
+    ("question", "answer"),
+    ("query", "passage"),
+    ("query", "document"),
+    ("claim", "evidence"),
+)
+"""Names of two columns whose texts are read together."""
+
 SPLITS = ("split", "subset", "partition", "set")
 """Names of a column that divides the rows."""
 
@@ -123,6 +141,13 @@ def find(columns: Mapping[str, Column], role: str, kinds: Iterable[str], taken: 
         if column.kind in allowed and name not in gone:
             by_name.setdefault(normal(name), name)
     return next((by_name[usual] for usual in NAMES[role] if usual in by_name), None)
+
+
+def text_pair(columns: Mapping[str, Column], taken: Iterable[str] = ()) -> tuple[str, str] | None:
+    """Two columns of text that are a pair by their names."""
+    gone = set(taken)
+    by_name = {normal(name): name for name, column in columns.items() if column.kind == "text" and name not in gone}
+    return next(((by_name[a], by_name[b]) for a, b in TEXT_PAIRS if a in by_name and b in by_name), None)
 
 
 def check(table: Table, chosen: Mapping[str, str], roles: Iterable[str]) -> None:

@@ -28,7 +28,7 @@ def label_key(label: str) -> str:
 def prompt_key(example: Example) -> str:
     """The key of what the model is asked: the text, or all turns before the last answer but system messages."""
     if not example.messages:
-        return key(example.text)
+        return f"{key(example.text)}\n{key(example.second)}" if example.second else key(example.text)
     return "\n".join(key(message["content"]) for message in example.prompt if message["role"] != "system")
 
 

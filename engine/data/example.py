@@ -12,7 +12,7 @@ SplitName = Literal["train", "validation", "test"]
 
 @dataclass(frozen=True)
 class Example:
-    """`messages` for objectives that converse, `text` and `label` for those that classify.
+    """`messages` for objectives that converse, `text` and `label` for those that classify; `second` for pairs of texts.
 
     row: position in the source, counted from 1. source: index of the data entry in the spec.
     A message is {"role": "system" | "user" | "assistant" | "tool", "content": str}.
@@ -25,6 +25,13 @@ class Example:
     text: str = ""
     label: str = ""
     tools: list[dict[str, Any]] | None = None
+    second: str = ""
+    """The text that is read beside `text`, such as a hypothesis beside its premise."""
+
+    @property
+    def read(self) -> str:
+        """The text, or both, as a person reads them."""
+        return f"{self.text}\n{self.second}" if self.second else self.text
 
     @property
     def prompt(self) -> list[dict[str, Any]]:
@@ -48,7 +55,7 @@ class Example:
         if self.messages:
             record["messages"] = self.messages
         else:
-            record |= {"text": self.text, "label": self.label}
+            record |= {"text": self.text, "label": self.label, **({"second": self.second} if self.second else {})}
         if self.tools:
             record["tools"] = self.tools
         return record

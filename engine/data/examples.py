@@ -54,12 +54,14 @@ def build(table: Table, entry: Data, wants: Wants, source: int = 0) -> Built:
         try:
             for made in maker.make(row):
                 if wants == "text":
-                    made = Made(text=made.text)
+                    made = Made(text="\n".join(filter(None, (made.text, made.second))))
                 elif wants == "labelled" and made.messages:
                     made = _as_labelled(made)
                 elif wants == "messages" and not made.messages:
                     made = maker.as_messages(row, made)
-                examples.append(Example(number, split, source, made.messages, made.text, made.label, made.tools))
+                examples.append(
+                    Example(number, split, source, made.messages, made.text, made.label, made.tools, made.second)
+                )
         except BadRow as bad:
             problems.append(RowProblem(number, table.places[index], bad.problem, bad.fix, source, bad.kind))
     problems.sort(key=lambda problem: problem.row)
@@ -84,6 +86,7 @@ class Made:
     text: str = ""
     label: str = ""
     tools: list[dict[str, Any]] | None = None
+    second: str = ""
 
 
 class _Maker:
@@ -150,14 +153,19 @@ class _Maker:
         return [self._whole(row, messages + self._answer_turns(row, self.roles["completion"]))]
 
     def _labelled(self, row: dict[str, Any]) -> list[Made]:
-        return [Made(text=self._prompt(row, row)["content"], label=self._text(row, "label", first=True))]
+        second = self._text(row, "second") if "second" in self.roles and not self.entry.prompt else ""
+        label = self._text(row, "label", first=True)
+        return [Made(text=self._prompt(row, row)["content"], label=label, second=second)]
 
     def _plain(self, row: dict[str, Any]) -> list[Made]:
         return [Made(text=self._prompt(row, row)["content"])]
 
     def as_messages(self, row: dict[str, Any], made: Made) -> Made:
-        """A labelled text as a conversation that answers with the label."""
-        turns = [{"role": "user", "content": made.text}, {"role": "assistant", "content": made.label}]
+        """A labelled text as a conversation that answers with the label; of two texts each after its column's name."""
+        asked = made.text
+        if made.second:
+            asked = f"{self.roles['text']}: {made.text}\n{self.roles['second']}: {made.second}"
+        turns = [{"role": "user", "content": asked}, {"role": "assistant", "content": made.label}]
         return self._whole(row, turns)
 
     def _answer_turns(self, row: dict[str, Any], name: str) -> list[dict[str, Any]]:
@@ -265,12 +273,14 @@ class _Maker:
                 found.append(f"{name!r} looks like a rating; the {told} learned like the others.")
         if wants == "labelled" and (self.entry.system or "system" in self.roles):
             found.append("System messages are not used: the text alone is classified.")
+        if wants == "messages" and "second" in self.roles and not self.entry.prompt:
+            found.append("Both texts are put into one message, each after the name of its column.")
         if wants == "text" and "label" in self.roles:
             found.append(f"The labels ({self.roles['label']!r}) are not used: the texts alone are read.")
         return found
 
 
-_ASKING = {"instruction", "input", "prompt", "text"}
+_ASKING = {"instruction", "input", "prompt", "text", "second"}
 """Parts that a template stands in for."""
 _RATINGS = {"label", "rating", "accepted", "correct", "good", "liked"}
 _KIND_WORDS = {dict: "an object", bytes: "bytes"}

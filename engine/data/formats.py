@@ -14,7 +14,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     "sharegpt": ("conversations", "output", "system", "tools"),
     "alpaca": ("instruction", "input", "output", "instances", "system"),
     "prompt-completion": ("prompt", "completion", "system"),
-    "labelled": ("text", "label", "system"),
+    "labelled": ("text", "second", "label", "system"),
     "text": ("text",),
 }
 """The parts that columns can play in each format."""
@@ -184,6 +184,9 @@ def _labelled(found: Mapping[str, Column], given: Mapping[str, str], template: b
             roles["label"], sure = next(iter(small)), _LIKELY - 0.2
         else:
             return None
+    pair = columns.text_pair(found, roles.values())
+    if pair and not template and not {"text", "second"} & roles.keys():
+        roles["text"], roles["second"] = pair
     _fill(roles, found, "text", _WORDS)
     if "text" not in roles:
         rest = [name for name, column in found.items() if column.kind in _WORDS and name not in roles.values()]
@@ -195,6 +198,8 @@ def _labelled(found: Mapping[str, Column], given: Mapping[str, str], template: b
             return None
     label = found[roles["label"]]
     read = f"The text is in {roles['text']!r}" if "text" in roles else "The template makes the text"
+    if "second" in roles and "text" in roles:
+        read = f"Two texts are read together, {roles['text']!r} and {roles['second']!r},"
     return sure, roles, f"{read} and the label in {label.name!r}, with {label.distinct:,} different values."
 
 

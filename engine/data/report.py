@@ -260,7 +260,8 @@ def _example_lines(example: dict[str, Any]) -> list[str]:
     if "messages" in example:
         return [head, *(f"    {turn['role']}: {_short(turn['content'], _WIDTH)}" for turn in example["messages"])]
     labelled = [f"    label: {example['label']}"] if example["label"] else []
-    return [head, f"    text: {_short(example['text'], _WIDTH)}", *labelled]
+    beside = [f"    second text: {_short(example['second'], _WIDTH)}"] if example.get("second") else []
+    return [head, f"    text: {_short(example['text'], _WIDTH)}", *beside, *labelled]
 
 
 def _long(text: str) -> str:

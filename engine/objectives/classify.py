@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine import lineage
+from engine import lineage, text_pairs
+from engine.class_weights import Scheme, weights
 from engine.data.example import Example
 from engine.job import Features, Job, Losses, Objective, Report, Scores
 from engine.models import ModelFacts
 from engine.pooling import Reading, pooling
-from engine.settings import Section
+from engine.settings import Section, setting
 from engine.tokens import Encoded, Tokens
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 SCRIPT = '''
 LABELS = LABELS_HERE
 POOL = POOL_HERE
+CLASS_WEIGHTS = CLASS_WEIGHTS_HERE
 
 
 class Classifier(torch.nn.Module):
@@ -35,8 +38,8 @@ class Classifier(torch.nn.Module):
         torch.nn.init.normal_(self.head.weight, 0.0, 0.02, generator=torch.Generator().manual_seed(SEED))
         torch.nn.init.zeros_(self.head.bias)
 
-    def forward(self, ids, mask):
-        hidden = self.backbone(input_ids=ids, attention_mask=mask).last_hidden_state.float()
+    def forward(self, ids, mask, **kinds):
+        hidden = self.backbone(input_ids=ids, attention_mask=mask, **kinds).last_hidden_state.float()
         weights = mask.unsqueeze(-1).float()
         if POOL == "cls":
             pooled = hidden[:, 0]
@@ -55,19 +58,24 @@ def load():
 
     return Classifier(AutoModel.from_pretrained(MODEL, dtype=WEIGHTS, attn_implementation="sdpa", **QUANTIZATION))
 
+READ_HERE
 
 def encode(example):
-    ids = tokenizer(example["text"], truncation=True, max_length=MAX_TOKENS)["input_ids"]
-    return {"ids": ids, "label": LABELS.index(example["label"])}
+    return {**read(example), "label": LABELS.index(example["label"])}
 
 
 def losses(model, rows):
-    """The loss of each row."""
+    """The loss of each row, as much as its label counts."""
     longest = max(len(row["ids"]) for row in rows)
     ids = torch.tensor([row["ids"] + [PAD] * (longest - len(row["ids"])) for row in rows], device=DEVICE)
     mask = torch.tensor([[1] * len(row["ids"]) + [0] * (longest - len(row["ids"])) for row in rows], device=DEVICE)
+    kinds = {}
+    if "kinds" in rows[0]:
+        padded = [row["kinds"] + [0] * (longest - len(row["ids"])) for row in rows]
+        kinds = {"token_type_ids": torch.tensor(padded, device=DEVICE)}
     labels = torch.tensor([row["label"] for row in rows], device=DEVICE)
-    return torch.nn.functional.cross_entropy(model(ids, mask).float(), labels, reduction="none")
+    found = torch.nn.functional.cross_entropy(model(ids, mask, **kinds).float(), labels, reduction="none")
+    return found if CLASS_WEIGHTS is None else found * torch.tensor(CLASS_WEIGHTS, device=DEVICE)[labels]
 
 
 def positions(row):
@@ -89,9 +97,23 @@ class Classify(Objective):
     main_metric = "accuracy"
 
     class Settings(Section):
-        pass
+        class_weights: Scheme = setting(
+            "none",
+            "Class weights",
+            "How labels of different size count while it learns. 'balanced': each label as much as every other, "
+            "however few rows it has. 'square root': half-way. 'none': each row alike.",
+            advanced=True,
+        )
+
+    def class_weights(self, settings: Any, labels: Sequence[str], train: Sequence[Example]) -> list[float] | None:
+        return weights(settings.class_weights, labels, [example.label for example in train])
+
+    def weighs(self, settings: Any) -> bool:
+        return settings.class_weights != "none"
 
     def encode(self, example: Example, tokens: Tokens, settings: Any, max_tokens: int) -> Encoded:
+        if example.second:
+            return tokens.encode_pair(example.text, example.second, max_tokens)
         return tokens.encode_text(example.text, max_tokens)
 
     def load(self, job: Job) -> nn.Module:
@@ -120,12 +142,20 @@ class Classify(Objective):
         return Trainer, TrainingArguments, {}
 
     def script(self, job: Job) -> str:
-        return SCRIPT.replace("LABELS_HERE", repr(job.labels)).replace("POOL_HERE", repr(pooling(job.model_folder)))
+        counts = self.class_weights(job.objective_settings, job.labels, job.examples["train"])
+        filled = SCRIPT.replace("CLASS_WEIGHTS_HERE", repr(counts)).replace("LABELS_HERE", repr(job.labels))
+        read = text_pairs.script(job) if job.pairs else text_pairs.READ
+        return filled.replace("POOL_HERE", repr(pooling(job.model_folder))).replace("READ_HERE", read)
 
     def row(self, job: Job, example: Example, encoded: Encoded) -> dict[str, Any]:
         from engine.compute import tasks
+        from engine.compute.classifier import kinds_of
 
-        return {"input_ids": encoded.ids, "labels": job.labels.index(example.label), **tasks.noted(job, example)}
+        row = {"input_ids": encoded.ids, "labels": job.labels.index(example.label), **tasks.noted(job, example)}
+        row |= kinds_of(job, encoded)
+        if self.weighs(job.objective_settings):
+            row["weighed"] = example.split == "train"
+        return row
 
     def batch(self, job: Job, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         from engine.compute.classifier import padded
@@ -133,25 +163,31 @@ class Classify(Objective):
         return padded(rows, job.tokens.pad_id or 0)
 
     def losses(self, job: Job) -> Losses:
-        from engine.compute.classifier import class_losses
+        from engine.compute.classifier import class_losses, weighed
         from engine.compute.tasks import told
 
-        return told(job, class_losses)
+        counts = self.class_weights(job.objective_settings, job.labels, job.examples["train"])
+        return told(job, class_losses if counts is None else weighed(class_losses, counts))
 
     def score(self, job: Job, model: nn.Module, rows: list[Example], report: Report) -> Scores:
-        from engine.compute.classifier import found_scores, predictions
+        from engine.compute.classifier import score
 
-        return found_scores(job, rows, *predictions(job, model, rows, report))
+        return score(job, model, rows, report)
 
-    def chances(self, job: Job, model: nn.Module, text: str) -> list[tuple[str, float]]:
+    def calibrate(self, job: Job, model: nn.Module, report: Report) -> str:
+        from engine.compute.classifier import calibrate
+
+        return calibrate(job, model, report)
+
+    def chances(self, job: Job, model: nn.Module, example: Example) -> list[tuple[str, float]]:
         from engine.compute.classifier import chances
 
-        return chances(job, model, text)
+        return chances(job, model, example)
 
     def save(self, job: Job, model: nn.Module, folder: Path) -> None:
         from engine.compute.classifier import save_head
 
-        save_head(model, job.labels, folder)
+        save_head(job, model, folder)
 
     def restore(self, model: nn.Module, folder: Path) -> None:
         from engine.compute.classifier import restore_head

@@ -117,6 +117,12 @@ class Cloze(Objective):
         return [e for place, e in enumerate(examples) if e.split != "train" or place in drawn]
 
     def settled(self, settings: Any, model_folder: Path, examples: list[Example]) -> Any:
+        if any(example.second for example in examples):
+            raise SettingError(
+                ["Rows with two texts each don't go into a template, which has one place for a text."],
+                "Choose the objective classify, or one column of texts (data.columns.text), or put both columns into "
+                "the data's prompt template.",
+            )
         tokens, masked = Tokens.load(model_folder), _is_masked(model_folder)
         if masked and tokens.mask_id is None:
             raise ModelError("This model's tokenizer has no mask token.", "Choose another model, or save it with one.")
@@ -229,8 +235,8 @@ class Cloze(Objective):
         found = self._log_chances(job, model, rows, report)
         return found_scores(job, rows, *predictions(job, rows, found))
 
-    def chances(self, job: Job, model: nn.Module, text: str) -> list[tuple[str, float]]:
-        found = self._log_chances(job, model, [Example(1, text=text)], lambda done, total: None)[0].exp().tolist()
+    def chances(self, job: Job, model: nn.Module, example: Example) -> list[tuple[str, float]]:
+        found = self._log_chances(job, model, [example], lambda done, total: None)[0].exp().tolist()
         return sorted(zip(job.labels, found, strict=True), key=lambda one: -one[1])
 
     def save(self, job: Job, model: nn.Module, folder: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.advice import Advice, advise
+from engine.by_label import ByLabel, by_label
 from engine.errors import UserError
 from engine.evidence import gather
 from engine.runs.store import Run
@@ -18,14 +19,18 @@ from engine.verdict import JUDGED, Verdict, judge
 class Outcome:
     verdict: Verdict
     advice: list[Advice]
+    by_label: ByLabel | None = None
+    """Of a run that chose labels."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for a page or a program."""
-        return self.verdict.as_dict() | {"advice": [asdict(item) for item in self.advice]}
+        labels = self.by_label.as_dict() if self.by_label else None
+        return self.verdict.as_dict() | {"advice": [asdict(item) for item in self.advice], "by_label": labels}
 
     def lines(self) -> list[str]:
         """For a terminal."""
         told = [f"{self.verdict.headline}.", *self.verdict.sentences]
+        told += self.by_label.lines() if self.by_label else []
         for item in self.advice:
             told += [f"To try next: {item.title}.", f"  {item.reason}"]
         return told
@@ -46,4 +51,5 @@ def outcome(run: Run) -> Outcome | None:
 def _judged(folder: Path, state: str, changed: tuple[int, ...]) -> Outcome:
     found = gather(folder, state)
     verdict = judge(found)
-    return Outcome(verdict, advise(found, verdict))
+    chooses = state == "finished" and "class scores" in found.spec.objective.gives
+    return Outcome(verdict, advise(found, verdict), by_label(found.before, found.after) if chooses else None)

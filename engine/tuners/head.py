@@ -89,6 +89,14 @@ class Head(Tuner):
             )
         return None
 
+    def unweighable(self, settings: Any) -> str:
+        if settings.classifier != "knn":
+            return ""
+        return (
+            "Nearest neighbours (tuner.classifier: knn) answer by the rows that lie near, each with one vote, and "
+            "can't let labels count by class weights (objective.class_weights); any other classifier can."
+        )
+
     def reading(self, settings: Any, model_folder: Path) -> Reading:
         pool = pooling(model_folder) if settings.pooling == "auto" else settings.pooling
         return Reading(pool, settings.layer, settings.layers)

@@ -6,6 +6,7 @@ import re
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
@@ -216,6 +217,70 @@ def test_nothing_moves_once_the_end_of_a_run_is_shown(open_page: OpenPage) -> No
     )
     page.wait_for_timeout(6000)
     assert page.evaluate("window.moved") < 0.02
+
+
+def classified(labels: list[str]) -> store.Run:
+    """A finished classifier of these labels: of each label's six rows after training, the last is taken for the next."""
+    run = outcomes.told(replace(STORIES["better"], settings={"objective": "classify", "tuner": "full"}))
+
+    def answered(record: dict[str, Any], wrong: int) -> None:
+        record["rows"] = [
+            {
+                "row": 6 * place + number,
+                "prompt": f"Text {number} of {label}",
+                "expected": label,
+                "answer": labels[(place + (number > 6 - wrong)) % len(labels)],
+                "score": float(number <= 6 - wrong),
+            }
+            for place, label in enumerate(labels)
+            for number in range(1, 7)
+        ]
+
+    for name, wrong in (("before", 5), ("after", 1)):
+        outcomes.rewritten(run, f"scores/{name}.json", lambda record, wrong=wrong: answered(record, wrong))
+    return run
+
+
+def test_a_classifiers_labels_stand_with_their_rates_and_what_they_are_taken_for(open_page: OpenPage) -> None:
+    run = classified(["card", "fee", MARKUP])
+    page = open_page(f"/?run={run.id}", size=PHONE, dark=True)
+    rates = page.get_by_role("region", name="Precision, recall and F1 of each label")
+    expect(rates.get_by_role("row")).to_have_count(4, timeout=SLOW)
+    expect(rates.get_by_role("row", name="card")).to_contain_text("83.3 %43.6 to 97.0")
+    grid = page.get_by_role("region", name="Rows by expected label and answer")
+    expect(grid.get_by_role("columnheader", name="answered fee")).to_be_visible()
+    cells = "(table) => [...table.querySelectorAll('tbody tr')].map((row) => [...row.cells].slice(1).map((c) => c.innerText))"
+    assert grid.locator("table").evaluate(cells) == [["5", "1", "0"], ["0", "5", "1"], ["1", "0", "5"]]
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE[0]
+    assert grave(page) == []
+    page.get_by_role("button", name="Before", exact=True).click()
+    expect(rates.get_by_role("row", name="card")).to_contain_text("16.7 %")
+    assert page.title() != "hacked"
+
+
+def test_of_many_labels_the_weakest_are_in_sight_and_the_pairs_that_are_mixed_up(open_page: OpenPage) -> None:
+    run = classified([f"label {number:02}" for number in range(20)])
+    page = open_page(f"/?run={run.id}")
+    rates = page.get_by_role("region", name="Precision, recall and F1 of each label")
+    expect(rates.get_by_role("row")).to_have_count(13, timeout=SLOW)
+    page.get_by_role("button", name="Show all 20 labels").click()
+    expect(rates.get_by_role("row")).to_have_count(21)
+    mixed = page.get_by_role("region", name="Labels that are taken for others most often")
+    expect(mixed.get_by_role("row", name="label 00 label 01")).to_contain_text("1 of 6")
+
+
+def test_a_classifier_of_pairs_asks_for_both_texts(open_page: OpenPage) -> None:
+    run = classified(["yes", "no"])
+    (run.folder / "model").mkdir()
+    (run.folder / "model" / "classifier.json").write_text('{"labels": ["no", "yes"], "pair": {"told_apart": true}}')
+    page = open_page(f"/?run={run.id}", size=PHONE)
+    second = page.get_by_role("textbox", name="Second text")
+    expect(second).to_be_visible(timeout=SLOW)
+    page.get_by_role("textbox", name="Text", exact=True).fill("The fee was high.")
+    second.press("Enter")
+    expect(page.get_by_text("The second text is empty.")).to_be_visible(timeout=SLOW)
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE[0]
+    assert grave(page) == []
 
 
 def test_a_classifier_is_tried_with_a_text_of_ones_own(

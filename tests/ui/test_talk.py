@@ -58,6 +58,7 @@ def test_the_likeliest_labels_are_shown_as_text_with_their_chances() -> None:
     assert "<script" not in shown and "62.5" in shown and "--ts-share: 62.5%" in shown
     assert shown.count("<li>") == run.LABELS_SHOWN and "and 3 labels that it thinks less likely" in shown
     assert "less likely" not in run.chances(found[:2])
+    assert "<p class='ts-quiet'>They hold &lt;b&gt;.</p>" in run.chances(found[:2], "They hold <b>.")
 
 
 def test_what_stands_in_the_way_of_an_answer_is_told_in_its_place() -> None:

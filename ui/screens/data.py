@@ -32,6 +32,7 @@ PARTS = {
     "completion": ("Column with answers", "What is learned."),
     "output": ("Column with answers", "What is learned."),
     "text": ("Column with texts", "What is asked. Read, not learned."),
+    "second": ("Column with second texts", "Read together with the first, such as a hypothesis with its premise."),
     "label": ("Column with labels", "What is learned."),
     "system": ("Column with system messages", "Put before the conversation. Read, not learned."),
     "tools": ("Column with tools", "What the model may call. Read, not learned."),
@@ -364,6 +365,9 @@ def _parts(seen: dict[str, Any]) -> list[str]:
     """The parts that columns are offered for."""
     roles = formats.ROLES.get(seen["format"], ())
     usual = {*USUAL, *(() if "instances" in seen["roles"] or "instruction" not in roles else ("output",))}
+    used = set(seen["roles"].values())
+    if any(column["kind"] == "text" and column["name"] not in used for column in seen["columns"]):
+        usual.add("second")
     return [role for role in roles if role in usual or role in seen["roles"]]
 
 

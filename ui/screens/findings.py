@@ -164,7 +164,8 @@ def _list(items: Iterable[str]) -> str:
 
 def _conversation(made: Example) -> str:
     said = [(str(turn["role"]), str(turn["content"])) for turn in made.messages]
-    said = said or [("text", made.text), *([("label", made.label)] if made.label else [])]
+    texts = [("text", made.text), *([("second text", made.second)] if made.second else [])]
+    said = said or [*texts, *([("label", made.label)] if made.label else [])]
     lines = []
     for role, text in said:
         shown = escape(_cut(text))

@@ -11,7 +11,7 @@ from typing import Any
 
 import gradio as gr
 
-from engine import chat
+from engine import calibration, chat, text_pairs
 from engine.errors import DataError, UserError
 from engine.spec import RunSpec
 from ui import words
@@ -67,10 +67,20 @@ def _build_trial(run: gr.Textbox, task: gr.Dropdown) -> None:
     with gr.Column(elem_classes=["ts-try"]):
         words.html("<h2>Try it</h2><p class='ts-quiet'>A text of your own, and how sure it is of each label.</p>")
         text, ask, clear = _asking("Text", "Write something like your rows", again="Clear")
+        with gr.Column(elem_classes=["ts-second"]):
+            second = gr.Textbox(
+                label="Second text",
+                info="This run reads two texts together.",
+                max_length=LONGEST,
+                lines=1,
+                max_lines=6,
+                placeholder="Write what stands beside the first",
+            )
         said = words.html()
-    asked = gr.on([text.submit, ask.click], door(_reading), None, [said], **PRIVATE)
-    asked.then(door(_labelled), [run, task, text], [said], js=OF_ADDRESS, concurrency_limit=4, **PRIVATE)
-    clear.click(lambda: ("", ""), None, [text, said], **PRIVATE)
+    asked = gr.on([text.submit, second.submit, ask.click], door(_reading), None, [said], **PRIVATE)
+    both = OF_ADDRESS.replace("talk", "...talk")
+    asked.then(door(_labelled), [run, task, text, second], [said], js=both, concurrency_limit=4, **PRIVATE)
+    clear.click(lambda: ("", "", ""), None, [text, second, said], **PRIVATE)
 
 
 def _asking(label: str, example: str, again: str) -> tuple[gr.Textbox, gr.Button, gr.Button]:
@@ -145,19 +155,24 @@ def _reading() -> str:
     return words.waiting("Reading it…")
 
 
-def _labelled(run_id: str, chosen: str | None, text: str) -> str:
-    """What a classifier says of a text, as markup; a problem stands in its place."""
+def _labelled(run_id: str, chosen: str | None, text: str, second: str = "") -> str:
+    """What a classifier says of a text, or of two, as markup; a problem stands in its place."""
     try:
         if not (text or "").strip():
             raise DataError("The text is empty.", "Write something to ask.")
         run = own(run_id)
-        return chances(chat.labels(run.folder, text[:LONGEST], task=_task(run.spec(), chosen)))
+        pairs = text_pairs.of_result(run.folder / "model")
+        if pairs and not (second or "").strip():
+            raise DataError("The second text is empty.", "Write something into both.")
+        beside = second[:LONGEST] if pairs else ""
+        found = chat.labels(run.folder, text[:LONGEST], task=_task(run.spec(), chosen), second=beside)
+        return chances(found, calibration.told(run.folder / "model"))
     except UserError as error:
         return words.failure(error)
 
 
-def chances(found: list[tuple[str, float]]) -> str:
-    """The likeliest labels with their chances, as markup."""
+def chances(found: list[tuple[str, float]], told: str = "") -> str:
+    """The likeliest labels with their chances, as markup. told: whether these hold, in a sentence."""
     lines = "".join(
         f"<li><b>{escape(label)}</b><span>{bound(f'{100 * chance:.1f} %')}</span>"
         f"<i style='--ts-share: {100 * chance:.1f}%'></i></li>"
@@ -165,6 +180,7 @@ def chances(found: list[tuple[str, float]]) -> str:
     )
     rest = len(found) - LABELS_SHOWN
     more = f"<p class='ts-quiet'>and {words.counted(rest, 'label')} that it thinks less likely</p>" if rest > 0 else ""
+    more += f"<p class='ts-quiet'>{escape(told)}</p>" if told else ""
     return f"<section class='ts-stack' role='status'><ul class='ts-chances'>{lines}</ul>{more}</section>"
 
 

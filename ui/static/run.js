@@ -4,6 +4,7 @@ import { copying } from "./copying.js";
 import { curve } from "./curve.js";
 import { address, ask, count, el, found, loss, put, size, span } from "./dom.js";
 import { keepFocus } from "./focus.js";
+import { byLabel } from "./labels.js";
 import { course, facts, samples } from "./live.js";
 import { advice, rows, verdict } from "./result.js";
 
@@ -24,9 +25,10 @@ const PHASES = {
   "score baseline": "Scoring a second baseline",
   features: "Computing features",
   train: "Training",
+  calibrate: "Finding out how sure it may be",
   "score after": "Scoring the result",
 };
-const PARTS = ["head", "failure", "result", "rows", "advice", "facts", "curve", "sample"];
+const PARTS = ["head", "failure", "result", "labels", "rows", "advice", "facts", "curve", "sample"];
 
 export async function run(id) {
   const view = { id, offset: 0, train: [], held: [], last: null, samples: [], note: "", told: 0, state: null, hidden: 0, away: false };
@@ -224,6 +226,7 @@ function settle(view, { summary, result, verdict: judged }) {
   const { problem, fix } = summary;
   put(view.failurePlace, problem ? el("div", { class: "ts-note ts-bad" }, el("p", {}, el("strong", {}, problem)), el("p", {}, fix)) : null);
   put(view.resultPlace, ...(judged ? verdict(judged, result) : []));
+  put(view.labelsPlace, ...byLabel(judged?.by_label));
   put(view.rowsPlace, ...(judged ? rows(judged.rows) : []));
   put(view.advicePlace, ...(judged ? advice(view.id, judged.advice, state === "failed", result) : []));
   // A run that ended before its first step has no course to show.
@@ -231,6 +234,7 @@ function settle(view, { summary, result, verdict: judged }) {
   view.curvePlace.hidden = Boolean(judged) && !view.train.length;
   document.body.classList.toggle("ts-can-talk", Boolean(result && result.talks));
   document.body.classList.toggle("ts-can-label", Boolean(result && result.labels));
+  document.body.classList.toggle("ts-can-pair", Boolean(result && result.pairs));
   // Other parts of the page draw what they have to say of this run (its state and result are new).
   document.dispatchEvent(new CustomEvent("ts-run-settled", { detail: { id: view.id, summary, result, verdict: judged } }));
 }

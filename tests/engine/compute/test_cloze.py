@@ -133,7 +133,7 @@ def test_several_templates_judge_by_the_mean_of_their_log_chances(
     found = []
     for number, template in enumerate((one, two, f"{one}\n---\n{two}")):
         job, model = scored(tmp_path / str(number), tiny[kind], template)
-        chances = dict(job.objective.chances(job, model, "Where is my card?"))
+        chances = dict(job.objective.chances(job, model, Example(1, text="Where is my card?")))
         found.append(torch.tensor([chances[label] for label in job.labels]))
     expected = (0.5 * (found[0].log() + found[1].log())).softmax(-1)
     torch.testing.assert_close(found[2], expected, rtol=1e-4, atol=1e-6)
@@ -147,7 +147,7 @@ def test_a_row_is_scored_with_its_likeliest_label_and_the_loss_of_the_right_one(
     rows = [*ROWS, Example(3, text="Where?", label="never seen")]
     scores = job.objective.score(job, model, rows, lambda done, total: None)
     for row, found in zip(rows, scores.rows, strict=True):
-        chances = job.objective.chances(job, model, row.text)
+        chances = job.objective.chances(job, model, row)
         assert found.answer == chances[0][0] and abs(sum(chance for _, chance in chances) - 1) < 1e-5
         likely = dict(chances).get(row.label, chances[-1][1])
         assert found.loss == pytest.approx(-log(likely), abs=1e-4) and found.score == float(found.answer == row.label)
@@ -193,7 +193,7 @@ def test_the_cards_code_judges_as_the_run_does(
     trainer = test_matrix.trained(runs.folder(tmp_path / "run", RunSpec.parse({**record, "objective": objective})))
     folder = save_result(trainer.job, trainer.model)
     job, model = open_result(trainer.job.folder)
-    ours = dict(job.objective.chances(job, model, "Where is my card?"))
+    ours = dict(job.objective.chances(job, model, Example(1, text="Where is my card?")))
     source = snippets.Source(str(folder), form, str(tiny[kind]), on_hub=False)
     code = snippets.cloze(source, json.loads((folder / "cloze.json").read_text(encoding="utf-8")))
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda repo, name: str(Path(repo) / name))

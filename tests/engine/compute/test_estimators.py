@@ -80,6 +80,18 @@ def test_a_temperature_changes_the_chances_and_no_answer(name: str) -> None:
     np.testing.assert_allclose(warm, plain / 2, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", sorted(estimators.TITLES.keys() - estimators.UNWEIGHED))
+def test_a_class_that_counts_for_more_is_named_more_often(name: str) -> None:
+    x = np.random.default_rng(2).normal(size=(150, 4)).astype(np.float32)
+    y = np.arange(150) % 3  # noise, from which nothing but the weights says which class to name
+    form, weights = estimators.FORMS[name], np.array([1.0, 1.0, 30.0])
+    plain, weighed = (
+        (heads.scores(form, estimators.fit(name, x[:90], y[:90], 3, 1, given), x[90:]).argmax(axis=1) == 2).sum()
+        for given in (None, weights)
+    )
+    assert weighed > plain + 5
+
+
 def test_scores_that_are_too_sure_get_a_high_temperature() -> None:
     scores = np.array([[9.0, 0.0]] * 10)
     assert estimators.temperature(scores, np.array([0] * 6 + [1] * 4)) > 5

@@ -36,7 +36,7 @@ def alone(folder: Path, base: Path) -> tuple[Path, list[float]]:
         ("classify", "full", "encoder"),
         ("chat", "ia3", "decoder"),
         ("chat", "norms", "decoder"),
-        ("classify", "biases", "encoder"),
+        ({"name": "classify", "class_weights": "balanced"}, "biases", "encoder"),
         ("classify", "top-layers", "encoder"),
         ("chat", {"name": "full", "depth_factor": 0.5}, "decoder"),
         ("classify", {"name": "top-layers", "layers": 2, "depth_factor": 0.5}, "encoder"),

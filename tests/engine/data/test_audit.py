@@ -70,6 +70,7 @@ def test_uneven_labels_are_mentioned() -> None:
     finding = found(labelled(*rows), "uneven labels")
     assert finding is not None
     assert finding.level == "info"
+    assert "'Class weights'" in finding.help
 
 
 def test_held_out_labels_without_training_rows_are_named() -> None:

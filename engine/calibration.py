@@ -1,0 +1,93 @@
+"""Whether a classifier is as sure as it is right, and the temperature that makes it so (Guo et al. 2017, 1706.04599).
+
+Scores are logits, (rows, classes); a softmax over them, divided by the temperature, gives the chances.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from engine.files import read_json
+
+BINS = 15
+"""Of equally many rows each, so that none is empty."""
+FEWEST_ROWS = 10
+"""Fewer say nothing of how sure to be."""
+MOST_ROWS = 2000
+LOWEST, HIGHEST, ROUNDS = 0.02, 50.0, 60
+_GOLDEN = (math.sqrt(5) - 1) / 2
+
+
+def log_chances(scores: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """(rows, classes), float64."""
+    warm = np.asarray(scores, dtype=np.float64) / temperature
+    warm = warm - warm.max(axis=1, keepdims=True)
+    return warm - np.log(np.exp(warm).sum(axis=1, keepdims=True))
+
+
+def temperature(scores: np.ndarray, classes: np.ndarray) -> float:
+    """The temperature under which the classes of these rows are likeliest. classes: as numbers, (rows,).
+
+    A row counts as its class but for a share of 1 in rows + 2, which belongs to all classes alike (Platt 1999): a few
+    rows that are all right would make it endlessly sure.
+    """
+    spread = 1 / (len(classes) + 2)
+    rows = np.arange(len(classes))
+
+    def loss(log_degree: float) -> float:
+        found = log_chances(scores, math.exp(log_degree))
+        return float(-((1 - spread) * found[rows, classes] + spread * found.mean(axis=1)).mean())
+
+    low, high = math.log(LOWEST), math.log(HIGHEST)
+    for _ in range(ROUNDS):  # convex in 1 / temperature, so that it has one lowest point
+        third = (high - low) * _GOLDEN
+        if loss(high - third) <= loss(low + third):
+            high = low + third
+        else:
+            low = high - third
+    return math.exp((low + high) / 2)
+
+
+def error(chances: np.ndarray, right: np.ndarray) -> float:
+    """Expected calibration error: how far the chance of the answer is from the share that is right, on average.
+
+    chances: of each row's answer, (rows,). right: whether it was the right one. Over `BINS` bins of equally many rows,
+    in the order of their chances (fewer where there are fewer rows).
+    """
+    order = np.argsort(chances, kind="stable")
+    parts = np.array_split(order, min(BINS, len(order)))
+    return float(sum(abs(float((chances[part] - right[part]).sum())) for part in parts) / len(order))
+
+
+def measured(scores: np.ndarray, classes: np.ndarray, degree: float | None) -> dict[str, float]:
+    """The calibration error of held-out rows, and with a temperature its error and the log loss, too.
+
+    classes: as numbers; -1 for a row whose class the classifier does not know, which is never right.
+    """
+    found = {"calibration_error": _error(log_chances(scores), classes)}
+    if degree is None:
+        return found
+    warm = log_chances(scores, degree)
+    losses = np.where(classes >= 0, -warm[np.arange(len(classes)), classes], -warm.min(axis=1))
+    return {**found, "calibrated_error": _error(warm, classes), "calibrated_loss": float(losses.mean())}
+
+
+def told(result: Path) -> str:
+    """Whether the chances that a result tells hold, in a sentence; empty where it has none, or that is not known."""
+    kept = read_json(result / "classifier.json") or {}
+    if kept.get("temperature"):
+        return f"Chances are calibrated on {kept['calibrated_on']:,} validation rows."
+    if "cross_validation" in kept:
+        return "Chances are calibrated in cross-validation."
+    if "labels" in kept:
+        return (
+            "Chances are not calibrated: too few rows watched the training. The order of the labels holds all the same."
+        )
+    return ""
+
+
+def _error(found: np.ndarray, classes: np.ndarray) -> float:
+    return error(np.exp(found.max(axis=1)), found.argmax(axis=1) == classes)
