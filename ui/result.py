@@ -31,8 +31,9 @@ def result(run: store.Run) -> dict[str, Any] | None:
 def _further(run: store.Run, parts: list[str]) -> dict[str, Any]:
     """What can be done with the result, and what its figures mean.
 
-    talks: whether it answers; labels: whether it chooses a label for a text; pairs: for two texts at a time; on_top, goes_on: whether another run can
-    learn on top of it, or go on with what it added; merged: names of the runs that it is the merge of, by their ids.
+    talks: whether it answers; labels: whether it chooses a label for a text; pairs: for two texts at a time; on_top,
+    goes_on: whether another run can learn on top of it, or go on with what it added; merged: names of the runs that it
+    is the merge of, by their ids.
     """
     try:
         spec = run.spec()

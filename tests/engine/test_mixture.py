@@ -134,14 +134,15 @@ def test_with_a_mixture_data_sets_count_alike_in_the_held_out_loss(tmp_path: Pat
 
 def held_out_losses(folder: Path) -> tuple[list[float], float]:
     """Of an untouched model: the loss of each row to watch by, and what the loop makes of them."""
-    from engine.compute.classifier import predictions
+    from engine.compute.classifier import class_scores, predictions
     from engine.compute.model import apply_tuner, base_model
     from engine.compute.report import Reporter
     from engine.compute.train import build
 
     job = open_job(folder, lambda text: None)
     model = apply_tuner(job, base_model(job))
-    _, losses = predictions(job, model, job.examples["validation"], lambda done, total: None)
+    watched = job.examples["validation"]
+    _, losses = predictions(job, watched, class_scores(job, model, watched, lambda done, total: None))
     with Writer(folder / "events.jsonl") as writer:
         return losses, build(job, model, Reporter(folder, writer)).evaluate()["eval_loss"]
 
