@@ -13,10 +13,10 @@ from engine import evidence, pairing, trend
 from engine.data.rows import counted
 from engine.events import NOT_A_NUMBER
 from engine.evidence import Evidence, Point
-from engine.job import ScoredRow
 from engine.measures import Measure, loss, measure, points, signed
 from engine.pairing import Difference
 from engine.rowchanges import RowChanges, row_changes
+from engine.scores import ScoredRow
 
 Kind = Literal[
     "better", "worse", "noise", "uncompared", "unscored", "overfitted", "underfitted", "diverged", "stopped", "failed"

@@ -21,9 +21,10 @@ from engine.compute.precision import autocast
 from engine.compute.score import interval, macro_f1
 from engine.data.example import Example
 from engine.errors import ModelError
-from engine.job import Job, Report, ScoredRow, Scores
+from engine.job import Job, Report
 from engine.memory import rows_at_once
 from engine.pooling import Reading
+from engine.scores import ScoredRow, Scores
 
 HEAD_FILE = "head.safetensors"
 CONFIG_FILE = "classifier.json"

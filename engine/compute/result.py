@@ -13,8 +13,9 @@ from torch import nn
 from engine import parts, stacking
 from engine.compute.model import untrained
 from engine.errors import RunError
-from engine.job import Job, ScoredRow, Scores
+from engine.job import Job
 from engine.jobs import open_job
+from engine.scores import ScoredRow, Scores
 from engine.script import script
 from engine.spec import RunSpec
 
@@ -90,7 +91,8 @@ def load_scores(run_folder: Path, name: str) -> Scores | None:
     """A scoring that was kept, or None."""
     try:
         record = json.loads((run_folder / "scores" / f"{name}.json").read_text(encoding="utf-8"))
-        return Scores(record["main"], record["metrics"], [ScoredRow(**row) for row in record["rows"]])
+        rows = [ScoredRow(**row) for row in record["rows"]]
+        return Scores(record["main"], record["metrics"], rows, record.get("tokens_per_second"))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
