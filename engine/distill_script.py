@@ -37,3 +37,38 @@ def losses(model, rows):
 def positions(row):
     return sum(label != -100 for label in row["labels"][1:])
 '''
+
+_ENCODE = '''
+TOP_K = TOP_K_HERE  # words of the teacher that are kept at each learned place
+encode_alone, load_alone = encode, load
+
+
+def encode(example):
+    """With what the teacher finds likeliest; the divergence goes over these words and all others together."""
+    row = encode_alone(example)
+    ids = torch.tensor([row["ids"]], device=DEVICE)
+    learned = torch.tensor([row["labels"]], device=DEVICE)[:, 1:] != -100
+    with torch.no_grad():
+        logits = teacher()(input_ids=ids, use_cache=False).logits[:, :-1][learned]
+        row["top"] = largest(logits, WORDS, TEMPERATURE, TOP_K)
+    return row
+
+
+def load():
+    """The teacher has read all rows by now, and goes."""
+    teaching.clear()
+    return load_alone()
+
+
+def losses('''
+_ASKED = """\
+    with torch.no_grad():
+        theirs = softened(teacher()(input_ids=ids, use_cache=False).logits[:, :-1][learned], WORDS, TEMPERATURE)
+    apart = divergence(DIVERGENCE, softened(logits, WORDS, TEMPERATURE), theirs)
+"""
+_KEPT = """\
+    words, theirs = (torch.cat(parts) for parts in zip(*(row["top"] for row in rows)))
+    apart = divergence(DIVERGENCE, bucketed(logits, WORDS, TEMPERATURE, words), theirs)
+"""
+KEPT = SCRIPT.replace("def losses(", _ENCODE.lstrip("\n"), 1).replace(_ASKED, _KEPT)
+"""The same where the teacher reads the rows before training, and is gone by then."""

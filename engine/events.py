@@ -37,7 +37,7 @@ class Progress(Event):
     seconds: float = 0.0
     """Training time so far, earlier attempts included."""
     phase: str = "train"
-    """What the steps count: "prepare", "load", "score before", "features", "train", "score after"."""
+    """What the steps count: "prepare", "load", "score before", "teacher", "features", "train", "score after"."""
     time: float = field(default_factory=time.time)
 
 

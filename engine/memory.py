@@ -271,16 +271,14 @@ def _answering(work: Work) -> int:
 def _beside(work: Work, later: int) -> int:
     """Bytes of the model that is read beside, as the arithmetic has it, with one of its layers at work.
 
-    later: bytes of what is there only once it is gone, where it is.
+    It is scored first, before anything learns. later: bytes of what is there only then.
     """
     if work.beside is None:
         return 0
     own = replace(work, facts=work.beside, weights=work.compute, trained=0, trains_base=False, beside=None)
-    weights = _weights(own)
-    if work.beside_each_step:
-        return weights + work.tokens * _layer_bytes(own)
-    reading = work.tokens * _layer_bytes(own) + work.score_bytes * work.learned * work.beside.vocabulary
-    return max(0, weights + max(reading, _answering(own)) - later)
+    weights, reading = _weights(own), work.tokens * _layer_bytes(own)
+    first = weights + max(reading + SCORE_BYTES * work.learned * work.beside.vocabulary, _answering(own))
+    return max(weights + reading if work.beside_each_step else 0, first - later)
 
 
 def _layer_bytes(work: Work) -> int:

@@ -85,7 +85,11 @@ def predict(spec: RunSpec, facts: ModelFacts, plan: Plan, rows: Rows, speed: Spe
     beside = spec.objective.beside(facts, spec.objective_settings)
     if beside and spec.tuner.kind == "gradient":
         found["load"] += RELOAD_S + 2 * beside.facts.parameters / DISK
-        found["train"] += _Work(spec, beside.facts, plan, speed).reading_along(rows)
+        other = _Work(spec, beside.facts, plan, speed)
+        if beside.each_step:
+            found["train"] += other.reading_along(rows)
+        else:
+            found["teacher"] = other.reading(rows.train, LOSS_ROWS) + other.reading(rows.validation, LOSS_ROWS)
     parts = len(spec.tuner.runs(spec.tuner_settings))
     found["load"] += parts * (RELOAD_S + stored / DISK)
     found["score after"] = (1 + parts) * work.scoring(rows.scored, trained=True)

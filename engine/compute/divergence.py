@@ -6,6 +6,9 @@ import math
 
 import torch
 
+LEAST = -40.0
+"""Logarithm below which a share counts as this small, so that none is the logarithm of 0."""
+
 
 def divergence(kind: str, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
     """Of log-probabilities (positions, words): (positions,), in nats.
@@ -25,6 +28,23 @@ def divergence(kind: str, student: torch.Tensor, teacher: torch.Tensor) -> torch
 def softened(logits: torch.Tensor, words: int, temperature: float) -> torch.Tensor:
     """Log-probabilities (positions, words) of the first `words` words at a temperature, float32."""
     return (logits[..., :words].float() / temperature).log_softmax(-1)
+
+
+def bucketed(logits: torch.Tensor, words: int, temperature: float, chosen: torch.Tensor) -> torch.Tensor:
+    """The same in k + 1 buckets (positions, k + 1): each of the words `chosen` (positions, k), and all others together.
+
+    By the log-sum of the others themselves: 1 less the sum of the chosen ones would be rounded away.
+    """
+    logits = logits[..., :words].float() / temperature
+    others = logits.scatter(-1, chosen, -math.inf).logsumexp(-1, keepdim=True)
+    shares = torch.cat([logits.gather(-1, chosen), others], -1) - logits.logsumexp(-1, keepdim=True)
+    return shares.clamp(min=LEAST)
+
+
+def largest(logits: torch.Tensor, words: int, temperature: float, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The k likeliest words (positions, k), and the log-probabilities of these and of all others (positions, k + 1)."""
+    chosen = logits[..., :words].float().topk(k, dim=-1).indices
+    return chosen, bucketed(logits, words, temperature, chosen)
 
 
 def _kl(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:

@@ -148,6 +148,7 @@ def _checkpointing_off(arguments_class: Any) -> dict[str, Any]:
 
 
 def _fresh(job: Job, reporter: Reporter) -> nn.Module:
+    job.objective.prepare(job, phase(reporter, "teacher"))
     reporter.phase("load", 0, 1)
     set_seed(job.training.seed)
     model = apply_tuner(job, base_model(job))

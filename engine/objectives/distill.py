@@ -4,23 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from engine import parts, teacher
 from engine.answer_objective import ENCODE, AnswerObjective
 from engine.causal_script import LOAD
-from engine.distill_script import SCRIPT
+from engine.data.example import Example
+from engine.distill_script import KEPT, SCRIPT
 from engine.errors import SettingError
-from engine.job import Beside, Job, Losses
+from engine.job import Beside, Job, Losses, Report
 from engine.models import ModelFacts
 from engine.sections import Model
 from engine.settings import Section, setting
 from engine.teacher import Teacher
+from engine.tokens import Encoded
+
+if TYPE_CHECKING:
+    import torch
 
 SCORE_BYTES = {"forward-kl": 32, "reverse-kl": 40, "jensen-shannon": 56}
 """For each learned position and word: both models' scores and logarithms, their products, and gradients of these."""
+TOP_K_SCORE_BYTES = 32
+"""The same where the teacher's are on the disk: of the model's own scores two copies more are held than alone."""
 
 
 class Distill(AnswerObjective):
@@ -61,6 +68,16 @@ class Distill(AnswerObjective):
             ge=0,
             lt=1,
         )
+        top_k: int = setting(
+            0,
+            "Words kept of the teacher",
+            "0 asks the teacher for all words at each step. Otherwise it reads the rows once, before training, and is "
+            "gone from memory: so many of its likeliest words are kept on disk for each learned token, with the sum of "
+            "all others, between which the loss then makes no difference.",
+            advanced=True,
+            ge=0,
+            le=1000,
+        )
 
     class Settled(Settings):
         """With the teacher at hand."""
@@ -83,15 +100,20 @@ class Distill(AnswerObjective):
                 ["The teacher is the model that learns, and the data's answers don't count: nothing would be learned."],
                 "Name another teacher, or raise the share of the data's own answers (objective.data_weight).",
             )
+        if settings.top_k >= found.words:
+            raise SettingError(
+                [f"Words kept of the teacher (objective.top_k) are {settings.top_k}; it has {found.words:,} in all."],
+                "Keep fewer, or 0 to ask the teacher at each step.",
+            )
         return self.Settled(**settings.model_dump(), found=found)
 
     def beside(self, facts: ModelFacts, settings: Any) -> Beside | None:
         # Before anybody has looked, one like the model that learns stands for the teacher.
         found = settings.found.facts if isinstance(settings, self.Settled) else facts
-        return Beside(found)
+        return Beside(found, each_step=not settings.top_k)
 
     def score_bytes(self, settings: Any) -> int:
-        return SCORE_BYTES[settings.divergence]
+        return TOP_K_SCORE_BYTES if settings.top_k else SCORE_BYTES[settings.divergence]
 
     def remarks(self, settings: Any) -> list[str]:
         if not isinstance(settings, self.Settled):
@@ -101,7 +123,32 @@ class Distill(AnswerObjective):
             return [
                 f"The teacher is {found.facts.id} itself, as it is before training, which keeps the model near that."
             ]
-        return [f"The teacher is {found.facts.id} with {found.facts.parameters:,} weights; it is read at each step."]
+        when = "is read at each step"
+        if settings.top_k:
+            when = f"reads the rows once before training, and its {settings.top_k} likeliest words are kept"
+        return [f"The teacher is {found.facts.id} with {found.facts.parameters:,} weights; it {when}."]
+
+    def row(self, job: Job, example: Example, encoded: Encoded) -> dict[str, Any]:
+        found = super().row(job, example, encoded)
+        if not job.objective_settings.top_k:
+            return found
+        from engine.compute.taught import key
+
+        return {**found, "taught": key(found["input_ids"], found["labels"])}
+
+    def batch(self, job: Job, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        found = super().batch(job, rows)
+        if "taught" in rows[0]:
+            import torch
+
+            found["taught"] = torch.tensor([row["taught"] for row in rows])
+        return found
+
+    def prepare(self, job: Job, report: Report) -> None:
+        if job.objective_settings.top_k:
+            from engine.compute import taught
+
+            taught.write(job, self._with_teacher(job), report)
 
     def losses(self, job: Job) -> Losses:
         from engine.compute.distillation import DistillLosses
@@ -116,8 +163,10 @@ class Distill(AnswerObjective):
             "TEACHER_HERE": settings.found.facts.id,
             "CHOICES_HERE": (settings.divergence, settings.temperature, settings.data_weight),
             "WORDS_HERE": settings.found.words,
+            "TOP_K_HERE": settings.top_k,
         }
-        text = SCRIPT.replace("SOURCE_HERE", parts.source("compute.divergence"))
+        script = KEPT if settings.top_k else SCRIPT
+        text = script.replace("SOURCE_HERE", parts.source("compute.divergence"))
         for name, value in values.items():
             text = text.replace(name, repr(value))
         return LOAD + ENCODE + text

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from engine import home, memory, models, objectives, planner, teacher, timing
+from engine.catalog import SMOLLM2
 from engine.errors import ModelError, SettingError, UserError
 from engine.machine import Machine
 from engine.origin import public_spec
@@ -140,6 +141,30 @@ def test_memory_and_time_count_the_teacher(folders: dict[str, Path]) -> None:
     assert seconds[0] > 1.2 * seconds[1]
 
 
+def test_a_teacher_that_reads_once_is_gone_while_the_model_learns(folders: dict[str, Path]) -> None:
+    here = Machine("cpu", 2, 16 * 10**9, 14 * 10**9, 10**11, True)
+    facts = models.embedded_facts(SMOLLM2)
+    once, always = (
+        with_facts(ready(folders["student"], teacher=str(folders["teacher"]), top_k=k), models.embedded_facts(SMOLLM2))
+        for k in (8, 0)
+    )
+    once, always = (
+        replace(
+            one, training=one.training.model_copy(update={"max_tokens": 500, "batch_size": 8, "micro_batch_size": 8})
+        )
+        for one in (once, always)
+    )
+    long = [500] * 20
+    need = [planner.make(one, facts, long, here, long).memory_bytes for one in (once, always)]
+    assert need[0] < need[1]
+    assert "8 likeliest words are kept" in " ".join(planner.make(once, facts, ROWS, here, ROWS).reasons)
+    speed = Speed(products=1e11, memory=1e10, read=Course(1e-3, 1e-4, 1e-9), **_rest())
+    counts = timing.Rows(timing.Counts(ROWS, ROWS), timing.Counts([], []), timing.Counts([], []))
+    assert timing.predict(once, facts, planner.make(once, facts, ROWS, here, ROWS), counts, speed)["teacher"] > 0
+    with pytest.raises(SettingError, match="320 in all"):
+        ready(folders["student"], teacher=str(folders["teacher"]), top_k=320)
+
+
 def _rest() -> dict[str, Any]:
     from dataclasses import fields
 
@@ -152,11 +177,15 @@ def _rest() -> dict[str, Any]:
     }
 
 
+def with_facts(wanted: RunSpec, facts: models.ModelFacts) -> RunSpec:
+    """The spec with a teacher of these facts."""
+    found = replace(wanted.objective_settings.found, facts=facts)
+    return replace(wanted, objective_settings=wanted.objective_settings.model_copy(update={"found": found}))
+
+
 def test_a_teacher_that_does_not_fit_is_told_before_the_start(folders: dict[str, Path]) -> None:
     wanted = ready(folders["student"], teacher=str(folders["teacher"]))
-    huge = replace(wanted.objective_settings.found.facts, parameters=10**11)
-    found = replace(wanted.objective_settings.found, facts=huge)
-    wanted = replace(wanted, objective_settings=wanted.objective_settings.model_copy(update={"found": found}))
+    wanted = with_facts(wanted, replace(wanted.objective_settings.found.facts, parameters=10**11))
     here = Machine("cpu", 2, 16 * 10**9, 14 * 10**9, 10**11, True)
     with pytest.raises(UserError, match="This run does not fit"):
         planner.make(wanted, models.facts(wanted.model), ROWS, here, ROWS)
@@ -164,9 +193,7 @@ def test_a_teacher_that_does_not_fit_is_told_before_the_start(folders: dict[str,
 
 def test_a_teacher_has_to_be_able_to_read_the_rows(folders: dict[str, Path]) -> None:
     wanted = ready(folders["student"], teacher=str(folders["teacher"]))
-    short = replace(wanted.objective_settings.found.facts, context=32)
-    found = replace(wanted.objective_settings.found, facts=short)
-    wanted = replace(wanted, objective_settings=wanted.objective_settings.model_copy(update={"found": found}))
+    wanted = with_facts(wanted, replace(wanted.objective_settings.found.facts, context=32))
     with pytest.raises(SettingError, match="reads at most 32"):
         planner.make(wanted, models.facts(wanted.model), ROWS, Machine("cpu", 2, 10**11, 10**11, 10**11, True), ROWS)
 

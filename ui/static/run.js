@@ -22,6 +22,7 @@ const PHASES = {
   load: "Loading the model",
   "score before": "Scoring the model before training",
   "score baseline": "Scoring a second baseline",
+  teacher: "Asking the teacher, once",
   features: "Computing features",
   train: "Training",
   "score after": "Scoring the result",

@@ -11,7 +11,9 @@ import pytest
 import torch
 from torch.distributions import Categorical, kl_divergence
 
-from engine.compute.divergence import divergence, softened
+from engine.compute import taught
+from engine.compute.divergence import bucketed, divergence, largest, softened
+from engine.errors import MachineError
 from engine.jobs import open_job
 from engine.runs.worker import main as work
 from engine.spec import RunSpec
@@ -114,6 +116,111 @@ def test_the_gradient_keeps_its_size_whatever_the_temperature() -> None:
     torch.testing.assert_close(student.grad, (mine - theirs) / 11, rtol=0.05, atol=5e-3)
 
 
+def test_buckets_are_the_likeliest_words_and_the_sum_of_all_others() -> None:
+    student, teacher = logits(0), logits(1)
+    words, logs = largest(teacher, 11, 1.5, 3)
+    shares = (teacher / 1.5).softmax(-1)
+    best, places = shares.topk(3, dim=-1)
+    assert torch.equal(words, places)
+    torch.testing.assert_close(logs.exp(), torch.cat([best, 1 - best.sum(-1, keepdim=True)], -1))
+    mine = bucketed(student, 11, 1.5, words).exp()
+    own = (student / 1.5).softmax(-1).gather(-1, words)
+    torch.testing.assert_close(mine, torch.cat([own, 1 - own.sum(-1, keepdim=True)], -1))
+    for kind in KINDS:  # what is told apart less can't be further apart
+        apart = divergence(kind, mine.log(), logs)
+        assert bool((apart <= divergence(kind, softened(student, 11, 1.5), softened(teacher, 11, 1.5)) + 1e-6).all())
+
+
+def test_all_words_but_one_in_buckets_are_all_words() -> None:
+    student, teacher = logits(0), logits(1)
+    words, logs = largest(teacher, 11, 1.0, 10)
+    for kind in KINDS:
+        whole = divergence(kind, softened(student, 11, 1.0), softened(teacher, 11, 1.0))
+        torch.testing.assert_close(divergence(kind, bucketed(student, 11, 1.0, words), logs), whole)
+
+
+def test_a_share_that_is_none_stays_finite() -> None:
+    sure = torch.tensor([[300.0, 0.0, 0.0, 0.0]], requires_grad=True)
+    words, logs = largest(sure.detach(), 4, 1.0, 1)
+    found = divergence("reverse-kl", bucketed(sure, 4, 1.0, words), logs)
+    found.sum().backward()
+    assert bool(found.isfinite().all()) and sure.grad is not None and bool(sure.grad.isfinite().all())
+
+
+def test_what_is_kept_of_the_teacher_is_what_it_says(base: dict[str, Path], tmp_path: Path) -> None:
+    whole = test_matrix.trained(runs.folder(tmp_path / "whole", spec(base)))
+    kept = test_matrix.trained(runs.folder(tmp_path / "kept", spec(base, top_k=models.VOCABULARY - 1)))
+    assert kept.reporter.losses == pytest.approx(whole.reporter.losses, rel=1e-5)
+    assert kept.losses._teacher is None and whole.losses._teacher is not None
+    few = test_matrix.trained(runs.folder(tmp_path / "few", spec(base, top_k=4)))
+    assert all(a < b for a, b in zip(few.reporter.losses, whole.reporter.losses, strict=True))
+
+
+def test_a_run_that_keeps_words_resumes_exactly_and_asks_no_row_twice(
+    base: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(taught, "ROWS_A_FILE", 4)
+    read, asked, killed = taught._read, list[int](), list[bool]()
+
+    def counted(*given: Any) -> Any:
+        if len(asked) == 2 and not killed:
+            killed.append(True)
+            raise KeyboardInterrupt
+        asked.append(len(given[-1]))
+        return read(*given)
+
+    wanted = spec(base, top_k=4)
+    whole = test_matrix.trained(runs.folder(tmp_path / "whole", wanted))
+    monkeypatch.setattr(taught, "_read", counted)
+    part = runs.folder(tmp_path / "part", wanted)
+    with pytest.raises(KeyboardInterrupt):  # as if it were killed while the third file is made
+        test_matrix.trained(part)
+    files = sorted(file.name for file in (part / taught.FOLDER).glob("*.npy"))
+    assert files == ["000000.npy", "000001.npy"] and asked == [4, 4]
+    first = _until_stop(part)
+    assert asked == [4, 4, 2]
+    second = test_matrix.trained(part)
+    assert asked == [4, 4, 2]
+    assert first.reporter.losses + second.reporter.losses == whole.reporter.losses
+    assert test_matrix.hashes(second.model, trainable=True) == test_matrix.hashes(whole.model, trainable=True)
+
+
+def _until_stop(part: Path) -> Any:
+    trainer = test_matrix.trained(part, stop=True)
+    (part / "stop").unlink()
+    return trainer
+
+
+def test_what_another_teacher_said_is_not_taken(base: dict[str, Path], tmp_path: Path) -> None:
+    folder = runs.folder(tmp_path / "run", spec(base, top_k=4))
+    job = open_job(folder, lambda text: None)
+    job.objective.prepare(job, lambda done, total: None)
+    before = {file.name: file.stat().st_mtime_ns for file in (folder / taught.FOLDER).glob("*.npy")}
+    job.objective.prepare(job, lambda done, total: None)
+    assert before == {file.name: file.stat().st_mtime_ns for file in (folder / taught.FOLDER).glob("*.npy")}
+    spec(base, top_k=5).save(folder / "spec.yaml")
+    job = open_job(folder, lambda text: None)
+    job.objective.prepare(job, lambda done, total: None)
+    row = job.objective.row(job, job.examples["train"][0], job.encoded["train"][0])
+    words, logs = taught.Taught(folder, 5).of([row["taught"]])
+    assert words.shape[1] == 5 and logs.shape[1] == 6
+    torch.testing.assert_close(logs.exp().sum(-1), torch.ones(len(logs)))
+
+
+def test_a_row_of_which_nothing_is_learned_is_taught_nothing(base: dict[str, Path], tmp_path: Path) -> None:
+    found = taught.Taught(tmp_path, 3).of([1, 2])
+    assert [tuple(one.shape) for one in found] == [(0, 3), (0, 4)]
+
+
+def test_a_disk_without_room_is_told_before_the_teacher_reads(
+    base: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(taught, "SPARE", 10**18)
+    job = open_job(runs.folder(tmp_path / "run", spec(base, top_k=4)), lambda text: None)
+    with pytest.raises(MachineError, match="MB of disk"):
+        job.objective.prepare(job, lambda done, total: None)
+
+
 def test_the_teacher_is_no_part_of_what_is_trained_or_kept(base: dict[str, Path], tmp_path: Path) -> None:
     trainer = test_matrix.trained(runs.folder(tmp_path / "run", spec(base, "full")))
     teacher = trainer.losses._teacher
@@ -145,7 +252,7 @@ def test_several_tasks_learn_from_one_teacher(base: dict[str, Path], tmp_path: P
 
 @pytest.mark.parametrize(
     ("tuner", "settings"),
-    [("lora", {}), ("full", {"divergence": "reverse-kl", "temperature": 1.0, "data_weight": 0.0})],
+    [("lora", {"top_k": 5}), ("full", {"divergence": "reverse-kl", "temperature": 1.0, "data_weight": 0.0})],
 )
 def test_the_standalone_script_gives_the_same_losses(
     tuner: str, settings: dict[str, Any], base: dict[str, Path], tmp_path: Path
