@@ -109,6 +109,14 @@ def _is_place(value: str) -> bool:
 
 
 def _base(model: Model, ask: AskHub | None, left: int) -> Base:
+    found = _named(model, ask, left)
+    if not model.keep_layers or model.continued:
+        return found
+    note = f"Training stood on a smaller model, made of {model.keep_layers} layers of {found.title}, evenly spaced."
+    return replace(found, note=f"{note} {found.note}".strip(), exact=False)
+
+
+def _named(model: Model, ask: AskHub | None, left: int) -> Base:
     name = model.id.strip()
     if name.startswith(catalog.PREFIX):
         return _embedded(catalog.embedded(name))

@@ -33,6 +33,8 @@ def make(
     _require_context(spec, facts, max(lengths))
     _require_beside(spec, facts, max(lengths))
     reasons = [*machine.notices, *stacking.told(spec), *spec.objective.remarks(spec.objective_settings)]
+    if facts.made_of:
+        reasons.append(f"The model is made of {facts.layers} of the {facts.made_of} layers of {facts.id}.")
     formats = number_formats.choose(spec, machine, reasons)
     need = Need(spec, facts, machine, lengths, learned)
     if spec.tuner.kind != "gradient":

@@ -30,8 +30,12 @@ class Teacher:
 
 
 def section(name: str, student: Model) -> Model:
-    """What a teacher's name means beside the model that learns; empty is that model itself."""
-    return Model(id=name.strip()) if name.strip() else student.model_copy(update={"load": "auto", "continued": False})
+    """What a teacher's name means beside the model that learns; empty is that model itself, whole."""
+    return (
+        Model(id=name.strip())
+        if name.strip()
+        else student.model_copy(update={"load": "auto", "continued": False, "keep_layers": 0})
+    )
 
 
 def gather(name: str, student: Model, facts: ModelFacts, folder: Path, report: Callable[[str], None]) -> Teacher:

@@ -45,7 +45,7 @@ class Distill(AnswerObjective):
             "",
             "Teacher",
             "A model with the same tokenizer: of the Hub (owner/name), a folder, an embedded one, or run:ID, what "
-            "another run left. Empty means the model itself, as it is before training.",
+            "another run left. Empty means the model itself, whole and as it is before training.",
         )
         divergence: Literal["forward-kl", "reverse-kl", "jensen-shannon"] = setting(
             "forward-kl",
