@@ -115,6 +115,8 @@ class Beside:
     facts: ModelFacts
     each_step: bool = True
     """Whether it is read at each step; else it has read all rows, and is gone, before the first."""
+    is_scored: bool = True
+    """Whether it answers the held-out rows, too."""
 
 
 class Losses(Protocol):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+TEACHER = "teacher"
+"""Name, among the scores before training, of those of a model that the run learns from."""
+
 
 @dataclass(frozen=True)
 class ScoredRow:

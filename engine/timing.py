@@ -86,6 +86,8 @@ def predict(spec: RunSpec, facts: ModelFacts, plan: Plan, rows: Rows, speed: Spe
     if beside and spec.tuner.kind == "gradient":
         found["load"] += RELOAD_S + 2 * beside.facts.parameters / DISK
         other = _Work(spec, beside.facts, plan, speed)
+        if beside.is_scored and "score baseline" in found:
+            found["score baseline"] += other.scoring(rows.scored, trained=False)
         if beside.each_step:
             found["train"] += other.reading_along(rows)
         else:

@@ -107,6 +107,12 @@ def load_scores(run_folder: Path, name: str) -> Scores | None:
         return None
 
 
+def kept_scores(run_folder: Path) -> dict[str, Scores]:
+    """All scorings that were kept, by name."""
+    names = sorted(path.stem for path in (run_folder / "scores").glob("[!.]*.json"))
+    return {name: scores for name in names if (scores := load_scores(run_folder, name))}
+
+
 def folder_bytes(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 

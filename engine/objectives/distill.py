@@ -16,6 +16,7 @@ from engine.distill_script import KEPT, SCRIPT
 from engine.errors import SettingError
 from engine.job import Beside, Job, Losses, Report
 from engine.models import ModelFacts
+from engine.scores import TEACHER, Scores
 from engine.sections import Model
 from engine.settings import Section, setting
 from engine.teacher import Teacher
@@ -23,6 +24,7 @@ from engine.tokens import Encoded
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
 SCORE_BYTES = {"forward-kl": 32, "reverse-kl": 40, "jensen-shannon": 56}
 """For each learned position and word: both models' scores and logarithms, their products, and gradients of these."""
@@ -109,8 +111,9 @@ class Distill(AnswerObjective):
 
     def beside(self, facts: ModelFacts, settings: Any) -> Beside | None:
         # Before anybody has looked, one like the model that learns stands for the teacher.
-        found = settings.found.facts if isinstance(settings, self.Settled) else facts
-        return Beside(found, each_step=not settings.top_k)
+        if not isinstance(settings, self.Settled):
+            return Beside(facts, each_step=not settings.top_k)
+        return Beside(settings.found.facts, not settings.top_k, is_scored=not settings.found.is_student)
 
     def score_bytes(self, settings: Any) -> int:
         return TOP_K_SCORE_BYTES if settings.top_k else SCORE_BYTES[settings.divergence]
@@ -156,6 +159,29 @@ class Distill(AnswerObjective):
 
         settings = self._with_teacher(job)
         return told(job, DistillLosses(job, settings, settings.found))
+
+    def baselines(self, job: Job, model: nn.Module, rows: list[Example], report: Report) -> dict[str, Scores]:
+        from engine.compute.distillation import load
+
+        found = super().baselines(job, model, rows, report)
+        settings = self._with_teacher(job)
+        if not settings.found.is_student:
+            found[TEACHER] = self.score(job, load(job, settings.found), rows, report)
+        return found
+
+    def told(self, job: Job, scores: dict[str, Scores]) -> dict[str, Any]:
+        """Size and speed of teacher and model, where both were scored."""
+        teachers = scores.get(f"before, {TEACHER}")
+        if teachers is None:
+            return {}
+        facts = {TEACHER: (self._with_teacher(job).found.facts, teachers)}
+        facts |= {name: (job.facts, scores[name]) for name in ("before", "after") if name in scores}
+        return {
+            "models": {
+                name: {"parameters": of.parameters, "tokens_per_second": found.tokens_per_second or 0.0}
+                for name, (of, found) in facts.items()
+            }
+        }
 
     def script(self, job: Job) -> str:
         settings = self._with_teacher(job)

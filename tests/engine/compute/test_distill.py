@@ -265,16 +265,39 @@ def test_the_standalone_script_gives_the_same_losses(
     assert "import engine" not in (place / "train.py").read_text(encoding="utf-8")
 
 
-def test_a_run_is_answered_without_its_teacher(base: dict[str, Path], tmp_path: Path) -> None:
+def test_a_run_tells_of_its_teacher_and_is_answered_without_it(base: dict[str, Path], tmp_path: Path) -> None:
     import shutil
 
+    from engine.cli.telling import result_lines
     from engine.compute.language import answers
-    from engine.compute.result import open_result
+    from engine.compute.result import load_scores, open_result
+    from engine.events import Finished
 
     gone = shutil.copytree(base["teacher"], tmp_path / "gone")
     folder = runs.folder(tmp_path / "run", spec({**base, "teacher": gone}))
     assert work(folder) == 0
+    done = Finished(**{name: value for name, value in runs.events(folder)[-1].items() if name not in ("type", "time")})
+    scores = {name: load_scores(folder, name) for name in ("before, teacher", "before", "after")}
+    assert all(found is not None and len(found.rows) == 2 for found in scores.values())
+    assert done.metrics["baselines"].keys() == {"teacher"}
+    sizes = {name: found["parameters"] for name, found in done.metrics["models"].items()}
+    assert sizes["teacher"] > sizes["before"] == sizes["after"] > 0
+    assert all(found["tokens_per_second"] > 0 for found in done.metrics["models"].values())
+    lines = result_lines("it", done)
+    assert any(line.startswith("teacher: exact match") for line in lines)
     shutil.rmtree(gone)
     job, model = open_result(folder)
     row = job.examples["test"][0]
     assert isinstance(answers(job, model, [job.tokens.encode_prompt(row.prompt)], 4)[0], str)
+
+
+@pytest.mark.model
+def test_half_of_a_real_models_layers_learn_from_the_whole(tmp_path: Path) -> None:
+    values = runs.spec(Path("embedded:smollm2-135m"), "distill", "lora", learning_rate=1e-3, max_steps=8).as_dict()
+    values["model"] = {"id": "embedded:smollm2-135m", "keep_layers": 15}
+    trainer = test_matrix.trained(runs.folder(tmp_path / "run", RunSpec.parse(values)))
+    assert (trainer.job.facts.layers, trainer.job.facts.made_of) == (15, 30)
+    assert not trainer.job.objective_settings.found.is_student
+    assert len(trainer.losses._teacher.model.layers) == 30 and trainer.model.config.num_hidden_layers == 15
+    losses = trainer.reporter.losses
+    assert sum(losses[-2:]) < 0.8 * sum(losses[:2])
