@@ -30,9 +30,9 @@ from engine.data.prepare import prepare
 from engine.errors import UserError
 from engine.events import Failed, Finished
 from engine.home import CHECKOUT
-from engine.job import ScoredRow
 from engine.jobs import require_pair
 from engine.runs import store
+from engine.scores import ScoredRow
 from engine.spec import RunSpec
 
 NAME = "methods"

@@ -12,8 +12,8 @@ from typing import Any
 
 from engine.data.rows import counted
 from engine.intervals import wilson
-from engine.job import ScoredRow
 from engine.measures import share
+from engine.scores import ScoredRow
 
 MOST_IN_GRID = 12
 """Labels up to which every pair has a cell; with more, the pairs that are mixed up most are told."""

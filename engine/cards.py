@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from engine import __version__, evidence, origin, snippets, verdict
-from engine.measures import MEASURES, measure, told
+from engine.measures import MEASURES, baseline_title, measure, told
 from engine.origin import Base
 from engine.settings import describe
 from engine.snippets import Source
@@ -138,7 +138,7 @@ def _scores(story: Story) -> str:
     if not after:
         return "## Scores\n\nNo rows were held out, so nothing was scored. What it learned is not measured."
     columns = [("Before", before)] if before else []
-    columns += [(f"Before, {name}", scores) for name, scores in (metrics.get("baselines") or {}).items()]
+    columns += [(baseline_title(name), scores) for name, scores in (metrics.get("baselines") or {}).items()]
     columns += [(f"Run {run_id} alone", scores) for run_id, scores in (metrics.get("parts") or {}).items()]
     columns.append(("After", after))
     names = [name for name in after if not name.endswith(("_low", "_high"))]

@@ -13,7 +13,7 @@ from typing import Any
 
 from engine.events import Evaluation, Event, Failed, Finished, Notice, Progress, read
 from engine.files import read_json
-from engine.job import ScoredRow
+from engine.scores import ScoredRow
 from engine.spec import RunSpec
 
 _CUT = re.compile(r"(\d+) of (\d+) rows to learn from are longer than (\d+) tokens")

@@ -109,6 +109,8 @@ def explain(spec: RunSpec, prepared: Prepared | None = None) -> Explanation:
         tuner_settings=spec.tuner.settled(spec.tuner_settings, folder),
         objective_settings=spec.objective.settled(spec.objective_settings, folder, examples),
     )
+    found = spec.objective.gathered(spec.objective_settings, spec.model, facts, folder, lambda text: None)
+    spec = replace(spec, objective_settings=found)
     spec = readable(spec, facts)
     rows = {split: [e for e in examples if e.split == split] for split in ("train", "validation", "test")}
     mixed = spec.objective.mixed_in(spec.objective_settings, rows["train"], spec.training.seed)

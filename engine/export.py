@@ -12,7 +12,7 @@ from pathlib import Path
 from engine import access
 from engine.errors import MachineError, RunError, UserError
 from engine.home import CHECKOUT
-from engine.parts import READ, START
+from engine.parts import BASE, READ, START
 
 FORMATS = ("zip", "script", "merged")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
@@ -72,6 +72,9 @@ def _script(run_folder: Path, result: Path, to: Path) -> Path:
     for name in ("train.py", *TOKENIZER_FILES):
         if (result / name).exists():
             shutil.copyfile(result / name, to / name)
+    made = next((place / BASE for place in (result, run_folder) if (place / BASE).is_dir()), None)
+    if made is not None:
+        shutil.copytree(made, to / BASE)
     if (result / START).is_dir():
         shutil.copytree(result / START, to / START)
     read = run_folder / READ

@@ -8,7 +8,7 @@ a pair works is decided by what they declare. Modules of both import torch insid
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from engine.data.example import Example
 from engine.ideas import Idea
-from engine.memory import Kept
+from engine.memory import SCORE_BYTES, Kept
 from engine.mixture import Mixture
 from engine.models import ModelFacts
 from engine.plan import Plan
 from engine.pooling import Reading
+from engine.scores import Scores
 from engine.sections import Data, Evaluate, Model, Training
 from engine.settings import Section
 from engine.tokens import Encoded, Tokens
@@ -119,24 +120,14 @@ class Job:
 
 
 @dataclass(frozen=True)
-class ScoredRow:
-    """One held-out row, answered. `score` is 1 for right, 0 for wrong, or between; `loss` in nats a token."""
+class Beside:
+    """Another model that is read while one learns."""
 
-    row: int
-    prompt: str
-    expected: str
-    answer: str
-    score: float
-    loss: float | None = None
-
-
-@dataclass(frozen=True)
-class Scores:
-    """`metrics` are shares (0 to 1) or nats; `main` names the one that counts."""
-
-    main: str
-    metrics: dict[str, float]
-    rows: list[ScoredRow]
+    facts: ModelFacts
+    each_step: bool = True
+    """Whether it is read at each step; else it has read all rows, and is gone, before the first."""
+    is_scored: bool = True
+    """Whether it answers the held-out rows, too."""
 
 
 class Losses(Protocol):
@@ -200,6 +191,31 @@ class Objective(Method):
     def settled(self, settings: Any, model_folder: Path, examples: list[Example]) -> Any:
         """The settings with what only model and rows can say. Raises SettingError. Needs no torch."""
         return settings
+
+    def models(self, settings: Any) -> list[str]:
+        """Names of the models that it uses besides the one that learns, as `model.id` would name them."""
+        return []
+
+    def renamed(self, settings: Any, rename: Callable[[str], str]) -> Any:
+        """The settings with other names for these models."""
+        return settings
+
+    def gathered(
+        self, settings: Any, model: Model, facts: ModelFacts, folder: Path, report: Callable[[str], None]
+    ) -> Any:
+        """The settings with these models fetched and looked at, beside the one that learns. Before a run learns only.
+
+        report: told in a sentence what takes time. Raises UserError where they don't go with it. Needs no torch.
+        """
+        return settings
+
+    def beside(self, facts: ModelFacts, settings: Any) -> Beside | None:
+        """The model that is read while the one of `facts` learns, where there is one."""
+        return None
+
+    def score_bytes(self, settings: Any) -> int:
+        """Bytes that each learned position needs for each word of the vocabulary, where words are scored."""
+        return SCORE_BYTES
 
     def remarks(self, settings: Any) -> list[str]:
         """What settled settings come to, in sentences for the plan."""
@@ -269,6 +285,9 @@ class Objective(Method):
     def losses(self, job: Job) -> Losses:
         """The loss function of this run."""
 
+    def prepare(self, job: Job, report: Report) -> None:
+        """Do what is done once, before the model that learns is loaded. Goes on where an earlier attempt was ended."""
+
     @abstractmethod
     def score(self, job: Job, model: nn.Module, rows: list[Example], report: Report) -> Scores:
         """Answer held-out rows and score them."""
@@ -297,6 +316,10 @@ class Objective(Method):
     def baseline_count(self, evaluation: Evaluate, train: list[Example]) -> int:
         """How many scores `baselines` will give. Needs no torch."""
         return 0
+
+    def told(self, job: Job, scores: dict[str, Scores]) -> dict[str, Any]:
+        """Metrics of the whole run beside its scores, which are given by name: "before", "before, NAME", "after"."""
+        return {}
 
     def save(self, job: Job, model: nn.Module, folder: Path) -> None:
         """Write what belongs to the objective (a head, labels) beside the tuner's files."""

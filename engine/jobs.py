@@ -42,6 +42,9 @@ def open_job(folder: Path, report: Callable[[str], None], to_train: bool = True)
         tuner_settings=spec.tuner.settled(spec.tuner_settings, model_folder),
         objective_settings=spec.objective.settled(spec.objective_settings, model_folder, every),
     )
+    if to_train:
+        gathered = spec.objective.gathered(spec.objective_settings, spec.model, facts, model_folder, report)
+        spec = replace(spec, objective_settings=gathered)
     examples: dict[str, list[Example]] = {split: [e for e in every if e.split == split] for split in SPLITS}
     if not examples["train"]:
         raise DataError("No rows are left to learn from.", "Give more rows, or hold out fewer.")

@@ -67,6 +67,7 @@ class Need:
         answers = "answers" in self.spec.objective.gives
         words = self.spec.objective.whole(self.facts) or self.spec.objective.beside_parameters(self.facts) > 0
         width = memory.WIDTH[formats.compute]
+        beside = self.spec.objective.beside(self.facts, self.spec.objective_settings)
         return memory.predict(
             memory.Work(
                 facts=self.facts,
@@ -86,6 +87,9 @@ class Need:
                 accumulates=layout.micro < self.spec.training.batch_size,
                 moments=optimizers.moments_bytes(self.optimizer, self._places()),
                 kept=self.spec.tuner.kept(self.facts, self.spec.tuner_settings, width),
+                score_bytes=self.spec.objective.score_bytes(self.spec.objective_settings),
+                beside=beside.facts if beside else None,
+                beside_each_step=beside is not None and beside.each_step,
             )
         )
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from engine.scores import TEACHER
+
 Unit = Literal["share", "bits", "nats"]
 
 
@@ -80,6 +82,11 @@ def measure(name: str) -> Measure:
         return Measure(f"{whole.title}, {part}", f"{whole.help}, of {part} alone", whole.unit, whole.lower_is_better)
     title = name.replace("_", " ")
     return MEASURES.get(name, Measure(title[:1].upper() + title[1:], "the main score of this objective"))
+
+
+def baseline_title(name: str) -> str:
+    """What one of the further scores before training is called."""
+    return "Teacher" if name == TEACHER else f"Before, {name}"
 
 
 def told(scores: Mapping[str, float], name: str) -> str:

@@ -24,7 +24,7 @@ Both print prediction and measurement side by side; tests hold predictions to wh
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from engine.architecture import attention_dropout, first
@@ -116,6 +116,12 @@ class Work:
     kept: Kept = Kept("read")
     moments: int | None = None
     """Bytes of the optimizer's averages; None: two in float32 of each parameter that learns."""
+    score_bytes: int = SCORE_BYTES
+    """Of each learned position and word."""
+    beside: ModelFacts | None = None
+    """Another model that is read while this one learns."""
+    beside_each_step: bool = True
+    """Whether it stays to the end; else it is gone before the first step."""
 
 
 def predict(work: Work) -> list[MemoryPart]:
@@ -124,14 +130,16 @@ def predict(work: Work) -> list[MemoryPart]:
     moments = 8 * work.trained if work.moments is None else work.moments
     gradients = 4 * work.trained
     activations = _activations(work)
-    scores = SCORE_BYTES * work.learned * work.facts.vocabulary
+    scores = work.score_bytes * work.learned * work.facts.vocabulary
     # Training, scoring and loading follow each other: the later two count as far as they go beyond the first.
     stepping = gradients + activations + scores
+    beside = _beside(work, additions + moments + stepping)
     scoring = max(0, _answering(work) - stepping)
     loading = max(0, _loading(work) - additions - moments - stepping - scoring)
     parts = [
         MemoryPart("Program", PROGRAM[work.device]),
         MemoryPart("Weights", _weights(work)),
+        MemoryPart("Teacher", beside),
         MemoryPart("Trained additions", additions),
         MemoryPart("Optimizer", moments),
         MemoryPart("Gradients", gradients),
@@ -258,6 +266,19 @@ def _answering(work: Work) -> int:
     layer = _layer_bytes(work)
     head = facts.vocabulary * (2 * facts.hidden * width + min(work.scored, SCORED_ROWS) * 3 * 4)
     return int(rows * longest * (HELD_LARGE * cache + layer) + head)
+
+
+def _beside(work: Work, later: int) -> int:
+    """Bytes of the model that is read beside, as the arithmetic has it, with one of its layers at work.
+
+    It is scored first, before anything learns. later: bytes of what is there only then.
+    """
+    if work.beside is None:
+        return 0
+    own = replace(work, facts=work.beside, weights=work.compute, trained=0, trains_base=False, beside=None)
+    weights, reading = _weights(own), work.tokens * _layer_bytes(own)
+    first = weights + max(reading + SCORE_BYTES * work.learned * work.beside.vocabulary, _answering(own))
+    return max(weights + reading if work.beside_each_step else 0, first - later)
 
 
 def _layer_bytes(work: Work) -> int:

@@ -16,7 +16,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
-from engine import architecture, catalog, embedded, hub, lineage, shapes
+from engine import architecture, catalog, embedded, hub, lineage, shapes, thinning
 from engine.errors import ModelError
 from engine.sections import Model
 
@@ -62,6 +62,8 @@ class ModelFacts:
     """Of an encoder's masked-language head, but for the word embeddings that it shares."""
     tied: bool = False
     """Whether the language head shares the weights of the input embedding."""
+    made_of: int = 0
+    """How many layers the model has of which these were kept; 0 where it is whole."""
     revision: str | None = None
     """The commit of a Hub model that these facts describe."""
     download_bytes: int | None = None
@@ -85,6 +87,34 @@ def facts(section: Model) -> ModelFacts:
 
     Raises ModelError where it doesn't exist, has no safetensors weights, or can't be trained here.
     """
+    return kept(_whole_facts(section), section)
+
+
+def kept(found: ModelFacts, section: Model) -> ModelFacts:
+    """Facts of the model that is left of this one where only some of its layers are kept. Raises ModelError."""
+    keep = section.keep_layers
+    if not keep or section.continued or keep == found.layers:
+        return found
+    places = thinning.chosen(found.id, found.config, list(found.tensors), keep)
+
+    def left(values: Mapping[str, Any]) -> dict[str, Any]:
+        named = ((thinning.thinned_name(name, places), value) for name, value in values.items())
+        return {name: value for name, value in named if name is not None}
+
+    tensors = left(found.tensors)
+    return replace(
+        found,
+        config=thinning.thinned_config(found.config, places),
+        tensors=tensors,
+        parameters=sum(info.count for info in tensors.values()),
+        layers=keep,
+        linears=left(found.linears),
+        biases=left(found.biases),
+        made_of=found.layers,
+    )
+
+
+def _whole_facts(section: Model) -> ModelFacts:
     name = section.id.strip()
     if name.startswith(catalog.PREFIX):
         return embedded_facts(catalog.embedded(name))
@@ -101,6 +131,13 @@ def ensure(section: Model, report: Callable[[str], None]) -> Path:
 
     `report` is told in a sentence what takes time. Raises ModelError or MachineError.
     """
+    folder, keep = _whole(section, report), section.keep_layers
+    if not keep or section.continued or keep == folder_facts(folder, section.id).layers:
+        return folder
+    return thinning.thinned(folder, section.id, keep, report)
+
+
+def _whole(section: Model, report: Callable[[str], None]) -> Path:
     name = section.id.strip()
     if name.startswith(catalog.PREFIX):
         return embedded.prepare(catalog.embedded(name), report)

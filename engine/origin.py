@@ -70,8 +70,10 @@ def data_id(entry: Data) -> str | None:
 def public_spec(spec: RunSpec) -> RunSpec:
     """The spec with names in place of this machine's folders and files, and without whom it tells of its end."""
     data = [entry.model_copy(update={"source": _public_source(entry)}) for entry in spec.data]
-    started = spec.model.model_copy(update={"id": _public_model(spec.model)})
-    return replace(spec, model=started, data=data, output=spec.output.model_copy(update={"webhook": None}))
+    started = spec.model.model_copy(update={"id": _public_model(spec.model.id)})
+    learned = spec.objective.renamed(spec.objective_settings, _public_model)
+    told = spec.output.model_copy(update={"webhook": None})
+    return replace(spec, model=started, data=data, objective_settings=learned, output=told)
 
 
 def public_config(record: dict[str, Any], spec: RunSpec, base: Base) -> dict[str, Any]:
@@ -91,10 +93,10 @@ def public_config(record: dict[str, Any], spec: RunSpec, base: Base) -> dict[str
     return found
 
 
-def _public_model(model: Model) -> str:
-    if model.id.startswith((catalog.PREFIX, lineage.PREFIX)) or not Path(model.id).expanduser().exists():
-        return model.id
-    return Path(model.id).name
+def _public_model(id: str) -> str:
+    if id.startswith((catalog.PREFIX, lineage.PREFIX)) or not Path(id).expanduser().exists():
+        return id
+    return Path(id).name
 
 
 def _public_source(entry: Data) -> str:
@@ -107,6 +109,14 @@ def _is_place(value: str) -> bool:
 
 
 def _base(model: Model, ask: AskHub | None, left: int) -> Base:
+    found = _named(model, ask, left)
+    if not model.keep_layers or model.continued:
+        return found
+    note = f"Training stood on a smaller model, made of {model.keep_layers} layers of {found.title}, evenly spaced."
+    return replace(found, note=f"{note} {found.note}".strip(), exact=False)
+
+
+def _named(model: Model, ask: AskHub | None, left: int) -> Base:
     name = model.id.strip()
     if name.startswith(catalog.PREFIX):
         return _embedded(catalog.embedded(name))

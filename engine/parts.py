@@ -8,6 +8,8 @@ from pathlib import Path
 ENGINE = Path(__file__).parent
 START = "start"
 """Folder of a result with what of other runs its standalone script begins with."""
+BASE = "base"
+"""Folder with the base model of a result, where it was made for the run and is nowhere else."""
 PARTS = ("bottleneck", "soft_prompt", "soft_prefix")
 """Modules of `engine.compute` with `attach(model, config)`; their files in a result are called by these names."""
 

@@ -31,8 +31,11 @@ def make(
     if not lengths:
         raise SettingError(["There are no rows to learn from."], "Give more rows, or hold out fewer.")
     _require_context(spec, facts, max(lengths))
+    _require_beside(spec, facts, max(lengths))
     reasons = [*machine.notices, *stacking.told(spec), *spec.objective.remarks(spec.objective_settings)]
     reasons += _weighed(spec)
+    if facts.made_of:
+        reasons.append(f"The model is made of {facts.layers} of the {facts.made_of} layers of {facts.id}.")
     formats = number_formats.choose(spec, machine, reasons)
     need = Need(spec, facts, machine, lengths, learned)
     if spec.tuner.kind != "gradient":
@@ -143,6 +146,16 @@ def _require_context(spec: RunSpec, facts: ModelFacts, longest: int) -> None:
         raise SettingError(
             [f"The longest row has {longest} tokens; {facts.id} reads at most {room}{beside}."],
             f"Set 'Longest row' (training.max_tokens) to {room}; longer rows are then cut, and counted.",
+        )
+
+
+def _require_beside(spec: RunSpec, facts: ModelFacts, longest: int) -> None:
+    """A model that is read beside has to be able to read the rows, too."""
+    beside = spec.objective.beside(facts, spec.objective_settings)
+    if beside and beside.facts.context and longest > beside.facts.context:
+        raise SettingError(
+            [f"The longest row has {longest} tokens; {beside.facts.id} reads at most {beside.facts.context}."],
+            f"Set 'Longest row' (training.max_tokens) to {beside.facts.context}; longer rows are then cut.",
         )
 
 

@@ -57,6 +57,10 @@ def begin(run: Run, request: Request, token: str | None) -> None:
     story = story_of(run)
     if request.merged and not story.can_merge:
         raise SettingError([cannot_merge(story)], "Push the result as it is.")
+    if not request.merged and not story.stands_alone:
+        raise SettingError(
+            ["What this run left stands on a model that was made for it, and that nobody else has."], _instead(story)
+        )
     _begin(run, request, token)
 
 
@@ -98,6 +102,12 @@ def status(run: Run) -> dict[str, Any] | None:
 def story_of(run: Run) -> Story:
     """What the card will tell, without asking the Hub. Raises RunError where there is no result."""
     return read(run, origin.base(run.spec().model))
+
+
+def _instead(story: Story) -> str:
+    if story.can_merge:
+        return "Push merged weights."
+    return f"{story.spec.tuner.title} can't be merged; export the result in place of pushing it."
 
 
 def cannot_merge(story: Story) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from engine.job import ScoredRow
+from engine.scores import ScoredRow
 
 MOST_TELLING = 5
 """Rows that are shown of each kind; all are counted."""

@@ -30,7 +30,7 @@ from pathlib import Path
 import torch
 from transformers import AutoTokenizer, get_scheduler
 
-MODEL = sys.argv[1] if len(sys.argv) > 1 else {model!r}
+MODEL = sys.argv[1] if len(sys.argv) > 1 else {place}
 DEVICE = {device!r}
 SEED = {seed}
 STEPS, BATCH, MICRO_BATCH, MAX_TOKENS = {steps}, {batch}, {micro}, {max_tokens}
@@ -129,6 +129,8 @@ if __name__ == "__main__":
 
 FROM_RUN = """That is the model of an earlier run:
 give the folder that its export in one piece wrote (format: merged). """
+MADE = """Of that model {keep} of {of} layers learn:
+the folder {base}, which the export as a script writes beside this file. """
 HEAD = f"""\
     from safetensors.torch import load_file
 
@@ -218,7 +220,8 @@ def script(job: Job) -> str:
         run=job.folder.name,
         requirements=" ".join(f"{name}=={metadata.version(name)}" for name in _libraries(plan)),
         model=job.facts.id,
-        further=FROM_RUN.format(run=job.facts.id) if lineage.is_run(job.facts.id) else "",
+        place=f'str(Path(__file__).resolve().parent / "{parts.BASE}")' if job.facts.made_of else repr(job.facts.id),
+        further=_further(job),
         device=plan.device,
         seed=training.seed,
         steps=plan.total_steps,
@@ -259,6 +262,13 @@ def _loop(job: Job, tune: str) -> str:
     for name, (place, call, without) in HOOKS.items():
         text = text.replace(place, call if f"def {name}(" in tune else without)
     return text
+
+
+def _further(job: Job) -> str:
+    """What has to be known of the base model's name."""
+    if job.facts.made_of:
+        return MADE.format(keep=job.facts.layers, of=job.facts.made_of, base=parts.BASE)
+    return FROM_RUN.format(run=job.facts.id) if lineage.is_run(job.facts.id) else ""
 
 
 def _libraries(plan: Plan) -> tuple[str, ...]:

@@ -40,6 +40,23 @@ class Model(Section):
         advanced=True,
     )
 
+    keep_layers: int = setting(
+        0,
+        "Layers to keep",
+        "Make a smaller model of so many of its layers, evenly spaced, the first and the last among them; embeddings "
+        "and head stay. It has to learn anew, best from the whole model as its teacher. 0 keeps all.",
+        advanced=True,
+        ge=0,
+        le=10_000,
+    )
+
+    @field_validator("keep_layers")
+    @classmethod
+    def _has_both_ends(cls, value: int) -> int:
+        if value == 1:
+            raise ValueError("0 for all, or 2 and more, so that the first and the last are among them")
+        return value
+
 
 class Split(Section):
     """Shares of the rows that are kept away from training. Rows with equal content stay on one side."""

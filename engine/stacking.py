@@ -25,6 +25,8 @@ def parent_of(spec: RunSpec) -> Parent | None:
 def refusal(spec: RunSpec) -> str | None:
     """Why it can't go on so, or None where it can. Raises ModelError where the other run is gone."""
     found = parent_of(spec)
+    if spec.model.continued and spec.model.keep_layers:
+        return f"{SWITCH} needs all layers that it was added to; 'Layers to keep' (model.keep_layers) leaves some out."
     if found is not None:
         return _continuing(spec, found) if spec.model.continued else on_top(found)
     if spec.model.continued:

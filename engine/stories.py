@@ -106,6 +106,11 @@ class Story:
         )
 
     @property
+    def stands_alone(self) -> bool:
+        """Whether what it left is of use with a base that others have, too, or needs none."""
+        return self.form == "whole" or not self.spec.model.keep_layers
+
+    @property
     def can_merge(self) -> bool:
         """Whether full weights can be made from what the run left, and are not there already."""
         return self.form != "whole" and not self.spec.tuner.unmergeable

@@ -82,6 +82,16 @@ def predict(spec: RunSpec, facts: ModelFacts, plan: Plan, rows: Rows, speed: Spe
         found["train"] = FIT_S * len(rows.train.lengths) * facts.hidden * max(2, rows.classes)
     elif spec.tuner.kind == "gradient":
         found["train"] = work.training(rows)
+    beside = spec.objective.beside(facts, spec.objective_settings)
+    if beside and spec.tuner.kind == "gradient":
+        found["load"] += RELOAD_S + 2 * beside.facts.parameters / DISK
+        other = _Work(spec, beside.facts, plan, speed)
+        if beside.is_scored and "score baseline" in found:
+            found["score baseline"] += other.scoring(rows.scored, trained=False)
+        if beside.each_step:
+            found["train"] += other.reading_along(rows)
+        else:
+            found["teacher"] = other.reading(rows.train, LOSS_ROWS) + other.reading(rows.validation, LOSS_ROWS)
     parts = len(spec.tuner.runs(spec.tuner_settings))
     found["load"] += parts * (RELOAD_S + stored / DISK)
     found["score after"] = (1 + parts) * work.scoring(rows.scored, trained=True)
@@ -112,6 +122,17 @@ class _Work:
             words = self.words(1, SAMPLE_TOKENS, tuned=True) if self.answers else 0.0
             seconds += checks * (self.learned_as * self.reading(rows.validation, plan.micro_batch) + words)
         return seconds
+
+    def reading_along(self, rows: Rows) -> float:
+        """Of a model that reads each batch that another one learns from, and each check."""
+        plan, batch = self.plan, self.spec.training.batch_size
+        seconds = 0.0
+        for tokens, longest, learned in batched(rows.train, batch, plan.micro_batch, plan.packing):
+            seconds += self._pass(self.speed.read) + self._tokens(tokens, longest, self.speed.read, 2)
+            seconds += self._scores(learned, 2)
+        passes = plan.total_steps / math.ceil(len(rows.train.lengths) / batch)
+        checks = math.ceil(plan.total_steps / plan.evaluate_every) if rows.validation.lengths else 0
+        return passes * seconds + checks * self.reading(rows.validation, plan.micro_batch)
 
     def scoring(self, scored: Counts, trained: bool) -> float:
         """Answers, then losses. An untrained model doesn't know where to end, a trained one ends as the rows do."""

@@ -226,6 +226,11 @@ class Tokens:
         place = next((at for at in range(len(whole)) if whole[at : at + len(bare)] == bare), len(whole))
         return list(whole[:place]), list(whole[place + len(bare) :])
 
+    @cached_property
+    def vocabulary(self) -> dict[str, int]:
+        """Every token's id, those that were added among them."""
+        return dict(self._backend.get_vocab(with_added_tokens=True))
+
     def of_word(self, word: str) -> list[int]:
         """The tokens that are this word, by name, at a text's start or after a space; [] where it takes several."""
         found = {self._backend.token_to_id(word)}

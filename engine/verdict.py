@@ -9,14 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from engine import evidence, pairing, trend
+from engine import evidence, gap, pairing, trend
 from engine.data.rows import counted
 from engine.events import NOT_A_NUMBER
 from engine.evidence import Evidence, Point
-from engine.job import ScoredRow
 from engine.measures import Measure, loss, measure, points, signed
 from engine.pairing import Difference
 from engine.rowchanges import RowChanges, row_changes
+from engine.scores import TEACHER, ScoredRow
 
 Kind = Literal[
     "better", "worse", "noise", "uncompared", "unscored", "overfitted", "underfitted", "diverged", "stopped", "failed"
@@ -90,6 +90,7 @@ def _compared(found: Evidence, trends: Trends) -> Verdict:
         # Bits per byte are that loss, written so that it does not hang on the tokens.
         beside = [] if scale.unit == "bits" else [*_loss_beside(found, lost)]
         beside += [*_forgotten(found), *_baselines_told(found), *_parts_told(found)]
+    beside += gap.told(found, name) if TEACHER in found.baselines else []
     sentences = [_measured_on(found, change, None if name == "loss" else scale), *beside]
     kinds: list[Kind] = [kind, *_kinds(trends)]
     if "diverged" in trends:
@@ -172,7 +173,8 @@ def _forgotten(found: Evidence) -> Iterator[str]:
 
 def _baselines_told(found: Evidence) -> Iterator[str]:
     """What prompting alone comes to, beside what training does."""
-    for name, (score, change, between) in _changes_from(found, found.baselines, "baselines"):
+    prompted = {name: rows for name, rows in found.baselines.items() if name != TEACHER}
+    for name, (score, change, between) in _changes_from(found, prompted, "baselines"):
         told = f"the untrained model with {name} scores {score}"
         if not change.certain:
             yield (

@@ -33,6 +33,11 @@ MODELS = {
 }
 MASKED = "cloze"
 """The only objective to which an encoder's masked-language head makes a difference."""
+IN_FULL = {"distill": ("lora", "full", "prompt")}
+"""Of some objectives, the only tuners that learn here. What is new in them is the loss, which a tuner has no part in but by
+what it changes: additions, the base's own weights, or what is read. A pair that is not here is judged all the same."""
+TEACHERS = {"decoder": "biased-decoder", "biased-decoder": "decoder", "encoder": "decoder"}
+"""Of which other tiny model one learns, where an objective has a teacher."""
 PARTS = 6
 """Groups of combinations, which are tested side by side where there are several processors."""
 PAIRS = [
@@ -41,7 +46,7 @@ PAIRS = [
     for t in tuners.all()
     if t.kind == "gradient"
     for m in MODELS
-    if m != "masked-encoder" or o.name == MASKED
+    if (m != "masked-encoder" or o.name == MASKED) and t.name in IN_FULL.get(o.name, (t.name,))
 ]
 
 
@@ -78,6 +83,11 @@ def hashes(model: Any, trainable: bool) -> dict[str, str]:
         for name, parameter in model.named_parameters()
         if parameter.requires_grad is trainable
     }
+
+
+def goal(objective: str, kind: str, tiny: dict[str, Path]) -> str | dict[str, Any]:
+    """The objective as a spec of a tiny model names it."""
+    return {"name": objective, "teacher": str(tiny[TEACHERS[kind]])} if objective == "distill" else objective
 
 
 def works(objective: str, tuner: str, model: Path) -> str | None:
@@ -124,7 +134,8 @@ def test_a_pair_learns_reloads_and_resumes_exactly_or_is_refused_with_a_reason(
         assert len(reason) > 20
         return
     golden = json.loads(GOLDEN.read_text(encoding="utf-8"))
-    keeps_its_contract(tmp_path, runs.spec(tiny[kind], objective, tuner), golden[f"{objective} {tuner} {kind}"])
+    spec = runs.spec(tiny[kind], goal(objective, kind, tiny), tuner)
+    keeps_its_contract(tmp_path, spec, golden[f"{objective} {tuner} {kind}"])
 
 
 def keeps_its_contract(place: Path, spec: RunSpec, golden: list[float], rows: list[Example] | None = None) -> Any:
@@ -164,6 +175,15 @@ def test_every_refused_pair_names_what_is_missing() -> None:
         for tuner in tuners.all():
             refusal = pair_refusal(objective, tuner)
             assert refusal is None or tuner.title in refusal
+
+
+@pytest.mark.parametrize("kind", ["decoder", "biased-decoder", "encoder"])
+def test_a_model_is_distilled_with_every_tuner_with_which_it_learns_to_answer(kind: str, tiny: dict[str, Path]) -> None:
+    chat, distill = objectives.get("chat"), objectives.get("distill")
+    for tuner in tuners.all():
+        told = works("distill", tuner.name, tiny[kind])
+        reason = works("chat", tuner.name, tiny[kind])
+        assert told == (reason and reason.replace(chat.title, distill.title))
 
 
 def test_the_number_of_working_pairs_is_known(tiny: dict[str, Path]) -> None:

@@ -154,6 +154,8 @@ def require_model(section: Model) -> None:
 def require_models(wanted: RunSpec) -> None:
     """Raises where a run would use a model, or another run's result, that is not the visitor's to use."""
     require_model(wanted.model)
+    for name in wanted.objective.models(wanted.objective_settings):
+        require_model(Model(id=name))
     for run_id in wanted.tuner.runs(wanted.tuner_settings):
         owner.own(run_id)
 

@@ -58,7 +58,7 @@ def _offer(request: Request) -> Response:
     token, whence = _token(request)
     name = _name(token) if token else None
     suggestion = push.suggested_name(run.name)
-    kinds = [False, True] if story.can_merge else [False]
+    kinds = [*([False] if story.stands_alone or not story.can_merge else []), *([True] if story.can_merge else [])]
     return JSONResponse(
         {
             "push": push.status(run),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine.events import Finished
-from engine.measures import measure, told
+from engine.measures import baseline_title, measure, told
 
 COLUMNS = ("run", "name", "state", "steps", "before", "after", "minutes", "memory", "result")
 
@@ -28,7 +28,7 @@ def result_lines(run_id: str, done: Finished) -> list[str]:
     )
     for name, scores in (
         ("before", before),
-        *((f"before, {n}", s) for n, s in metrics["baselines"].items()),
+        *((baseline_title(n).lower(), s) for n, s in metrics["baselines"].items()),
         ("after", after),
     ):
         if scores:

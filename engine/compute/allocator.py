@@ -22,3 +22,12 @@ def give_back_freed_memory() -> bool:
         return bool(ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _BLOCK_BYTES))
     except (OSError, AttributeError):  # a C library without it
         return False
+
+
+def trim() -> None:
+    """Give back once what is free by now, where the C library can. Later blocks are handled as before."""
+    if sys.platform.startswith("linux"):
+        try:
+            ctypes.CDLL(None).malloc_trim(0)
+        except (OSError, AttributeError):  # a C library without it
+            pass

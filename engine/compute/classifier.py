@@ -23,10 +23,11 @@ from engine.compute.score import interval, macro_f1
 from engine.data.example import Example
 from engine.data.rows import counted
 from engine.errors import DataError, ModelError
-from engine.job import Job, Losses, Report, ScoredRow, Scores
+from engine.job import Job, Losses, Report
 from engine.jobs import chosen_rows
 from engine.memory import rows_at_once
 from engine.pooling import Reading
+from engine.scores import ScoredRow, Scores
 from engine.tokens import Encoded
 
 HEAD_FILE = "head.safetensors"

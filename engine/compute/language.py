@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from transformers import DynamicCache, GenerationConfig
 from engine.compute import tasks
 from engine.compute.precision import autocast
 from engine.data.example import Example
-from engine.job import Job, Report
+from engine.job import Job, Losses, Report
 from engine.memory import rows_at_once
 
 IGNORED = -100
@@ -45,24 +46,40 @@ def joined(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
     return {"input_ids": ids[None], "labels": labels[None], "position_ids": positions[None]}
 
 
-class NextTokenLosses:
-    """Loss of each learned token.
+class LearnedLogits:
+    """Scores of words at the learned positions of a batch.
 
-    The vocabulary product is made for learned positions only, where the first batch shows that this gives what
-    the model's own forward gives (models that scale or cap their logits are then computed in full).
+    The vocabulary product is made for these alone, where the first batch shows that this gives what the model's own
+    forward gives (models that scale or cap their logits are then computed in full).
     """
 
     def __init__(self) -> None:
         self._direct: bool | None = None
 
-    def __call__(self, model: nn.Module, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    def __call__(self, model: nn.Module, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Logits (positions, vocabulary), as the model's arithmetic has them."""
         learned = inputs["labels"][:, 1:] != IGNORED
-        rows = learned.nonzero()[:, 0]
         if self._direct is None and learned.numel():  # rows of one token show nothing
             self._direct = head_is_plain(model, inputs)
-        logits = (_direct_logits if self._direct else _full_logits)(model, inputs, learned)
-        targets = inputs["labels"][:, 1:][learned]
+        return (_direct_logits if self._direct else _full_logits)(model, inputs, learned)
+
+
+class NextTokenLosses:
+    """Loss of each learned token."""
+
+    def __init__(self) -> None:
+        self._logits = LearnedLogits()
+
+    def __call__(self, model: nn.Module, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        targets, rows = learned_targets(inputs)
+        logits = self._logits(model, inputs)
         return nn.functional.cross_entropy(logits.float(), targets, reduction="none"), rows
+
+
+def learned_targets(inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """The token to be learned at each learned position, and the row of the batch it is in: both (positions,)."""
+    learned = inputs["labels"][:, 1:] != IGNORED
+    return inputs["labels"][:, 1:][learned], learned.nonzero()[:, 0]
 
 
 @dataclass(frozen=True)
@@ -71,12 +88,14 @@ class RowLosses:
     """For each row, over its learned tokens, in nats; None where nothing is learned."""
     overall: float
     """Over all learned tokens."""
+    tokens_per_second: float
+    """How fast they were read, padding aside."""
 
 
-def row_losses(job: Job, model: nn.Module, rows: list[Example]) -> RowLosses:
-    """Held-out loss of examples, without gradients."""
+def row_losses(job: Job, model: nn.Module, rows: list[Example], losses: Losses | None = None) -> RowLosses:
+    """Held-out loss of examples, without gradients. losses: those of the objective where nothing else is given."""
     model.eval()
-    losses = job.objective.losses(job)
+    losses = losses or job.objective.losses(job)
     limit = job.training.max_tokens
     items = [
         job.objective.row(job, row, job.objective.encode(row, job.tokens, job.objective_settings, limit))
@@ -85,7 +104,7 @@ def row_losses(job: Job, model: nn.Module, rows: list[Example]) -> RowLosses:
     order = sorted(range(len(items)), key=lambda index: len(items[index]["input_ids"]))
     device = next(model.parameters()).device
     mean: list[float | None] = [None] * len(rows)
-    total, count = 0.0, 0
+    total, count, began = 0.0, 0, time.monotonic()
     for start in range(0, len(order), ROWS_AT_A_TIME):
         chosen = order[start : start + ROWS_AT_A_TIME]
         inputs = {
@@ -98,7 +117,9 @@ def row_losses(job: Job, model: nn.Module, rows: list[Example]) -> RowLosses:
             if len(own):
                 mean[index] = float(own.mean())
         total, count = total + float(found.sum()), count + len(found)
-    return RowLosses(mean, total / count if count else float("nan"))
+    took = max(time.monotonic() - began, 1e-9)
+    read = sum(len(item["input_ids"]) for item in items)
+    return RowLosses(mean, total / count if count else float("nan"), read / took)
 
 
 def answers(

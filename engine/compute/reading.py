@@ -13,7 +13,8 @@ from engine.compute import tasks
 from engine.compute.language import ROWS_AT_A_TIME, row_losses
 from engine.compute.score import ratio
 from engine.data.example import Example
-from engine.job import Job, Report, ScoredRow, Scores
+from engine.job import Job, Report
+from engine.scores import ScoredRow, Scores
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,12 @@ from typing import Literal
 
 from torch import nn
 
-from engine import parts, stacking
+from engine import lineage, parts, stacking
 from engine.compute.model import untrained
 from engine.errors import RunError
-from engine.job import Job, ScoredRow, Scores
+from engine.job import Job
 from engine.jobs import open_job
+from engine.scores import ScoredRow, Scores
 from engine.script import script
 from engine.spec import RunSpec
 
@@ -35,10 +36,20 @@ def save_result(job: Job, model: nn.Module) -> Path:
     (partial / "spec.yaml").write_text(_without_webhook(job.folder / "spec.yaml"), encoding="utf-8")
     (partial / "train.py").write_text(script(job), encoding="utf-8")
     _name_base(partial, job)
+    if job.facts.made_of:
+        _keep_made(partial, job)
     _keep_start(partial, job)
     shutil.rmtree(folder, ignore_errors=True)
     partial.replace(folder)
     return folder
+
+
+def _keep_made(folder: Path, job: Job) -> None:
+    """The base that was made for this run: in the result what stands on it; of a whole one, for the script alone."""
+    whole = any((folder / name).exists() for name in lineage.WHOLE)
+    place = (job.folder if whole else folder) / parts.BASE
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(job.model_folder, place)
 
 
 def _keep_start(folder: Path, job: Job) -> None:
@@ -90,9 +101,16 @@ def load_scores(run_folder: Path, name: str) -> Scores | None:
     """A scoring that was kept, or None."""
     try:
         record = json.loads((run_folder / "scores" / f"{name}.json").read_text(encoding="utf-8"))
-        return Scores(record["main"], record["metrics"], [ScoredRow(**row) for row in record["rows"]])
+        rows = [ScoredRow(**row) for row in record["rows"]]
+        return Scores(record["main"], record["metrics"], rows, record.get("tokens_per_second"))
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def kept_scores(run_folder: Path) -> dict[str, Scores]:
+    """All scorings that were kept, by name."""
+    names = sorted(path.stem for path in (run_folder / "scores").glob("[!.]*.json"))
+    return {name: scores for name in names if (scores := load_scores(run_folder, name))}
 
 
 def folder_bytes(folder: Path) -> int:
@@ -112,5 +130,5 @@ def _name_base(folder: Path, job: Job) -> None:
     file = folder / "adapter_config.json"
     if file.exists():
         config = json.loads(file.read_text(encoding="utf-8"))
-        config["base_model_name_or_path"] = job.facts.id
+        config["base_model_name_or_path"] = f"./{parts.BASE}" if job.facts.made_of else job.facts.id
         file.write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")

@@ -16,7 +16,7 @@ from engine.compute import allocator, reporters
 from engine.compute.loop import WEIGHTS_FILE, Loop, load_trainable
 from engine.compute.model import apply_tuner, base_model, parameter_counts, untrained
 from engine.compute.report import Reporter, Stopped, peak_memory
-from engine.compute.result import folder_bytes, load_scores, save_result, save_scores
+from engine.compute.result import folder_bytes, kept_scores, load_scores, save_result, save_scores
 from engine.events import Finished
 from engine.job import Job, Report, Scores
 from engine.jobs import held_out, truncation
@@ -48,7 +48,7 @@ def run(job: Job, reporter: Reporter, output: Output) -> bool:
             job,
             before,
             after,
-            {},
+            job.objective.told(job, kept_scores(job.folder)),
             trainable_parameters=trainable,
             total_parameters=total,
             seconds=round(seconds, 2),
@@ -149,6 +149,7 @@ def _checkpointing_off(arguments_class: Any) -> dict[str, Any]:
 
 
 def _fresh(job: Job, reporter: Reporter) -> nn.Module:
+    job.objective.prepare(job, phase(reporter, "teacher"))
     reporter.phase("load", 0, 1)
     set_seed(job.training.seed)
     model = apply_tuner(job, base_model(job))

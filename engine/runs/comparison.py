@@ -15,11 +15,11 @@ from typing import Any
 from engine import objectives, pairing, tuners
 from engine.data.rows import counted
 from engine.evidence import Evidence, Point, gather, paired
-from engine.job import ScoredRow
 from engine.measures import Measure, measure
 from engine.pairing import Difference
 from engine.runs import view
 from engine.runs.store import Run
+from engine.scores import ScoredRow
 from engine.sections import Common
 from engine.settings import Section, describe
 from engine.spec import RunSpec

@@ -170,7 +170,8 @@ def rename(run: Run, name: str) -> None:
 
 def delete(run: Run) -> None:
     """Remove a run and all its files. Raises RunError while it is queued or runs, or another run goes on from it."""
-    later = [other for other in listed() if other.about.model == f"run:{run.id}"]
+    name = f"run:{run.id}"
+    later = [other for other in listed() if other.about.model == name or _reads(other, name)]
     if later:
         also = f" and {len(later) - 1} more" if len(later) > 1 else ""
         raise RunError(
@@ -191,6 +192,14 @@ def delete(run: Run) -> None:
             ) from None
         rows.execute("DELETE FROM runs WHERE id = ?", (run.id,))
     _bury(grave)
+
+
+def _reads(run: Run, name: str) -> bool:
+    """Whether a run that is on its way uses another one's result beside its model."""
+    if run.state not in ACTIVE:
+        return False
+    spec = run.spec()
+    return name in spec.objective.models(spec.objective_settings)
 
 
 def state_of(rows: sqlite3.Connection, run_id: str) -> str:
@@ -234,11 +243,17 @@ def _write(partial: Path, spec: RunSpec, prepared: Prepared) -> None:
 
 
 def _from_anywhere(spec: RunSpec) -> RunSpec:
-    """The spec with the model's folder in full: the worker's working directory is another one."""
-    place = Path(spec.model.id).expanduser()
-    if not place.is_dir():
-        return spec
-    return dataclasses.replace(spec, model=spec.model.model_copy(update={"id": str(place.resolve())}))
+    """The spec with models' folders in full: the worker's working directory is another one."""
+    return dataclasses.replace(
+        spec,
+        model=spec.model.model_copy(update={"id": _in_full(spec.model.id)}),
+        objective_settings=spec.objective.renamed(spec.objective_settings, _in_full),
+    )
+
+
+def _in_full(name: str) -> str:
+    place = Path(name).expanduser()
+    return str(place.resolve()) if place.is_dir() else name
 
 
 def _age(path: Path) -> float:

@@ -16,9 +16,9 @@ import pytest
 
 from engine import evidence, pairing, verdict
 from engine.events import Finished
-from engine.job import ScoredRow
 from engine.runs import store
 from engine.runs.outcome import outcome
+from engine.scores import ScoredRow
 from engine.verdict import Verdict
 from tests.fakes import outcomes
 from tests.fakes.outcomes import RIGHT, STORIES, WRONG, Story

@@ -17,7 +17,8 @@ def main() -> None:
         tiny = {name: make(place / name) for name, make in test_matrix.MODELS.items()}
         for objective, tuner, kind in test_matrix.PAIRS:
             if test_matrix.works(objective, tuner, tiny[kind]) is None:
-                folder = runs.folder(place / f"{objective}-{tuner}-{kind}", runs.spec(tiny[kind], objective, tuner))
+                spec = runs.spec(tiny[kind], test_matrix.goal(objective, kind, tiny), tuner)
+                folder = runs.folder(place / f"{objective}-{tuner}-{kind}", spec)
                 golden[f"{objective} {tuner} {kind}"] = test_matrix.trained(folder).reporter.losses
     test_matrix.GOLDEN.write_text(json.dumps(golden, indent=1) + "\n", encoding="utf-8")
 

@@ -34,15 +34,15 @@ _TEXT = [
 ]
 
 
-def tiny_decoder(folder: Path, width: int = 32, inner: int | None = None) -> Path:
-    """A Llama with two layers and no biases, tied embeddings. Its padding token is one of its own."""
+def tiny_decoder(folder: Path, width: int = 32, inner: int | None = None, layers: int = 2) -> Path:
+    """A Llama with two layers or more and no biases, tied embeddings. Its padding token is one of its own."""
     from transformers import LlamaConfig
 
     config = LlamaConfig(
         vocab_size=VOCABULARY,
         hidden_size=width,
         intermediate_size=inner or 2 * width,
-        num_hidden_layers=2,
+        num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=CONTEXT,
@@ -72,18 +72,24 @@ def tiny_biased_decoder(folder: Path) -> Path:
     return _save_chat_tokenizer(folder, pad="<|im_end|>", template_file=True)
 
 
-def tiny_gpt2(folder: Path) -> Path:
+def tiny_gpt2(folder: Path, layers: int = 2) -> Path:
     """A GPT-2, whose layers hold their weights the other way round: (inputs, outputs)."""
     from transformers import GPT2Config
 
     config = GPT2Config(
-        vocab_size=VOCABULARY, n_embd=32, n_inner=64, n_layer=2, n_head=4, n_positions=CONTEXT, **_ids(pad="<|im_end|>")
+        vocab_size=VOCABULARY,
+        n_embd=32,
+        n_inner=64,
+        n_layer=layers,
+        n_head=4,
+        n_positions=CONTEXT,
+        **_ids(pad="<|im_end|>"),
     )
     _save_model("GPT2LMHeadModel", config, folder)
     return _save_chat_tokenizer(folder, pad="<|im_end|>", template_file=True)
 
 
-def tiny_encoder(folder: Path) -> Path:
+def tiny_encoder(folder: Path, layers: int = 2) -> Path:
     """A BERT without a masked-language head, with sentence-transformers' note that it pools by the mean."""
     from transformers import BertConfig
 
@@ -91,7 +97,7 @@ def tiny_encoder(folder: Path) -> Path:
         vocab_size=VOCABULARY,
         hidden_size=32,
         intermediate_size=64,
-        num_hidden_layers=2,
+        num_hidden_layers=layers,
         num_attention_heads=4,
         max_position_embeddings=CONTEXT,
         pad_token_id=_specials().index("<pad>"),

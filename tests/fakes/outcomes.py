@@ -23,8 +23,8 @@ from engine.events import (
     Writer,
 )
 from engine.files import write_json
-from engine.job import ScoredRow
 from engine.runs import store
+from engine.scores import ScoredRow
 from engine.spec import RunSpec
 
 LABELS = ("card arrival", "transfer fee", "exchange rate", "change pin")

@@ -58,7 +58,7 @@ def examples(wants: str) -> list[Example]:
     return found
 
 
-def spec(model: Path, objective: str, tuner: str, **training: Any) -> RunSpec:
+def spec(model: Path, objective: str | dict[str, Any], tuner: str, **training: Any) -> RunSpec:
     """Four steps of two rows in float32 on one thread."""
     settings = {
         "batch_size": 2,

@@ -153,6 +153,7 @@ class MethodScreen:
         try:
             spec = offers.settled(values, sets)
             limits.require_models(spec)
+            facts = models.kept(facts, spec.model)
             jobs.require_pair(spec, facts)
             cost = offers.cost_of(spec, facts, machine.inspect())
         except SettingError as error:

@@ -50,7 +50,7 @@ async function form(view, state = null) {
     `${amount(total(files))}. ${merged ? "A full model that loads by itself; merging takes a while first." : "Small; whoever uses it needs the base model, too."}`,
   ]);
   const kind = kinds.length > 1 ? choices("ts-push-kind", "What is sent", kinds, String(Boolean(state?.merged))) : null;
-  const merged = () => kind?.value() === "true";
+  const merged = () => (kind ? kind.value() === "true" : offer.kinds[0].merged);
   const list = el("ul", { class: "ts-push-files" });
   const summary = el("summary", {});
   const files = () => {

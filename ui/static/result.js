@@ -54,7 +54,7 @@ function scores(found, { metrics, measures, ...result }) {
   if (!metrics.after) return [cost];
   const scored = [
     ["Before", metrics.before],
-    ...Object.entries(metrics.baselines || {}).map(([name, values]) => [`Before, ${name}`, values]),
+    ...Object.entries(metrics.baselines || {}).map(([name, values]) => [name === "teacher" ? "Teacher" : `Before, ${name}`, values]),
     ...Object.entries(metrics.parts || {}).map(([id, values]) => [`${result.merged?.[id] || id} alone`, values]),
     [result.merged ? "Merged" : "After", metrics.after],
   ].filter(([, values]) => values);

@@ -23,6 +23,7 @@ const PHASES = {
   load: "Loading the model",
   "score before": "Scoring the model before training",
   "score baseline": "Scoring a second baseline",
+  teacher: "Asking the teacher, once",
   features: "Computing features",
   train: "Training",
   calibrate: "Finding out how sure it may be",

@@ -1,0 +1,208 @@
+"""Distill: a model learns the words of a larger one, its teacher (knowledge distillation)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from engine import parts, teacher
+from engine.answer_objective import ENCODE, AnswerObjective
+from engine.causal_script import LOAD
+from engine.data.example import Example
+from engine.distill_script import KEPT, SCRIPT
+from engine.errors import SettingError
+from engine.job import Beside, Job, Losses, Report
+from engine.models import ModelFacts
+from engine.scores import TEACHER, Scores
+from engine.sections import Model
+from engine.settings import Section, setting
+from engine.teacher import Teacher
+from engine.tokens import Encoded
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+SCORE_BYTES = {"forward-kl": 32, "reverse-kl": 40, "jensen-shannon": 56}
+"""For each learned position and word: both models' scores and logarithms, their products, and gradients of these."""
+TOP_K_SCORE_BYTES = 32
+"""The same where the teacher's are on the disk: of the model's own scores two copies more are held than alone."""
+
+
+class Distill(AnswerObjective):
+    name = "distill"
+    title = "Distill (learn from a larger model)"
+    help = (
+        "The model learns what a larger one, its teacher, thinks of every word of the answers in your data: not the "
+        "expected word alone, but how likely all others are."
+    )
+    paper = "https://arxiv.org/abs/1503.02531"
+    order = 15
+
+    class Settings(Section):
+        teacher: str = setting(
+            "",
+            "Teacher",
+            "A model with the same tokenizer: of the Hub (owner/name), a folder, an embedded one, or run:ID, what "
+            "another run left. Empty means the model itself, whole and as it is before training.",
+        )
+        divergence: Literal["forward-kl", "reverse-kl", "jensen-shannon"] = setting(
+            "forward-kl",
+            "Divergence",
+            "How far the model is from its teacher. forward-kl makes it cover all that the teacher finds likely, "
+            "reverse-kl keeps it to what the teacher finds likeliest, jensen-shannon lies between.",
+        )
+        temperature: float = setting(
+            2.0,
+            "Temperature",
+            "Above 1 the teacher's unlikely words count for more. The loss is multiplied by its square, so that "
+            "gradients keep their size.",
+            gt=0,
+            le=20,
+        )
+        data_weight: float = setting(
+            0.5,
+            "Share of the data's own answers",
+            "How much of the loss is that of the expected words, as with chat; the rest is the teacher's.",
+            ge=0,
+            lt=1,
+        )
+        top_k: int = setting(
+            0,
+            "Words kept of the teacher",
+            "0 asks the teacher for all words at each step. Otherwise it reads the rows once, before training, and is "
+            "gone from memory: so many of its likeliest words are kept on disk for each learned token, with the sum of "
+            "all others, between which the loss then makes no difference.",
+            advanced=True,
+            ge=0,
+            le=1000,
+        )
+
+    class Settled(Settings):
+        """With the teacher at hand."""
+
+        found: Any = Field(exclude=True)
+
+    def models(self, settings: Any) -> list[str]:
+        return [settings.teacher.strip()] if settings.teacher.strip() else []
+
+    def renamed(self, settings: Any, rename: Callable[[str], str]) -> Any:
+        names = self.models(settings)
+        return settings.model_copy(update={"teacher": rename(names[0])}) if names else settings
+
+    def gathered(
+        self, settings: Any, model: Model, facts: ModelFacts, folder: Path, report: Callable[[str], None]
+    ) -> Any:
+        found = teacher.gather(settings.teacher, model, facts, folder, report)
+        if found.is_student and not settings.data_weight:
+            raise SettingError(
+                ["The teacher is the model that learns, and the data's answers don't count: nothing would be learned."],
+                "Name another teacher, or raise the share of the data's own answers (objective.data_weight).",
+            )
+        if settings.top_k >= found.words:
+            raise SettingError(
+                [f"Words kept of the teacher (objective.top_k) are {settings.top_k}; it has {found.words:,} in all."],
+                "Keep fewer, or 0 to ask the teacher at each step.",
+            )
+        return self.Settled(**settings.model_dump(), found=found)
+
+    def beside(self, facts: ModelFacts, settings: Any) -> Beside | None:
+        # Before anybody has looked, one like the model that learns stands for the teacher.
+        if not isinstance(settings, self.Settled):
+            return Beside(facts, each_step=not settings.top_k)
+        return Beside(settings.found.facts, not settings.top_k, is_scored=not settings.found.is_student)
+
+    def score_bytes(self, settings: Any) -> int:
+        return TOP_K_SCORE_BYTES if settings.top_k else SCORE_BYTES[settings.divergence]
+
+    def remarks(self, settings: Any) -> list[str]:
+        if not isinstance(settings, self.Settled):
+            return []
+        found: Teacher = settings.found
+        if found.is_student:
+            return [
+                f"The teacher is {found.facts.id} itself, as it is before training, which keeps the model near that."
+            ]
+        when = "is read at each step"
+        if settings.top_k:
+            when = f"reads the rows once before training, and its {settings.top_k} likeliest words are kept"
+        return [f"The teacher is {found.facts.id} with {found.facts.parameters:,} weights; it {when}."]
+
+    def row(self, job: Job, example: Example, encoded: Encoded) -> dict[str, Any]:
+        found = super().row(job, example, encoded)
+        if not job.objective_settings.top_k:
+            return found
+        from engine.compute.taught import key
+
+        return {**found, "taught": key(found["input_ids"], found["labels"])}
+
+    def batch(self, job: Job, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        found = super().batch(job, rows)
+        if "taught" in rows[0]:
+            import torch
+
+            found["taught"] = torch.tensor([row["taught"] for row in rows])
+        return found
+
+    def prepare(self, job: Job, report: Report) -> None:
+        if job.objective_settings.top_k:
+            from engine.compute import taught
+
+            taught.write(job, self._with_teacher(job), report)
+
+    def losses(self, job: Job) -> Losses:
+        from engine.compute.distillation import DistillLosses
+        from engine.compute.tasks import told
+
+        settings = self._with_teacher(job)
+        return told(job, DistillLosses(job, settings, settings.found))
+
+    def baselines(self, job: Job, model: nn.Module, rows: list[Example], report: Report) -> dict[str, Scores]:
+        from engine.compute.distillation import load
+
+        found = super().baselines(job, model, rows, report)
+        settings = self._with_teacher(job)
+        if not settings.found.is_student:
+            found[TEACHER] = self.score(job, load(job, settings.found), rows, report)
+        return found
+
+    def told(self, job: Job, scores: dict[str, Scores]) -> dict[str, Any]:
+        """Size and speed of teacher and model, where both were scored."""
+        teachers = scores.get(f"before, {TEACHER}")
+        if teachers is None:
+            return {}
+        facts = {TEACHER: (self._with_teacher(job).found.facts, teachers)}
+        facts |= {name: (job.facts, scores[name]) for name in ("before", "after") if name in scores}
+        return {
+            "models": {
+                name: {"parameters": of.parameters, "tokens_per_second": found.tokens_per_second or 0.0}
+                for name, (of, found) in facts.items()
+            }
+        }
+
+    def script(self, job: Job) -> str:
+        settings = self._with_teacher(job)
+        values = {
+            "TEACHER_HERE": settings.found.facts.id,
+            "CHOICES_HERE": (settings.divergence, settings.temperature, settings.data_weight),
+            "WORDS_HERE": settings.found.words,
+            "TOP_K_HERE": settings.top_k,
+        }
+        script = KEPT if settings.top_k else SCRIPT
+        text = script.replace("SOURCE_HERE", parts.source("compute.divergence"))
+        for name, value in values.items():
+            text = text.replace(name, repr(value))
+        return LOAD + ENCODE + text
+
+    def _with_teacher(self, job: Job) -> Any:
+        """The run's settings; of a job that was opened to answer, the teacher is fetched only where it is needed."""
+        settings = job.objective_settings
+        if isinstance(settings, self.Settled):
+            return settings
+        return self.gathered(settings, job.model, job.facts, job.model_folder, lambda text: None)
+
+
+METHOD = Distill()
