@@ -21,8 +21,9 @@ from benchmarks import memory as memory_benchmark  # noqa: E402 - found through 
 from engine import ideas, objectives, tuners  # noqa: E402
 from engine import measured as measurements  # noqa: E402
 from engine.__main__ import parser  # noqa: E402
-from engine.job import Method, pair_refusal  # noqa: E402
+from engine.job import pair_refusal  # noqa: E402
 from engine.measured import HEAD, Figures, Missing  # noqa: E402
+from engine.method import Method  # noqa: E402
 from engine.sections import Common  # noqa: E402
 from engine.settings import Section, Setting, describe  # noqa: E402
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from engine.errors import ModelError
-from engine.job import WIDTHS, Tuner
 from engine.parts import config_file, source, weights_file
+from engine.tuner import WIDTHS, Tuner
 
 if TYPE_CHECKING:
     from torch import nn

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from engine.job import Tuner
+    from engine.tuner import Tuner
 
 Idea = Literal["all weights", "some layers", "small additions", "only the input", "only the head"]
 IDEAS: dict[Idea, tuple[str, str]] = {

@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 from engine import depth
 from engine.architecture import in_backbone
-from engine.job import Objective, Tuner
+from engine.job import Objective
 from engine.models import ModelFacts
+from engine.tuner import Tuner
 
 Place = Literal["head", "language head", "last norm", "rest", "layer", "embeddings", "input"]
 PARTS = ("attention", "feed-forward", "norms")

@@ -6,8 +6,8 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.job import Tuner
 from engine.models import ModelFacts
+from engine.tuner import Tuner
 
 if TYPE_CHECKING:
     from torch import nn

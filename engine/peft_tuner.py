@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from engine.job import WIDTHS, Tuner
 from engine.memory import Kept
 from engine.models import ModelFacts
 from engine.settings import Section, setting
+from engine.tuner import WIDTHS, Tuner
 
 if TYPE_CHECKING:
     from torch import nn

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from engine import memory, number_formats, optimizers, stacking
 from engine.errors import SettingError
-from engine.job import LOOP_SECTIONS
 from engine.layout import Layout, Need, find_layout, require_fit
 from engine.machine import Machine
 from engine.models import ModelFacts
@@ -15,6 +14,7 @@ from engine.number_formats import Formats
 from engine.plan import Plan
 from engine.settings import describe
 from engine.spec import RunSpec
+from engine.tuner import LOOP_SECTIONS
 
 CHECKS = 4
 """How often held-out loss is measured in a run, where nothing else is wanted."""

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 from engine import measured, objectives, offers, tuners
 from engine.errors import UserError
-from engine.job import Objective, Tuner, Wants, pair_refusal
+from engine.job import Objective, pair_refusal
 from engine.machine import Machine
+from engine.method import Wants
 from engine.models import ModelFacts
 from engine.offers import Choice
+from engine.tuner import Tuner
 
 SMALL = 200_000_000
 """Weights up to which a whole model may learn on little memory and comes out as a small file."""

@@ -8,7 +8,7 @@ import pkgutil
 from typing import Generic, TypeVar
 
 from engine.errors import SettingError
-from engine.job import Method
+from engine.method import Method
 
 M = TypeVar("M", bound=Method)
 

@@ -11,9 +11,10 @@ import yaml
 
 from engine import objectives, tuners
 from engine.errors import SettingError, UserError
-from engine.job import Objective, Tuner
+from engine.job import Objective
 from engine.sections import Common, Data, Evaluate, Launch, Mixture, Model, Output, Training
 from engine.settings import Section, parse
+from engine.tuner import Tuner
 
 VERSION = 1
 

@@ -14,7 +14,7 @@ from engine.data import examples, report, table
 from engine.data.example import Example
 from engine.data.report import Inspection
 from engine.data.rows import Table
-from engine.job import Wants
+from engine.method import Wants
 from engine.sections import Data
 from ui import owner
 

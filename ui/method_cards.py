@@ -8,11 +8,13 @@ from urllib.parse import urlsplit
 
 from engine import ideas, machine, measured, objectives, offers, tuners
 from engine.errors import UserError
-from engine.job import Method, Tuner, pair_refusal
+from engine.job import pair_refusal
 from engine.layer_picture import picture
 from engine.machine import Machine
+from engine.method import Method
 from engine.models import ModelFacts
 from engine.offers import Choice
+from engine.tuner import Tuner
 from ui import choices, model_cards, words
 from ui.choices import Card, Cards, Chapter
 

@@ -7,10 +7,12 @@ from argparse import Namespace, _SubParsersAction
 from typing import Any
 
 from engine import models, objectives, tuners
-from engine.job import Method, Objective, Tuner, pair_refusal
+from engine.job import Objective, pair_refusal
+from engine.method import Method
 from engine.models import ModelFacts
 from engine.sections import Model
 from engine.settings import describe
+from engine.tuner import Tuner
 
 
 def add(commands: _SubParsersAction[Any]) -> None:

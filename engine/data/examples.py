@@ -14,7 +14,7 @@ from engine.data.example import Example, SplitName
 from engine.data.formats import Guess
 from engine.data.rows import SPLIT_NAMES, RowProblem, Table, UnusableRows, counted, listed
 from engine.errors import DataError
-from engine.job import Wants
+from engine.method import Wants
 from engine.sections import Data
 
 _HALF = re.compile("[\ud800-\udfff]")

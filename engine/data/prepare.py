@@ -12,7 +12,7 @@ from engine.data.formats import Guess
 from engine.data.rows import RowProblem, Table, counted
 from engine.data.split import SplitReport, split
 from engine.errors import DataError
-from engine.job import Wants
+from engine.method import Wants
 from engine.sections import Data
 from engine.tokens import Encoded
 

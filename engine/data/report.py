@@ -14,7 +14,7 @@ from engine.data.formats import TITLES, Guess, recognise
 from engine.data.prepare import Prepared, prepare
 from engine.data.rows import RowProblem, Table, UnusableRows, counted, listed
 from engine.errors import DataError
-from engine.job import Wants
+from engine.method import Wants
 from engine.sections import Data
 
 _EXAMPLES = 3

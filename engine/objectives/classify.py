@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from engine import lineage, text_pairs
 from engine.class_weights import Scheme, weights
 from engine.data.example import Example
-from engine.job import Features, Job, Losses, Objective, Report, Scores
+from engine.job import Features, Job, Losses, Objective, Report
 from engine.models import ModelFacts
 from engine.pooling import Reading, pooling
+from engine.scores import Scores
 from engine.settings import Section, setting
 from engine.tokens import Encoded, Tokens
 

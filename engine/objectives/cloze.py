@@ -14,9 +14,10 @@ from engine import architecture, label_words, parts
 from engine.cloze_script import SCRIPT
 from engine.data.example import Example
 from engine.errors import ModelError, SettingError
-from engine.job import Job, Losses, Objective, Report, Scores
+from engine.job import Job, Losses, Objective, Report
 from engine.label_words import Prompt, Slot, Template
 from engine.models import ModelFacts
+from engine.scores import Scores
 from engine.settings import Section, setting
 from engine.tokenizer import read_json
 from engine.tokens import Encoded, Tokens

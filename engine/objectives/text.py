@@ -8,7 +8,8 @@ from engine import general
 from engine.causal_objective import CausalObjective
 from engine.causal_script import LOAD, LOSSES
 from engine.data.example import Example
-from engine.job import Job, Report, Scores
+from engine.job import Job, Report
+from engine.scores import Scores
 from engine.settings import Section, setting
 from engine.tokens import Encoded, Tokens
 

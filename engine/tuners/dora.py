@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.job import UNROUNDED
 from engine.peft_tuner import LowRank, PeftTuner
+from engine.tuner import UNROUNDED
 
 
 class Dora(PeftTuner):

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine import depth
-from engine.job import Tuner
 from engine.memory import Kept
 from engine.models import ModelFacts
+from engine.tuner import Tuner
 
 if TYPE_CHECKING:
     from torch import nn

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from engine.job import READING, WIDTHS, Tuner
 from engine.models import ModelFacts
 from engine.pooling import Reading, pooling
 from engine.settings import Section, setting
+from engine.tuner import READING, WIDTHS, Tuner
 
 if TYPE_CHECKING:
     from torch import nn

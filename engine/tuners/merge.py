@@ -13,9 +13,9 @@ from pydantic import model_validator
 
 from engine import lineage
 from engine.errors import SettingError, UserError
-from engine.job import READING, Tuner
 from engine.models import ModelFacts
 from engine.settings import Section, setting
+from engine.tuner import READING, Tuner
 
 if TYPE_CHECKING:
     from torch import nn

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.by_label import MOST_IN_GRID, ByLabel, LabelScore, by_label
-from engine.job import ScoredRow
+from engine.scores import ScoredRow
 
 PAIRS = [("cat", "cat")] * 8 + [("cat", "dog")] * 2 + [("dog", "dog")] * 5 + [("dog", "cat")] + [("owl", "cat")] * 3
 

@@ -11,12 +11,13 @@ import pytest
 from engine import layout, number_formats, planner
 from engine.catalog import MINILM, SMOLLM2
 from engine.errors import MachineError, SettingError
-from engine.job import Objective, Tuner
+from engine.job import Objective
 from engine.machine import Gpu, Machine
 from engine.models import ModelFacts, embedded_facts
 from engine.sections import Data, Evaluate, Launch, Model, Output, Training
 from engine.settings import Section
 from engine.spec import RunSpec
+from engine.tuner import Tuner
 
 GB = 10**9
 FACTS = embedded_facts(SMOLLM2)

@@ -24,7 +24,8 @@ from engine import (
     tuners,
 )
 from engine.errors import SettingError, UserError
-from engine.job import Method, pair_refusal
+from engine.job import pair_refusal
+from engine.method import Method
 from engine.models import ModelFacts
 from engine.offers import Choice
 from engine.sections import Evaluate, Launch, Model, Output, Training

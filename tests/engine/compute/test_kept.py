@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from engine import memory, models, tuners
-from engine.job import Tuner
 from engine.memory import WIDTH, Kept, Work
 from engine.models import ModelFacts
+from engine.tuner import Tuner
 from tests.fakes.runs import SMALL
 
 LAYERS, WORDS = 3, 50

@@ -8,7 +8,7 @@ from engine.data import example
 from engine.data.examples import Built, build
 from engine.data.rows import Table, UnusableRows
 from engine.errors import DataError
-from engine.job import Wants
+from engine.method import Wants
 from engine.sections import Data
 
 
