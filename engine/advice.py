@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from engine import trend
 from engine.data.rows import counted, listed
 from engine.evidence import Evidence
-from engine.measures import loss, points
+from engine.measures import loss, points, share
 from engine.spec import RunSpec
 from engine.verdict import Verdict
 
@@ -23,6 +24,8 @@ MANY_SURE = 0.05
 are right."""
 NOT_ALIKE = 0.2
 """A split that is so much off the share asked for is the data's own."""
+FEW_TO_TELL = 5
+"""Held-out rows of a label from which on missing most of them says something."""
 PATIENCE = 2
 """Checks in a row without a better held-out loss, after which an advised run ends."""
 
@@ -65,6 +68,7 @@ def _all(found: Evidence, verdict: Verdict) -> Iterator[Advice]:
     if "unscored" in kinds:
         reason = "No rows were held out, so nothing can be said of rows that it did not learn from."
         yield from _split("test", "Hold out rows to score", reason, found.spec)
+    yield from _rare_labels(found)
     yield from _longer_rows(found)
     if "underfitted" in kinds:
         yield from _stronger(found, verdict)
@@ -226,6 +230,28 @@ def _labels(found: Evidence) -> Iterator[Advice]:
             f"{len(sure):,} of {counted(len(found.after), 'held-out row', 'held-out rows')} are answered with another "
             f"label, the expected one having a loss of {loss(SURE_NATS)} or more. Perhaps their labels are wrong.",
         )
+
+
+def _rare_labels(found: Evidence) -> Iterator[Advice]:
+    """Labels of few rows that the trained model misses much more often than it errs elsewhere."""
+    uneven = any(finding.get("name") == "uneven labels" for finding in found.findings)
+    if not uneven or getattr(found.spec.objective_settings, "class_weights", "") != "none" or not found.after:
+        return
+    if found.spec.tuner.kind == "merge" or found.spec.tuner.unweighable(found.spec.tuner_settings):
+        return
+    rows = Counter(row.expected for row in found.after)
+    right = Counter(row.expected for row in found.after if row.score == 1)
+    whole = right.total() / len(found.after)
+    rare = [label for label, count in rows.items() if FEW_TO_TELL <= count <= max(rows.values()) / 4]
+    missed = min(rare, key=lambda label: (right[label] / rows[label], label), default=None)
+    if missed is None or right[missed] / rows[missed] > whole / 2:
+        return
+    yield Advice(
+        "Let rare labels count more (class weights: balanced)",
+        f"Of the {rows[missed]:,} held-out rows with the label {missed!r}, which has few rows, {right[missed]:,} got "
+        f"it; of all rows {share(whole)} are right.",
+        {"objective.class_weights": "balanced"},
+    )
 
 
 def _more_held_out(found: Evidence, verdict: Verdict) -> Iterator[Advice]:

@@ -12,8 +12,8 @@ import numpy as np
 
 from engine.files import read_json
 
-BINS = 15
-"""Of equally many rows each, so that none is empty."""
+BINS, FEWEST_IN_BIN = 15, 20
+"""At most so many, of equally many rows each and of no fewer than that: in small ones chance alone makes a gap."""
 FEWEST_ROWS = 10
 """Fewer say nothing of how sure to be."""
 MOST_ROWS = 2000
@@ -54,11 +54,11 @@ def temperature(scores: np.ndarray, classes: np.ndarray) -> float:
 def error(chances: np.ndarray, right: np.ndarray) -> float:
     """Expected calibration error: how far the chance of the answer is from the share that is right, on average.
 
-    chances: of each row's answer, (rows,). right: whether it was the right one. Over `BINS` bins of equally many rows,
-    in the order of their chances (fewer where there are fewer rows).
+    chances: of each row's answer, (rows,). right: whether it was the right one. Over at most `BINS` bins of equally
+    many rows, in the order of their chances.
     """
     order = np.argsort(chances, kind="stable")
-    parts = np.array_split(order, min(BINS, len(order)))
+    parts = np.array_split(order, max(1, min(BINS, len(order) // FEWEST_IN_BIN)))
     return float(sum(abs(float((chances[part] - right[part]).sum())) for part in parts) / len(order))
 
 
@@ -82,11 +82,10 @@ def told(result: Path) -> str:
         return f"Chances are calibrated on {kept['calibrated_on']:,} validation rows."
     if "cross_validation" in kept:
         return "Chances are calibrated in cross-validation."
-    if "labels" in kept:
-        return (
-            "Chances are not calibrated: too few rows watched the training. The order of the labels holds all the same."
-        )
-    return ""
+    if "labels" not in kept:
+        return ""
+    why = ": too few rows watched the training" if "calibrated_on" in kept else ""
+    return f"Chances are not calibrated{why}. The order of the labels holds all the same."
 
 
 def _error(found: np.ndarray, classes: np.ndarray) -> float:

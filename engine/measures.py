@@ -53,8 +53,8 @@ MEASURES = {
     ),
     "calibration_error": Measure(
         "Calibration error",
-        "how far the chance that it gives its answer is from how often it is right, on average over 15 groups of "
-        "equally many rows; lower is better",
+        "how far the chance that it gives its answer is from how often it is right, on average over at most 15 "
+        "groups of rows; on few rows chance alone makes some of it; lower is better",
         lower_is_better=True,
     ),
     "calibrated_error": Measure(

@@ -196,7 +196,7 @@ def score(job: Job, model: nn.Module, rows: list[Example], report: Report) -> Sc
 
 def calibrate(job: Job, model: nn.Module, report: Report) -> str:
     """Give the model the temperature that suits its validation rows; what came of it, in a sentence."""
-    model.temperature = None
+    model.temperature, model.calibrated_on = None, 0
     rows = [row for row in job.examples["validation"] if row.label in job.labels]
     rows = chosen_rows(rows, calibration.MOST_ROWS, job.training.seed)
     if len(rows) < calibration.FEWEST_ROWS:
@@ -250,8 +250,10 @@ def save_head(job: Job, model: nn.Module, folder: Path) -> None:
     config: dict[str, Any] = {"labels": job.labels, "pooling": reading.pooling}
     if job.pairs:
         config["pair"] = text_pairs.described(job)
+    if not isinstance(model.head, FittedHead):
+        config["calibrated_on"] = model.calibrated_on
     if model.temperature is not None:
-        config |= {"temperature": model.temperature, "calibrated_on": model.calibrated_on}
+        config["temperature"] = model.temperature
     if isinstance(model.head, FittedHead):
         arrays = {name: np.ascontiguousarray(array) for name, array in model.head.arrays.items()}
         save_arrays(arrays, folder / HEAD_FILE)

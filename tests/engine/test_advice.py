@@ -35,6 +35,36 @@ def finding(name: str, count: int) -> Finding:
     return Finding(name, "Rows with equal text but different labels (2 texts)", count, [3, 8], "Decide.")
 
 
+def with_a_rare_label(**objective: Any) -> list[Advice]:
+    """Of a classifier that missed all six held-out rows of a rare label, and none of the forty of another."""
+    settings = {"objective": {"name": "classify", **objective}, "tuner": "full"}
+    story = replace(STORIES["better"], settings=settings, findings=[finding("uneven labels", 2)])
+    run = outcomes.told(story)
+
+    def changed(record: dict[str, Any]) -> None:
+        told = [("ham", "ham")] * 40 + [("spam", "ham")] * 6
+        record["rows"] = [
+            {"row": n, "prompt": f"Text {n}", "expected": label, "answer": answer, "score": float(label == answer)}
+            for n, (label, answer) in enumerate(told, start=1)
+        ]
+
+    for name in ("before", "after"):
+        outcomes.rewritten(run, f"scores/{name}.json", changed)
+    found = outcome(run)
+    assert found is not None
+    return found.advice
+
+
+def test_a_rare_label_that_is_missed_may_count_more() -> None:
+    (advice,) = [one for one in with_a_rare_label() if one.changes == {"objective.class_weights": "balanced"}]
+    assert "Of the 6 held-out rows with the label 'spam', which has few rows, 0 got it" in advice.reason
+
+
+def test_weights_that_are_there_are_not_advised() -> None:
+    advice = with_a_rare_label(class_weights="square root")
+    assert not [one for one in advice if "objective.class_weights" in one.changes]
+
+
 CUT = "31 of 320 rows to learn from are longer than 1024 tokens: cut at the end."
 FURTHER = {
     "conflicts": replace(STORIES["better"], findings=[finding("conflicts", 4)]),
@@ -164,6 +194,7 @@ def test_the_notice_of_cut_rows_is_understood_as_the_worker_writes_it() -> None:
         encoded={"train": rows, "validation": [], "test": []},
         training=SimpleNamespace(max_tokens=1024),
         objective=objectives.get("chat"),
+        pairs=False,
     )
     notice = jobs.truncation(cast(Job, job))[0]
     found = first(replace(STORIES["better"], notices=[notice]))

@@ -104,7 +104,7 @@ def test_a_run_keeps_its_temperature_tells_it_and_divides_by_it(tmp_path: Path) 
     ids = torch.tensor([job.tokens.encode_text("Good night.", 64).ids])
     with torch.no_grad():
         expected = torch.softmax(model(ids, torch.ones_like(ids))[0] / kept["temperature"], dim=-1).tolist()
-    assert dict(job.objective.chances(job, model, "Good night.")) == pytest.approx(
+    assert dict(job.objective.chances(job, model, Example(1, text="Good night."))) == pytest.approx(
         dict(zip(job.labels, expected, strict=True))
     )
 
@@ -117,4 +117,10 @@ def test_too_few_validation_rows_are_told_and_change_nothing(tmp_path: Path) -> 
     notices = [event["text"] for event in runs.events(folder) if event["type"] == "notice"]
     assert any("not calibrated: 0 rows watched the training, and at least 10 are needed" in text for text in notices)
     assert "calibrated_error" not in runs.events(folder)[-1]["metrics"]["after"]
-    assert calibration.told(folder / "model").startswith("Chances are not calibrated")
+    assert calibration.told(folder / "model").startswith("Chances are not calibrated: too few rows")
+
+
+def test_of_a_result_from_before_there_were_temperatures_no_reason_is_made_up(tmp_path: Path) -> None:
+    (tmp_path / "classifier.json").write_text('{"labels": ["a"]}')
+    assert calibration.told(tmp_path) == "Chances are not calibrated. The order of the labels holds all the same."
+    assert calibration.told(tmp_path / "nowhere") == ""

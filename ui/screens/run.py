@@ -66,16 +66,12 @@ def _build_trial(run: gr.Textbox, task: gr.Dropdown) -> None:
     """A text, and what a classifier says of it."""
     with gr.Column(elem_classes=["ts-try"]):
         words.html("<h2>Try it</h2><p class='ts-quiet'>A text of your own, and how sure it is of each label.</p>")
-        text, ask, clear = _asking("Text", "Write something like your rows", again="Clear")
-        with gr.Column(elem_classes=["ts-second"]):
-            second = gr.Textbox(
-                label="Second text",
-                info="This run reads two texts together.",
-                max_length=LONGEST,
-                lines=1,
-                max_lines=6,
-                placeholder="Write what stands beside the first",
-            )
+        with gr.Row(elem_classes=["ts-ask"]):
+            text = _written("Text", "Write something like your rows")
+            # For runs that read two texts together; the others don't show it.
+            with gr.Column(elem_classes=["ts-second"], scale=1, min_width=240):
+                second = _written("Second text", "Write what stands beside it")
+            ask, clear = _buttons("Clear")
         said = words.html()
     asked = gr.on([text.submit, second.submit, ask.click], door(_reading), None, [said], **PRIVATE)
     both = OF_ADDRESS.replace("talk", "...talk")
@@ -85,11 +81,18 @@ def _build_trial(run: gr.Textbox, task: gr.Dropdown) -> None:
 
 def _asking(label: str, example: str, again: str) -> tuple[gr.Textbox, gr.Button, gr.Button]:
     with gr.Row(elem_classes=["ts-ask"]):
-        text = gr.Textbox(
-            label=label, max_length=LONGEST, lines=1, max_lines=6, placeholder=example, scale=1, min_width=240
-        )
-        ask = gr.Button("Ask", min_width=90, elem_classes=["ts-narrow"])
-        return text, ask, gr.Button(again, min_width=130, elem_classes=["ts-narrow"])
+        return _written(label, example), *_buttons(again)
+
+
+def _written(label: str, example: str) -> gr.Textbox:
+    return gr.Textbox(
+        label=label, max_length=LONGEST, lines=1, max_lines=6, placeholder=example, scale=1, min_width=240
+    )
+
+
+def _buttons(again: str) -> tuple[gr.Button, gr.Button]:
+    ask = gr.Button("Ask", min_width=90, elem_classes=["ts-narrow"])
+    return ask, gr.Button(again, min_width=130, elem_classes=["ts-narrow"])
 
 
 def _box(title: str) -> gr.Chatbot:
