@@ -35,8 +35,7 @@ class Mix:
         """Draw the mix anew whenever something changes that it follows from."""
         inputs = [about, epochs, self.weights, *self.form.inputs]
         outputs = [self.group, self.weights, self.form.inputs[1], self.shown]
-        page = gr.context.Context.root_block
-        changes = [page.load, *(item.change for item in inputs)]
+        changes = [item.change for item in inputs]
         options: dict[str, Any] = {
             "show_progress": "hidden",
             "api_visibility": "private",
