@@ -159,11 +159,12 @@ def test_each_task_is_scored_by_itself_as_it_answers(objective: str, kind: str, 
         assert [row.loss for row in alone.rows] == pytest.approx([losses[row.row] for row in own], rel=1e-4)
 
 
-def test_other_tuners_score_all_rows_as_one(tmp_path: Path) -> None:
+def test_with_other_tuners_too_each_data_set_has_a_score_of_its_own(tmp_path: Path) -> None:
     spec = spec_of(test_matrix.MODELS["encoder"](tmp_path / "base"), "classify", "prompt")
     job = open_job(runs.folder(tmp_path / "run", spec, rows_of("classify")), lambda text: None)
     found = job.objective.score(job, model_of(job), job.examples["test"], lambda done, total: None)
-    assert not any("task" in name for name in found.metrics)
+    assert {"accuracy, task letters.csv", "accuracy, task banking-intents"} <= found.metrics.keys()
+    assert not job.tuner.tasks(job.tuner_settings)
 
 
 def test_one_data_set_is_refused_with_what_to_choose(tmp_path: Path) -> None:
