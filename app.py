@@ -76,7 +76,7 @@ def _options() -> argparse.Namespace:
 def _launch(page: gr.Blocks, options: argparse.Namespace, hosts: security.Hosts) -> None:
     from starlette.middleware import Middleware
 
-    from ui import rate, routes, security, sessions, sign_in, theme
+    from ui import rate, routes, security, sessions, sign_in, theme, uploads
 
     gates = [
         Middleware(security.Guard, allowed=hosts),
@@ -84,6 +84,7 @@ def _launch(page: gr.Blocks, options: argparse.Namespace, hosts: security.Hosts)
         Middleware(rate.Rate),
         Middleware(sessions.Sessions),
     ]
+    uploads.keep_apart()
     page.queue(max_size=QUEUED_CALLS)
     page.launch(
         server_name=options.host,

@@ -14,7 +14,7 @@ from engine.errors import MachineError, SettingError
 from engine.job import Objective
 from engine.machine import Gpu, Machine
 from engine.models import ModelFacts, embedded_facts
-from engine.sections import Data, Evaluate, Launch, Model, Output, Training
+from engine.sections import Data, Evaluate, Launch, Mixture, Model, Output, Training
 from engine.settings import Section
 from engine.spec import RunSpec
 from engine.tuner import Tuner
@@ -108,6 +108,7 @@ def _spec(
         objective_settings=Nothing(),
         tuner=tuner(),
         tuner_settings=Nothing(),
+        mixture=Mixture(),
         training=Training(**training),
         evaluation=Evaluate(),
         output=Output(),

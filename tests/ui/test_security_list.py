@@ -214,6 +214,16 @@ def test_an_upload_is_for_whoever_uploaded_it(browsers: tuple[httpx.Client, http
         assert bob.get(way).status_code == 404
 
 
+def test_equal_files_of_two_visitors_are_two_uploads(browsers: tuple[httpx.Client, httpx.Client]) -> None:
+    """What becomes of the one, which is moved to its owner's folder, is nothing to the other."""
+    files = {"files": ("rows.csv", b"text,label\nequal,x\n")}
+    paths = [browser.post(f"{API}/upload", files=files).json()[0] for browser in browsers]
+    assert paths[0] != paths[1] and {Path(path).name for path in paths} == {"rows.csv"}
+    for browser, path in zip(browsers, paths, strict=True):
+        assert browser.get(f"{API}/file={path}").text == "text,label\nequal,x\n"
+    assert browsers[0].get(f"{API}/file={paths[1]}").status_code == 404
+
+
 @pytest.mark.parametrize("name", ["/etc/passwd", "app.py", "README.md", "../etc/passwd", "https://example.com/x"])
 def test_files_of_the_machine_are_not_served(server: PageServer, own_server: PageServer, name: str) -> None:
     with httpx.Client(base_url=server.url) as browser, httpx.Client(base_url=own_server.url) as owner:
