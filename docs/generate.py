@@ -82,7 +82,8 @@ def measured() -> Iterator[str]:
     yield "With the recommended settings, by `python -m benchmarks.methods`, on one core and no GPU."
     yield "The interval (95 %) is of one seed's held-out rows, the widest where there are several. Beside the head: how"
     yield "many points more rows are right than by `head`, with the interval (95 %) over the same rows. Seconds are of"
-    yield "training alone, of the fastest seed; they depend on what else the machine does."
+    yield "training alone, on one core, less what other programs took of it, of the fastest seed. They are upper bounds:"
+    yield "programs on the other core slow it down, too. A tuner or a seed without a row is still to be run."
     for task, figures in found.items():
         if figures:
             yield from ("", f"### {task.title}", "")
@@ -110,7 +111,7 @@ def _measured(found: Figures | Missing, head: Figures | None) -> str:
     share = 100 * found.trainable / found.total
     return (
         f"| `{found.tuner}` | {100 * found.score:.1f} % | {100 * found.low:.1f} to {100 * found.high:.1f} | {gain} "
-        f"| {found.trainable:,} ({share:.2g} %) | {found.seconds:.0f} "
+        f"| {found.trainable:,} ({'100' if share > 99.5 else f'{share:.2g}'} %) | {found.seconds:.0f} "
         f"| {found.peak_memory_bytes / 1e9:.2f} GB | {found.artifact_bytes / 1e6:.1f} MB | {found.seeds} |"
     )
 
