@@ -82,8 +82,8 @@ def measured() -> Iterator[str]:
     yield "With the recommended settings, by `python -m benchmarks.methods`, on one core and no GPU."
     yield "The interval (95 %) is of one seed's held-out rows, the widest where there are several. Beside the head: how"
     yield "many points more rows are right than by `head`, with the interval (95 %) over the same rows. Seconds are of"
-    yield "training alone, on one core, less what other programs took of it, of the fastest seed. They are upper bounds:"
-    yield "programs on the other core slow it down, too. A tuner or a seed without a row is still to be run."
+    yield "training alone, on one core, less what other programs took of it, of the fastest seed. They are upper"
+    yield "bounds: programs on the other core slow it down, too. A tuner or a seed without a row is still to be run."
     for task, figures in found.items():
         if figures:
             yield from ("", f"### {task.title}", "")
