@@ -43,6 +43,12 @@ SPLIT_SEED = 1
 stand in the file."""
 NEEDED = {"trainable-tokens": {"tokens": "card money account transfer cash"}}
 """Settings without which a tuner does nothing."""
+ANSWERED = (
+    "<|im_start|> <|im_end|> account activate age apple arrival automatic cancel card change details edit exchange "
+    "google limit lost my or pay personal phone pin rate stolen support terminate top transfer up"
+)
+"""What the demo's answers consist of, as far as it is one token. The words of its questions can't teach a model how to
+answer: with those above, SmolLM2 gave the right intent to 5.8 % of the messages."""
 LAUNCH = {"threads": 1}
 
 
@@ -55,6 +61,7 @@ class Task:
         """What is run: the seed decides on the order of rows and on what begins at random."""
         chosen = {"name": tuner, **NEEDED.get(tuner, {})}
         if self.name == "smollm2-135m":
+            chosen |= {"tokens": ANSWERED} if "tokens" in chosen else {}
             whole = demo.spec().as_dict() | {"tuner": chosen, "evaluation": {"before": False}, "launch": LAUNCH}
             return RunSpec.parse(whole)
         return RunSpec.parse(

@@ -199,13 +199,11 @@ def unfit(facts: ModelFacts, shapes: list[tuple[int, int]], block: int) -> str |
 def _quiet() -> Iterator[None]:
     """Without what PEFT says of choices that were made on purpose.
 
-    BOFT looks for a compiler of its CUDA kernels; BEFT says that what it adds can't be merged; RandLoRA that its bases
-    are made again from a seed; any tuner of tied embeddings that they are tied, which the one here takes care of.
+    BEFT says that what it adds can't be merged; RandLoRA that its bases are made again from a seed; any tuner of tied
+    embeddings that they are tied, which the one here takes care of.
     """
     with warnings.catch_warnings():
         for words in (
-            "Failed to load the CUDA extension",
-            "Setting boft_n",
             "Detected that the base",
             "Specified to not",
             "Model has `tie_word_embeddings=True`",
