@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.record import RESULTS, keep
+from benchmarks.record import keep, kept
 from engine import objectives
 from engine.data.prepare import prepare
 from engine.events import Failed, Finished
@@ -69,10 +69,8 @@ def wanted(
     data: str, model: str, rows: list[int] | None, seeds: list[int], ways: list[tuple[str, str]]
 ) -> Iterator[Case]:
     """What is not there yet: each way once before any a second time."""
-    file = RESULTS / f"{NAME}.jsonl"
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     keys = ("data", "model", "rows", "seed", "objective", "tuner")
-    there = {tuple(row[key] for key in keys) for row in map(json.loads, lines)}
+    there = {tuple(row[key] for key in keys) for row in kept(NAME)}
     for seed in seeds:
         for count in rows or EPOCHS:
             for objective, tuner in ways:

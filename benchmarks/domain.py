@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.methods import finished
-from benchmarks.record import RESULTS, keep
+from benchmarks.record import keep, kept
 from engine.events import Failed
 from engine.spec import RunSpec
 
@@ -72,8 +72,7 @@ def wanted(ways: list[str], seeds: list[int]) -> Iterator[tuple[str, int]]:
 
 def rows() -> list[dict[str, Any]]:
     """What was measured so far."""
-    file = RESULTS / f"{NAME}.jsonl"
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
+    return kept(NAME)
 
 
 if __name__ == "__main__":

@@ -20,11 +20,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.record import RESULTS, keep
+from benchmarks.record import keep, kept
 from engine import demo, evidence, models, tuners
 from engine.data.prepare import prepare
 from engine.errors import UserError
@@ -121,8 +122,7 @@ def wanted(tasks: list[str], only: list[str] | None) -> Iterator[tuple[str, str,
 
 def rows() -> list[dict[str, Any]]:
     """What was measured so far."""
-    file = RESULTS / f"{NAME}.jsonl"
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
+    return kept(NAME)
 
 
 def measured(task: Task, tuner: str, seed: int) -> dict[str, Any]:
@@ -141,13 +141,16 @@ def measured(task: Task, tuner: str, seed: int) -> dict[str, Any]:
     return _figures(done) | {"core_share": round(share, 3)} | gathered
 
 
-def finished(spec: RunSpec, look: Callable[[Path], None] = lambda folder: None) -> Finished | Failed:
-    """Run it as a worker of its own, in a home that is gone afterwards. look: is given the folder of a finished run."""
-    with tempfile.TemporaryDirectory(prefix="tunesmith-benchmark-") as home:
-        os.environ["TUNESMITH_HOME"] = home
+def finished(
+    spec: RunSpec, look: Callable[[Path], None] = lambda folder: None, home: Path | None = None
+) -> Finished | Failed:
+    """Run it as a worker of its own. look: is given the folder of a finished run. home: where its folder stays, so that
+    other runs can name it; without, all of it is gone afterwards."""
+    with nullcontext(str(home)) if home else tempfile.TemporaryDirectory(prefix="tunesmith-benchmark-") as place:
+        os.environ["TUNESMITH_HOME"] = place
         run = store.create(spec, prepare(spec.data, spec.objective.wants, SPLIT_SEED))
         command = [sys.executable, "-m", "engine.runs.worker", str(run.folder)]
-        environment = {**os.environ, "TUNESMITH_HOME": home}
+        environment = {**os.environ, "TUNESMITH_HOME": place}
         subprocess.run(command, cwd=CHECKOUT, env=environment, stdout=subprocess.DEVNULL, check=False)
         for event in reversed(run.last_events()):
             if isinstance(event, Finished):

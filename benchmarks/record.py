@@ -14,6 +14,12 @@ RESULTS = Path(__file__).parent / "results"
 LIBRARIES = ("torch", "transformers", "trl", "peft", "gradio")
 
 
+def kept(name: str) -> list[dict[str, Any]]:
+    """What was found so far, oldest first."""
+    file = RESULTS / f"{name}.jsonl"
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
+
+
 def keep(name: str, found: dict[str, Any]) -> Path:
     """Append `found` with the date, the machine and the versions that it was found with."""
     versions = {library: metadata.version(library) for library in LIBRARIES}

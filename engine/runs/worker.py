@@ -12,6 +12,8 @@ import os
 import sys
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +32,8 @@ from engine.waiting import wait_briefly
 if TYPE_CHECKING:
     from engine.compute.report import Reporter
 
+ALONE = __name__ == "__main__"
+"""Whether this process is the worker's own; tests run it in theirs."""
 FINISHED, USER_ERROR, STOPPED, OUT_OF_MEMORY, DISK_FULL, BUSY = 0, 2, 3, 4, 5, 6
 DISK_FULL_WORDS = ("No space left on device", "unexpected pos", "PytorchStreamWriter failed")
 MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
@@ -46,6 +50,7 @@ def main(folder: Path) -> int:
     except Timeout:
         return BUSY
     writer = Writer(folder / "events.jsonl")
+    gc.disable()
     try:
         return _work(folder, writer)
     except UserError as error:
@@ -66,6 +71,7 @@ def main(folder: Path) -> int:
             )
         return code
     finally:
+        gc.enable()
         writer.close()
         lock.release()
 
@@ -86,6 +92,9 @@ def _work(folder: Path, writer: Writer) -> int:
     writer.write(Progress(0, 1, phase="prepare"))
     job = open_job(folder, lambda text: writer.write(Notice(text)))
     write_json(folder / "plan.json", job.plan.as_dict())
+    if ALONE and not needs_bitsandbytes(job):
+        # PEFT would import it, and with it torch's compiler: a second and a half of processor time, 50 MB.
+        sys.modules["bitsandbytes"] = None  # type: ignore[assignment]
     writer.write(Progress(0, 1, phase="load"))
 
     # Here, not above: a spec that can't work is refused in a second, and torch takes ten to load.
@@ -106,18 +115,38 @@ def _run(job: Job, reporter: Reporter, output: Output) -> bool:
     if job.tuner.kind == "fit":
         from engine.compute import fit
 
-        return fit.run(job, reporter)
+        with _garbage_collected():
+            return fit.run(job, reporter)
     if job.tuner.kind == "merge":
         from engine.compute import combine
 
-        return combine.run(job, reporter)
+        with _garbage_collected():
+            return combine.run(job, reporter)
     from engine.compute import train
 
-    # What the libraries made stays until the end: no collection has to look through it again. The first one of the
-    # trainer alone would take half a second.
-    gc.collect()
+    with _garbage_collected():
+        return train.run(job, reporter, output)
+
+
+def needs_bitsandbytes(job: Job) -> bool:
+    """Whether the base has few bits, or the optimizer's averages do."""
+    narrow = job.plan.weights in ("4bit", "8bit") or "quantization_config" in job.facts.config
+    return narrow or job.plan.optimizer != "adamw"
+
+
+@contextmanager
+def _garbage_collected() -> Iterator[None]:
+    """What the libraries made stays until the end: no collection has to look through it again.
+
+    Nor while they are imported (see `main`): of five seconds of processor time it would take more than one, and the
+    first collection of the trainer half a second.
+    """
     gc.freeze()
-    return train.run(job, reporter, output)
+    gc.enable()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 if __name__ == "__main__":

@@ -91,6 +91,18 @@ def test_a_stopped_worker_leaves_a_whole_checkpoint_at_its_next_step(tmp_path: P
     assert newest is not None and not skipped
 
 
+@pytest.mark.parametrize("asked", [{"model": {"load": "8bit"}}, {"training": {"optimizer": "adamw-8bit"}}])
+def test_what_needs_bitsandbytes_has_it(asked: dict[str, dict[str, str]], tmp_path: Path) -> None:
+    """A worker that has no use for it goes without, which saves a good second."""
+    from engine.spec import RunSpec
+
+    base = models.tiny_decoder(tmp_path / "base")
+    whole = runs.spec(base, "chat", "lora", max_steps=2).as_dict()
+    spec = RunSpec.parse({**whole, **{part: {**whole[part], **changed} for part, changed in asked.items()}})
+    folder = runs.folder(tmp_path / "run", spec)
+    assert start(folder).wait(SECONDS_AT_MOST) == worker.FINISHED, (folder / "worker.log").read_text()[-2000:]
+
+
 def test_a_model_that_does_not_exist_is_told_in_a_failed_event(tmp_path: Path) -> None:
     folder = runs.folder(tmp_path / "run", runs.spec(tmp_path / "nowhere", "chat", "lora"))
     assert worker.main(folder) == worker.USER_ERROR
