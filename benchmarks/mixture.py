@@ -1,10 +1,10 @@
 """Several tasks in one run beside a run of each: `python -m benchmarks.mixture --spam SMS.tsv --nli HELP.tsv`.
 
-SmolLM2-135M answers three kinds of question (chat, LoRA): which of 12 intents a bank's customer has (the sample), whether
-a message is spam, and whether one sentence follows from another. Each alone, all mixed by size, and all mixed equally;
-every run makes two passes over its rows. The files are the SMS Spam Collection (label and text, tab separated) and HELP
-(github.com/verypluming/HELP, leskexppmb_and.tsv), which are not part of this project. A finished run is a line of
-`benchmarks/results/mixture.jsonl`; what stands there already is not run again.
+SmolLM2-135M answers three kinds of question (chat, LoRA): which of 12 intents a bank's customer has (the sample),
+whether a message is spam, and whether one sentence follows from another. Each alone, all mixed by size, and all mixed
+equally; every run makes two passes over its rows. The files are the SMS Spam Collection (label and text, tab separated)
+and HELP (github.com/verypluming/HELP, leskexppmb_and.tsv), which are not part of this project. A finished run is a line
+of `benchmarks/results/mixture.jsonl`; what stands there already is not run again.
 """
 
 from __future__ import annotations
@@ -19,13 +19,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from benchmarks.methods import finished
 from benchmarks.record import keep, kept
-from engine import demo, evidence
+from engine import demo
 from engine.events import Failed
-from engine.scores import ScoredRow
 from engine.spec import RunSpec
 
 NAME = "mixture"
