@@ -12,8 +12,8 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 ALONE = __name__ == "__main__"
 """Whether this process is the worker's own; tests run it in theirs."""
+FEW_COLLECTIONS = 1_000_000
+"""Objects that are made before garbage is looked for while libraries are imported, which make more than a million that
+stay: of five seconds of processor time it would take more than one."""
 FINISHED, USER_ERROR, STOPPED, OUT_OF_MEMORY, DISK_FULL, BUSY = 0, 2, 3, 4, 5, 6
 DISK_FULL_WORDS = ("No space left on device", "unexpected pos", "PytorchStreamWriter failed")
 MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
@@ -50,9 +53,10 @@ def main(folder: Path) -> int:
     except Timeout:
         return BUSY
     writer = Writer(folder / "events.jsonl")
-    gc.disable()
+    usual = gc.get_threshold()
+    gc.set_threshold(FEW_COLLECTIONS)
     try:
-        return _work(folder, writer)
+        return _work(folder, writer, usual)
     except UserError as error:
         writer.write(Failed(error.problem, error.fix))
         return USER_ERROR
@@ -71,7 +75,7 @@ def main(folder: Path) -> int:
             )
         return code
     finally:
-        gc.enable()
+        gc.set_threshold(*usual)
         writer.close()
         lock.release()
 
@@ -88,13 +92,14 @@ def code_of(error: BaseException) -> int:
     return 1
 
 
-def _work(folder: Path, writer: Writer) -> int:
+def _work(folder: Path, writer: Writer, usual: tuple[int, int, int]) -> int:
+    """usual: how often garbage is collected once all libraries are there."""
     writer.write(Progress(0, 1, phase="prepare"))
     job = open_job(folder, lambda text: writer.write(Notice(text)))
     write_json(folder / "plan.json", job.plan.as_dict())
     if ALONE and not needs_bitsandbytes(job):
         # PEFT would import it, and with it torch's compiler: a second and a half of processor time, 50 MB.
-        sys.modules["bitsandbytes"] = None  # type: ignore[assignment]
+        sys.modules.setdefault("bitsandbytes", None)  # type: ignore[arg-type]
     writer.write(Progress(0, 1, phase="load"))
 
     # Here, not above: a spec that can't work is refused in a second, and torch takes ten to load.
@@ -108,45 +113,36 @@ def _work(folder: Path, writer: Writer) -> int:
         here = machine.inspect()
         job = with_time(job, spec, here, speed.of_machine(here, job.plan, loaded_s=time.monotonic() - began))
         write_json(folder / "plan.json", job.plan.as_dict())
-    return FINISHED if _run(job, Reporter(folder, writer), spec.output) else STOPPED
+    run = _runner(job, Reporter(folder, writer), spec.output)
+    # What the libraries made stays until the end: no collection has to look through it again, the first of which would
+    # take the trainer half a second.
+    gc.freeze()
+    gc.set_threshold(*usual)
+    try:
+        return FINISHED if run() else STOPPED
+    finally:
+        gc.unfreeze()
 
 
-def _run(job: Job, reporter: Reporter, output: Output) -> bool:
+def _runner(job: Job, reporter: Reporter, output: Output) -> Callable[[], bool]:
+    """What does the run, its libraries loaded."""
     if job.tuner.kind == "fit":
         from engine.compute import fit
 
-        with _garbage_collected():
-            return fit.run(job, reporter)
+        return partial(fit.run, job, reporter)
     if job.tuner.kind == "merge":
         from engine.compute import combine
 
-        with _garbage_collected():
-            return combine.run(job, reporter)
+        return partial(combine.run, job, reporter)
     from engine.compute import train
 
-    with _garbage_collected():
-        return train.run(job, reporter, output)
+    return partial(train.run, job, reporter, output)
 
 
 def needs_bitsandbytes(job: Job) -> bool:
     """Whether the base has few bits, or the optimizer's averages do."""
     narrow = job.plan.weights in ("4bit", "8bit") or "quantization_config" in job.facts.config
     return narrow or job.plan.optimizer != "adamw"
-
-
-@contextmanager
-def _garbage_collected() -> Iterator[None]:
-    """What the libraries made stays until the end: no collection has to look through it again.
-
-    Nor while they are imported (see `main`): of five seconds of processor time it would take more than one, and the
-    first collection of the trainer half a second.
-    """
-    gc.freeze()
-    gc.enable()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
 
 
 if __name__ == "__main__":
