@@ -23,6 +23,7 @@ from benchmarks.methods import finished
 from benchmarks.record import keep, kept
 from engine import demo
 from engine.events import Failed
+from engine.mixture import names as names_of
 from engine.spec import RunSpec
 
 NAME = "mixture"
@@ -58,7 +59,7 @@ def main() -> int:
         for seed in options.seed or SEEDS:
             for way in options.way or WAYS:
                 if (way, seed) not in there:
-                    row = {"way": way, "seed": seed, **measured(spec(way, seed, files))}
+                    row = {"way": way, "seed": seed, **measured(spec(way, seed, files), WAYS[way][0])}
                     keep(NAME, row)
                     print(json.dumps(row), flush=True)
     return 0
@@ -85,13 +86,19 @@ def spec(way: str, seed: int, files: dict[str, Path]) -> RunSpec:
     )
 
 
-def measured(made: RunSpec) -> dict[str, Any]:
-    """The share of right answers to each task with its interval; or why there is none."""
+def measured(made: RunSpec, tasks: tuple[str, ...]) -> dict[str, Any]:
+    """The share of right answers to each task, with its interval; or why there is none."""
     folders: list[Path] = []
     done = finished(made, folders.append)
     if isinstance(done, Failed):
         return {"failed": done.problem}
-    return {"tasks": done.metrics["after"], "seconds": done.seconds}
+    names = [f"exact_match, task {name}" for name in names_of(made.data)] if len(tasks) > 1 else ["exact_match"]
+    after = done.metrics["after"]
+    scores = {
+        task: [round(after[f"{name}{end}"], 4) for end in ("", "_low", "_high")]
+        for task, name in zip(tasks, names, strict=True)
+    }
+    return {"tasks": scores, "seconds": done.seconds}
 
 
 def written(file: Path, rows: Iterable[tuple[str, str]]) -> Path:

@@ -17,7 +17,8 @@ from typing import Any
 FOLDER = Path(__file__).resolve().parent
 sys.path.insert(0, str(FOLDER.parent))
 
-from benchmarks import memory as memory_benchmark  # noqa: E402 - found through the line above
+from benchmarks import goals  # noqa: E402 - found through the line above
+from benchmarks import memory as memory_benchmark  # noqa: E402
 from engine import ideas, objectives, tuners  # noqa: E402
 from engine import measured as measurements  # noqa: E402
 from engine.__main__ import parser  # noqa: E402
@@ -63,6 +64,7 @@ def methods() -> Iterator[str]:
         cells = [pair_refusal(objective, tuner) or "works" for tuner in tuners.all()]
         yield f"| `{objective.name}` | " + " | ".join(cells) + " |"
     yield from measured()
+    yield from goals.told()
 
 
 def _settings_of(methods: Sequence[Method]) -> Iterator[str]:
