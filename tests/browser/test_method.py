@@ -207,6 +207,13 @@ def test_a_phone_shows_models_and_methods_in_one_column(open_page: OpenPage, row
         "Math.min(...[...document.querySelectorAll('.ts-card')].filter((c) => c.checkVisibility()).map((c) => c.offsetHeight))"
     )
     assert low >= 44
+    # They stand one below the other: only the chosen one says all that there is to it.
+    own, other = (page.get_by_role("link", name=f"Paper on {title}") for title in ("LoRA (", "Full fine-tuning ("))
+    expect(own).to_be_visible()
+    expect(other).to_be_hidden()
+    page.get_by_role("radio", name=re.compile("^Full fine-tuning")).click()
+    expect(other).to_be_visible()
+    expect(own).to_be_hidden()
 
 
 def test_a_pair_that_does_not_work_is_told_as_soon_as_it_is_chosen(browser_page: Page, rows: Path) -> None:
