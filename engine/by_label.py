@@ -77,6 +77,8 @@ class Scoring:
     """The most frequent first."""
     mistaken: int
     """How many different mistakes there are."""
+    several: bool = False
+    """Whether a row may have several labels."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,7 @@ def _scoring(rows: Sequence[ScoredRow], labels: Sequence[str]) -> Scoring:
         grid=[[pairs[label, answer] for answer in labels] for label in labels] if whole else [],
         mistakes=[Mistake(*pair, pairs[pair], expected[pair[0]]) for pair in wrong[:MOST_MISTAKES]],
         mistaken=len(wrong),
+        several=several,
     )
 
 

@@ -201,7 +201,7 @@ def _labelled(found: Mapping[str, Column], given: Mapping[str, str], template: b
     if "label" not in roles:
         if named is not None and fits:
             roles["label"] = named
-            sure = _SURE if not vague else _WEAK
+            sure = _SURE if not vague else _WEAK + 0.1
             if vague and named in small and columns.normal(named) not in _SCORES:
                 sure = _LIKELY + 0.1
         elif len(found) <= 3 and len(small) == 1:

@@ -115,7 +115,7 @@ def told(found: Found, kind: KindName, asked: AskedKind, is_classified: bool = T
     if kind == "number" or not (found.several or found.number):
         return []
     if found.several:
-        return [f"{found.several} Each cell is read as one label all the same, as you chose."]
+        return [f"{found.several} Each cell is read as one label all the same."]
     return (
         []
         if asked != "auto"

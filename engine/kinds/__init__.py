@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from engine.data.example import Example
+from engine.files import read_json
 from engine.kinds.base import Kind
 from engine.kinds.number import Number
 from engine.kinds.one_label import OneLabel
@@ -30,3 +33,29 @@ def of_rows(examples: Sequence[Example]) -> KindName:
 def of_result(kept: Mapping[str, Any]) -> Kind:
     """By what a result's `classifier.json` holds."""
     return of(str(kept.get("kind", "one label")))
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a result says of a text.
+
+    number: of one that gives numbers; else chances of all labels, the highest first.
+    """
+
+    chances: list[tuple[str, float]]
+    given: list[str]
+    """The labels that it gets."""
+    number: float | None
+    several: bool
+    """Whether it may get several labels, or none."""
+    holds: str
+    """How that is to be taken, in a sentence."""
+
+
+def said(result: Path, found: Sequence[tuple[str, float]]) -> Said:
+    """found: as `engine.chat.labels` gives it, of the run whose result lies in the folder `result`."""
+    kept = read_json(result / "classifier.json") or {}
+    kind = of_result(kept)
+    number = None if kind.tells_labels else found[0][1]
+    chances = list(found) if kind.tells_labels else []
+    return Said(chances, kind.given(found, kept), number, kind.name == "several labels", kind.holds(kept))

@@ -71,5 +71,13 @@ class Kind(ABC):
         return {}
 
     @abstractmethod
+    def given(self, found: Sequence[tuple[str, float]], kept: Mapping[str, Any]) -> list[str]:
+        """The labels that a text gets of which `told` says this. kept: what the result's `classifier.json` holds."""
+
+    @abstractmethod
+    def holds(self, kept: Mapping[str, Any]) -> str:
+        """How what a result tells is to be taken, in a sentence; empty where there is nothing to say."""
+
+    @abstractmethod
     def asked(self, kept: Mapping[str, Any]) -> list[str]:
         """Python of a model card that prints the answer, made from `scores`, (1, classes), `labels` and `kept`."""

@@ -12,6 +12,7 @@ from engine.class_weights import Scheme
 from engine.data.example import Example
 from engine.job import Job, Losses, Report
 from engine.kinds.base import Kind
+from engine.measures import digits
 from engine.method import KindName
 from engine.scores import MEAN, NUMBER, Scores
 
@@ -83,6 +84,13 @@ class Number(Kind):
 
     def kept(self, job: Job, model: nn.Module) -> dict[str, Any]:
         return {"kind": self.name, "mean": job.scale.mean, "deviation": job.scale.deviation}
+
+    def given(self, found: Sequence[tuple[str, float]], kept: Mapping[str, Any]) -> list[str]:
+        return []
+
+    def holds(self, kept: Mapping[str, Any]) -> str:
+        mean, deviation = digits(kept["mean"]), digits(kept["deviation"])
+        return f"The numbers it learned from have the mean {mean} and the standard deviation {deviation}."
 
     def asked(self, kept: Mapping[str, Any]) -> list[str]:
         return [f"print(scores[0, 0].item() * {kept['deviation']!r} + {kept['mean']!r})"]

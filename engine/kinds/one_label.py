@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from engine import class_weights
+from engine import calibration, class_weights
 from engine.class_weights import Scheme
 from engine.data.example import Example
 from engine.job import Job, Losses, Report
@@ -74,6 +74,12 @@ class OneLabel(Kind):
 
         found: dict[str, Any] = {} if isinstance(model.head, FittedHead) else {"calibrated_on": model.calibrated_on}
         return found if model.temperature is None else {**found, "temperature": model.temperature}
+
+    def given(self, found: Sequence[tuple[str, float]], kept: Mapping[str, Any]) -> list[str]:
+        return [found[0][0]]
+
+    def holds(self, kept: Mapping[str, Any]) -> str:
+        return calibration.told_of(kept)
 
     def asked(self, kept: Mapping[str, Any]) -> list[str]:
         return ["print(labels[scores.argmax()])"]

@@ -82,6 +82,14 @@ class SeveralLabels(Kind):
     def kept(self, job: Job, model: nn.Module) -> dict[str, Any]:
         return {"kind": self.name, "threshold": model.threshold, "threshold_rows": model.calibrated_on}
 
+    def given(self, found: Sequence[tuple[str, float]], kept: Mapping[str, Any]) -> list[str]:
+        return [label for label, chance in found if chance >= kept["threshold"]]
+
+    def holds(self, kept: Mapping[str, Any]) -> str:
+        rows = kept.get("threshold_rows")
+        how = f", which was chosen on {rows:,} validation rows" if rows else ""
+        return f"A label is given from a chance of {100 * kept['threshold']:g} % on{how}. Each has a chance of its own."
+
     def asked(self, kept: Mapping[str, Any]) -> list[str]:
         return [
             f"threshold = {kept['threshold']!r}",
