@@ -176,9 +176,12 @@ def _stronger(found: Evidence, verdict: Verdict) -> Iterator[Advice]:
 
 def _more_rows(found: Evidence, verdict: Verdict) -> Iterator[Advice]:
     rows = found.counts.get("train", 0)
-    labels = {row.expected for row in (found.after or found.before)}
-    scored = len(found.after or found.before)
-    labelled = found.spec.objective.wants == "labelled" or 1 < 2 * len(labels) <= scored
+    scored = found.after or found.before
+    labels = {label for row in scored for label in (row.wanted if row.wanted is not None else [row.expected])}
+    chooses = found.spec.objective.wants == "labelled" and found.spec.objective.tells_labels(
+        found.spec.objective_settings
+    )
+    labelled = chooses or (found.spec.objective.wants != "labelled" and 1 < 2 * len(labels) <= len(scored))
     few = 0 < rows < FEW_ROWS
     thin = labelled and 0 < rows < FEW_ROWS_A_LABEL * len(labels)
     if not (few or thin) or verdict.kinds[0] in ("stopped", "failed", "diverged"):
@@ -215,6 +218,8 @@ def _labels(found: Evidence) -> Iterator[Advice]:
                 f"Decide for one label: {counted(finding['count'], 'row', 'rows')} to look at",
                 f"{finding['title']}: {finding['count']:,}{rows}. No training can learn both.",
             )
+    if found.spec.objective.wants == "labelled" and not _one_each(found):
+        return
     labels = {row.expected.strip() for row in found.after}
     sure = [
         row
@@ -232,8 +237,16 @@ def _labels(found: Evidence) -> Iterator[Advice]:
         )
 
 
+def _one_each(found: Evidence) -> bool:
+    """Whether each row was given one label, whose loss tells how sure that was."""
+    chooses = found.spec.objective.tells_labels(found.spec.objective_settings)
+    return chooses and all(row.wanted is None for row in found.after)
+
+
 def _rare_labels(found: Evidence) -> Iterator[Advice]:
     """Labels of few rows that the trained model misses much more often than it errs elsewhere."""
+    if not _one_each(found):
+        return
     uneven = any(finding.get("name") == "uneven labels" for finding in found.findings)
     if not uneven or getattr(found.spec.objective_settings, "class_weights", "") != "none" or not found.after:
         return

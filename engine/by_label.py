@@ -69,11 +69,16 @@ class Scoring:
     rows: int
     labels: list[LabelScore]
     grid: list[list[int]]
-    """Rows by expected label (down) and answer (across), in the order of `ByLabel.labels`; empty if too many."""
+    """Rows by expected label (down) and answer (across), in the order of `ByLabel.labels`; empty if too many.
+
+    Of rows with several labels none is taken for another one, so that there are neither a grid nor mistakes.
+    """
     mistakes: list[Mistake]
     """The most frequent first."""
     mistaken: int
     """How many different mistakes there are."""
+    several: bool = False
+    """Whether a row may have several labels."""
 
 
 @dataclass(frozen=True)
@@ -116,8 +121,8 @@ def by_label(before: Sequence[ScoredRow], after: Sequence[ScoredRow]) -> ByLabel
     """None where no row was answered after training."""
     if not after:
         return None
-    wanted = Counter(row.expected for row in after)
-    every = wanted.keys() | {row.answer for row in (*before, *after)} | {row.expected for row in before}
+    wanted = Counter(label for row in after for label in _wanted(row))
+    every = wanted.keys() | {label for row in (*before, *after) for label in (*_wanted(row), *_given(row))}
     labels = sorted(sorted(every, key=lambda label: (-wanted[label], label))[:MOST_LABELS])
     return ByLabel(
         labels, len(every) - len(labels), _scoring(before, labels) if before else None, _scoring(after, labels)
@@ -125,18 +130,30 @@ def by_label(before: Sequence[ScoredRow], after: Sequence[ScoredRow]) -> ByLabel
 
 
 def _scoring(rows: Sequence[ScoredRow], labels: Sequence[str]) -> Scoring:
-    pairs = Counter((row.expected, row.answer) for row in rows)
-    expected, answered = Counter(row.expected for row in rows), Counter(row.answer for row in rows)
+    several = any(row.wanted is not None for row in rows)
+    expected, answered = (Counter(label for row in rows for label in side(row)) for side in (_wanted, _given))
+    pairs = Counter((label, label) for row in rows for label in set(_wanted(row)) & set(_given(row)))
+    if not several:
+        pairs = Counter((row.expected, row.answer) for row in rows)
     found = [_score(label, expected[label], answered[label], pairs[label, label]) for label in labels]
     wrong = sorted((pair for pair in pairs if pair[0] != pair[1]), key=lambda pair: (-pairs[pair], pair))
-    whole = len(expected | answered) <= len(labels) <= MOST_IN_GRID
+    whole = not several and len(expected | answered) <= len(labels) <= MOST_IN_GRID
     return Scoring(
         rows=len(rows),
         labels=sorted(found, key=lambda one: (one.f1.value, one.label)),
         grid=[[pairs[label, answer] for answer in labels] for label in labels] if whole else [],
         mistakes=[Mistake(*pair, pairs[pair], expected[pair[0]]) for pair in wrong[:MOST_MISTAKES]],
         mistaken=len(wrong),
+        several=several,
     )
+
+
+def _wanted(row: ScoredRow) -> Sequence[str]:
+    return [row.expected] if row.wanted is None else row.wanted
+
+
+def _given(row: ScoredRow) -> Sequence[str]:
+    return [row.answer] if row.given is None else row.given
 
 
 def _score(label: str, rows: int, answered: int, right: int) -> LabelScore:

@@ -6,7 +6,9 @@ Scores are logits, (rows, classes); a softmax over them, divided by the temperat
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -77,7 +79,11 @@ def measured(scores: np.ndarray, classes: np.ndarray, degree: float | None) -> d
 
 def told(result: Path) -> str:
     """Whether the chances that a result tells hold, in a sentence; empty where it has none, or that is not known."""
-    kept = read_json(result / "classifier.json") or {}
+    return told_of(read_json(result / "classifier.json") or {})
+
+
+def told_of(kept: Mapping[str, Any]) -> str:
+    """The same of what `classifier.json` holds."""
     if kept.get("temperature"):
         return f"Chances are calibrated on {kept['calibrated_on']:,} validation rows."
     if "cross_validation" in kept:

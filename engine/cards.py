@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from engine import __version__, evidence, origin, snippets, verdict
+from engine import __version__, evidence, kinds, origin, snippets, verdict
 from engine.measures import MEASURES, baseline_title, measure, told
 from engine.origin import Base
 from engine.settings import describe
@@ -87,7 +87,8 @@ def _load(story: Story, repo: str, merged: bool) -> str:
         if source.form == "beside":
             found = snippets.fitted(source, kept, story.longest)
         else:
-            found = snippets.classify(source, str(kept.get("pooling")), story.longest, kept.get("pair"))
+            answer = kinds.of_result(kept).asked(kept)
+            found = snippets.classify(source, str(kept.get("pooling")), story.longest, kept.get("pair"), answer)
         note = (
             '\n\nThe head is no part of a class of transformers: `pipeline("text-classification")` would make a new '
             "one that knows nothing. transformers may say that a pooler is new; nothing here uses it."
@@ -117,6 +118,8 @@ def _data(story: Story) -> str:
     kind = {"messages": "conversations", "labelled": "texts with labels", "text": "plain text"}[
         story.spec.objective.wants
     ]
+    if story.head:
+        kind = f"texts, each with {kinds.of_result(story.head).title}"
     lines = [
         "## What it learned from",
         "",

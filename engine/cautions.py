@@ -28,11 +28,12 @@ def found(
 ) -> list[str]:
     """A sentence for each. trained: how many weights learn."""
     rows = {split: [e for e in examples if e.split == split] for split in ("train", "validation", "test")}
+    main = spec.objective.main(spec.objective_settings)
     told = [
         *_cut(lengths, spec),
         *_few(rows["train"]),
         *_labels(rows["train"], rows["validation"] + rows["test"]),
-        *_held_out(len(rows["test"] or rows["validation"]), spec.evaluation.max_rows, spec.objective.main_metric),
+        *_held_out(len(rows["test"] or rows["validation"]), spec.evaluation.max_rows, main),
         *[reason for reason in plan.reasons if reason.startswith("Memory is tight")],
         *_disk(spec, plan, here, trained),
         *_long(plan),
@@ -62,8 +63,8 @@ def _few(train: Sequence[Example]) -> list[str]:
 
 
 def _labels(train: Sequence[Example], held: Sequence[Example]) -> list[str]:
-    counts = Counter(_label(example) for example in train)
-    outside = Counter(_label(example) for example in held)
+    counts = Counter(label for example in train for label in _named(example))
+    outside = Counter(label for example in held for label in _named(example))
     every = counts.keys() | outside.keys()
     if len(every) < 2 or len(every) > min(MOST_LABELS, len(train) // 2):
         return []
@@ -73,12 +74,12 @@ def _labels(train: Sequence[Example], held: Sequence[Example]) -> list[str]:
         verb = "has" if len(few) == 1 else "have"
         told.append(
             f"{_labelled(len(few))} of {len(every)} {verb} fewer than {FEW_ROWS_OF_A_LABEL} rows to learn from: "
-            f"{_named(few)}."
+            f"{_some(few)}."
         )
     never = sorted(outside.keys() - counts.keys())
     if never:
         verb = "stands" if len(never) == 1 else "stand"
-        told.append(f"{_labelled(len(never))} {verb} in held-out rows only and can't be learned: {_named(never)}.")
+        told.append(f"{_labelled(len(never))} {verb} in held-out rows only and can't be learned: {_some(never)}.")
     return told
 
 
@@ -111,8 +112,11 @@ def _long(plan: Plan) -> list[str]:
     return [f"This takes about {seconds / 3600:.0f} hours here. {ways}"]
 
 
-def _label(example: Example) -> str:
-    return (example.label or example.answer).strip()
+def _named(example: Example) -> list[str]:
+    """The labels of a row; a number is none."""
+    if example.number is not None:
+        return []
+    return [(example.label or example.answer).strip()] if example.labels is None else example.labels
 
 
 def _rows(count: int, one: str, many: str) -> str:
@@ -123,6 +127,6 @@ def _labelled(count: int) -> str:
     return f"{count} label{'' if count == 1 else 's'}"
 
 
-def _named(labels: Sequence[str]) -> str:
+def _some(labels: Sequence[str]) -> str:
     shown = ", ".join(label if len(label) <= 40 else f"{label[:39]}…" for label in labels[:MOST_NAMED])
     return shown + (f" and {len(labels) - MOST_NAMED} more" if len(labels) > MOST_NAMED else "")

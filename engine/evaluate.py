@@ -40,7 +40,8 @@ def evaluate(
             entry = parse(
                 Data, {**spec.data[task].model_dump(), "source": data, "split": {"test": 0, "validation": 0}}, "data"
             )
-            prepared = prepare([entry], spec.objective.wants, spec.training.seed, learn=False)
+            kind = spec.objective.kind(spec.objective_settings)
+            prepared = prepare([entry], spec.objective.wants, spec.training.seed, learn=False, kind=kind)
             prepared.require()
             for notice in prepared.notices:
                 say(notice)

@@ -69,7 +69,7 @@ class Evidence:
 
     @property
     def main(self) -> str:
-        return str(self.metrics.get("main") or self.spec.objective.main_metric)
+        return str(self.metrics.get("main") or self.spec.objective.main(self.spec.objective_settings))
 
     @property
     def best(self) -> Point | None:
@@ -78,7 +78,7 @@ class Evidence:
 
     @property
     def loss_unit(self) -> str:
-        return "nats a token" if "answers" in self.spec.objective.gives else "nats a row"
+        return self.spec.objective.loss_unit(self.spec.objective_settings)
 
 
 def gather(folder: Path, state: str) -> Evidence:

@@ -10,13 +10,13 @@ from typing import Any
 from engine import cautions, machine, mixture, models, planner, preview, reporters, speed, timing
 from engine.architecture import in_backbone
 from engine.data.example import Example
-from engine.data.prepare import Prepared, prepare
+from engine.data.prepare import Prepared
 from engine.jobs import chosen_rows, of_pass, readable, require_pair
 from engine.mixture import Part
 from engine.models import ModelFacts
 from engine.plan import Plan
 from engine.preview import Lengths
-from engine.spec import RunSpec
+from engine.spec import RunSpec, of_spec
 
 CHEAP_WITHIN = 1.25
 """A prediction that is good to this factor is told as one number, another one as two."""
@@ -98,7 +98,8 @@ class Explanation:
 
 def explain(spec: RunSpec, prepared: Prepared | None = None) -> Explanation:
     """Look at data, model and machine without starting anything. Raises what starting would raise."""
-    prepared = prepared or prepare(spec.data, spec.objective.wants, spec.training.seed)
+    prepared = prepared or of_spec(spec)
+    spec = spec.settled(prepared)
     reporters.require(spec.output.reporters)
     facts = models.facts(spec.model)
     require_pair(spec, facts)
@@ -142,7 +143,7 @@ def explain(spec: RunSpec, prepared: Prepared | None = None) -> Explanation:
 
 def parameter_counts(spec: RunSpec, facts: ModelFacts, examples: Sequence[Example]) -> tuple[int, int]:
     """Weights that will learn, and all of them, as `engine.compute.model.parameter_counts` finds them in the model."""
-    classes = len({example.label for example in examples}) if spec.objective.wants == "labelled" else 0
+    classes = len(spec.objective.labels(spec.objective_settings, examples))
     # A head that is fitted in place of the objective's own is known when it is chosen.
     head = spec.objective.head_parameters(facts, classes) if spec.tuner.kind == "gradient" else 0
     whole = spec.objective.whole(facts)
@@ -209,7 +210,7 @@ def _timed(
             [*(held.learned[place] for place in chosen), *more.learned],
         ),
         baselines=spec.objective.baseline_count(spec.evaluation, rows["train"]),
-        classes=len({example.label for found in rows.values() for example in found}),
+        classes=len(spec.objective.labels(spec.objective_settings, [row for found in rows.values() for row in found])),
     )
     return timing.timed(plan, spec, facts, found, here, speed.of(here, plan.compute, plan.threads))
 

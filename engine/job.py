@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from engine.data.example import Example
 from engine.memory import SCORE_BYTES
-from engine.method import TOLD, Capability, Method, Wants
+from engine.method import TOLD, AskedKind, Capability, Method, Wants
 from engine.mixture import Mixture
 from engine.models import ModelFacts
 from engine.plan import Plan
 from engine.pooling import Reading
+from engine.scale import Scale
 from engine.scores import Scores
 from engine.sections import Evaluate, Model, Training
 from engine.tokens import Encoded, Tokens
@@ -68,6 +69,16 @@ class Job:
     def pairs(self) -> bool:
         """Whether its rows are pairs of texts, which are read together."""
         return any(example.second for rows in self.examples.values() for example in rows)
+
+    @cached_property
+    def class_weights(self) -> list[float] | None:
+        """By how much rows count while they are learned; see `Objective.class_weights`."""
+        return self.objective.class_weights(self.objective_settings, self.labels, self.examples["train"])
+
+    @cached_property
+    def scale(self) -> Scale:
+        """Mean and deviation of the numbers to learn from, of a run that learns numbers."""
+        return Scale.of([example.number for example in self.examples["train"] if example.number is not None])
 
     @property
     def goes_on(self) -> bool:
@@ -217,6 +228,34 @@ class Objective(Method):
         """Parameters that belong to the objective and always learn."""
         return {}
 
+    def kind(self, settings: Any) -> AskedKind:
+        """What the answers of texts with labels are taken for; "auto" is what they look like."""
+        return "one label"
+
+    def of_rows(self, settings: Any, examples: Sequence[Example]) -> Any:
+        """The settings with what only the rows say. Raises SettingError. Needs neither a model nor torch."""
+        return settings
+
+    def labels(self, settings: Any, examples: Sequence[Example]) -> list[str]:
+        """The classes of a labelled data set, sorted."""
+        return sorted({example.label for example in examples}) if self.wants == "labelled" else []
+
+    def main(self, settings: Any) -> str:
+        """The score that counts."""
+        return self.main_metric
+
+    def loss_unit(self, settings: Any) -> str:
+        """What its loss is told in."""
+        return "nats a token" if "answers" in self.gives else "nats a row"
+
+    def tells_labels(self, settings: Any) -> bool:
+        """Whether its answers are labels, which can be scored one by one."""
+        return "class scores" in self.gives
+
+    def unfitted(self, settings: Any, tuner: Tuner) -> str | None:
+        """Why a tuner of the kind "fit" can't work with these settings, or None."""
+        return None
+
     def head_parameters(self, facts: ModelFacts, classes: int) -> int:
         """How many parameters `head` will have. Needs no torch."""
         return 0
@@ -254,7 +293,10 @@ class Objective(Method):
         return question, example.answer
 
     def chances(self, job: Job, model: nn.Module, example: Example) -> list[tuple[str, float]]:
-        """Every label with its chance for a text (or two), the likeliest first. Where there are "class scores"."""
+        """Every label with its chance for a text (or two), the likeliest first. Where there are "class scores".
+
+        A run that gives numbers tells the number, under the name `engine.scores.NUMBER`.
+        """
         raise NotImplementedError
 
     def calibrate(self, job: Job, model: nn.Module, report: Report) -> str:

@@ -31,12 +31,13 @@ def open_job(folder: Path, report: Callable[[str], None], to_train: bool = True)
     spec = _spec(folder)
     if to_train:
         reporters.require(spec.output.reporters)
+    every = examples_file.load(folder / "examples.jsonl")
+    spec = replace(spec, objective_settings=spec.objective.of_rows(spec.objective_settings, every))
     facts = models.facts(spec.model)
     require_pair(spec, facts)
     report(f"Getting {facts.id}.")
     model_folder = models.ensure(spec.model, report)
     tokens = Tokens.load(model_folder)
-    every = examples_file.load(folder / "examples.jsonl")
     spec = replace(
         spec,
         tuner_settings=spec.tuner.settled(spec.tuner_settings, model_folder),
@@ -84,7 +85,7 @@ def open_job(folder: Path, report: Callable[[str], None], to_train: bool = True)
         plan=plan,
         sets=mixture.names(spec.data) if len(spec.data) > 1 else [],
         mixture=mixture.mixed(spec.mixture, sources, len(spec.data), spec.training.seed),
-        labels=sorted({example.label for example in every}) if spec.objective.wants == "labelled" else [],
+        labels=spec.objective.labels(spec.objective_settings, every),
         start=parent.result if (parent := stacking.parent_of(spec)) else None,
     )
     if not to_train:
@@ -145,6 +146,7 @@ def require_pair(spec: RunSpec, facts: models.ModelFacts) -> None:
         spec.objective.refuses(facts),
         spec.tuner.refuses(facts, spec.tuner_settings),
         stacking.refusal(spec),
+        spec.objective.unfitted(spec.objective_settings, spec.tuner) if spec.tuner.kind == "fit" else None,
         spec.tuner.unweighable(spec.tuner_settings) if spec.objective.weighs(spec.objective_settings) else None,
     ]
     problems = [refusal for refusal in refusals if refusal]

@@ -15,6 +15,8 @@ from filelock import FileLock
 
 from engine import export, home
 from engine.errors import ModelError, UserError
+from engine.files import read_json
+from engine.scale import Scale
 from engine.sections import Model
 from engine.settings import parse
 
@@ -90,13 +92,24 @@ def base(model: Model) -> Model:
     return model
 
 
-def labels(result: Path) -> list[str] | None:
-    """The classes that a result's head tells apart, where it has one that can go on learning."""
+def labels(result: Path, kind: str = "one label") -> list[str] | None:
+    """The classes that a result's head tells apart, where it has one that can go on learning and answers so."""
     try:
         found = json.loads((result / "classifier.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return None if "form" in found else [str(label) for label in found.get("labels", [])]
+    if "form" in found or found.get("kind", "one label") != kind:
+        return None
+    return [str(label) for label in found.get("labels", [])]
+
+
+def scale(result: Path) -> Scale | None:
+    """Mean and deviation of the numbers that a result was trained on; None where it gives no numbers."""
+    found = read_json(result / "classifier.json") or {}
+    try:
+        return Scale(float(found["mean"]), float(found["deviation"]))
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def merged(found: Parent, report: Callable[[str], None]) -> Path:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from engine.scores import TEACHER
+from engine.scores import MEAN, TEACHER
 
-Unit = Literal["share", "bits", "nats"]
+Unit = Literal["share", "bits", "nats", "value", "ratio"]
 
 
 @dataclass(frozen=True)
@@ -16,20 +17,29 @@ class Measure:
     title: str
     help: str
     unit: Unit = "share"
-    """ "share" (0 to 1), "bits" a byte of text, or "nats" a token or a row."""
+    """ "share" (0 to 1), "bits" a byte of text, "nats" a token or a row, "value" in the data's own unit, or "ratio", a
+    plain number."""
     lower_is_better: bool = False
 
     def written(self, value: float) -> str:
         """A figure with its unit, where the title doesn't hold that: "97.5 %", "0.912"."""
-        return share(value) if self.unit == "share" else loss(value)
+        return share(value) if self.unit == "share" else digits(value) if self.unit == "value" else loss(value)
 
     def change(self, value: float) -> str:
         """A difference with its sign, in `change_unit`."""
+        if self.unit == "value":
+            return f"{'−' if value < 0 else '+' if value > 0 else ''}{digits(abs(value))}"
         return points(value) if self.unit == "share" else signed(value)
 
     @property
     def change_unit(self) -> str:
-        return {"share": "percentage points", "bits": "bits a byte", "nats": "nats"}[self.unit]
+        return {
+            "share": "percentage points",
+            "bits": "bits a byte",
+            "nats": "nats",
+            "value": "in the data's own unit",
+            "ratio": "in all",
+        }[self.unit]
 
 
 MEASURES = {
@@ -37,6 +47,33 @@ MEASURES = {
     "word_f1": Measure("Word overlap (F1)", "how far answers share the words of the expected ones"),
     "accuracy": Measure("Accuracy", "the share of rows that got the right label"),
     "macro_f1": Measure("Macro F1", "the F1 score of each label, averaged over labels"),
+    "label_overlap": Measure(
+        "Label overlap (F1)",
+        "how far the labels that a row gets are those that it has, averaged over rows; a row that has none and gets "
+        "none counts as right",
+    ),
+    "micro_f1": Measure("Micro F1", "the F1 score of all labels of all rows together"),
+    "exact_labels": Measure("Exact labels", "the share of rows that got all of their labels and no other one"),
+    "mean_absolute_error": Measure(
+        "Mean absolute error",
+        "how far the numbers are from the expected ones on average, in the data's own unit; lower is better",
+        "value",
+        True,
+    ),
+    "root_mean_squared_error": Measure(
+        "Root mean squared error",
+        "the same, with large errors counting more (the root of the mean of their squares); lower is better",
+        "value",
+        True,
+    ),
+    "pearson": Measure(
+        "Pearson correlation",
+        "how far the numbers rise and fall with the expected ones: 1 is in step, 0 is chance",
+        "ratio",
+    ),
+    "spearman": Measure(
+        "Spearman correlation", "how far they have the order of the expected ones: 1 is the same order", "ratio"
+    ),
     "bits_per_byte": Measure(
         "Bits per byte",
         "how many bits the model needs for each byte of text that it has not read, whatever its tokens; lower is "
@@ -69,7 +106,11 @@ MEASURES = {
         True,
     ),
     "loss": Measure(
-        "Held-out loss", "how far the model is from giving the expected answers, in nats; lower is better", "nats", True
+        "Held-out loss",
+        "how far the model is from giving the expected answers, in nats (of numbers in squared standard deviations of "
+        "the training rows); lower is better",
+        "nats",
+        True,
     ),
 }
 
@@ -86,7 +127,7 @@ def measure(name: str) -> Measure:
 
 def baseline_title(name: str) -> str:
     """What one of the further scores before training is called."""
-    return "Teacher" if name == TEACHER else f"Before, {name}"
+    return {TEACHER: "Teacher", MEAN: "Always the training mean"}.get(name, f"Before, {name}")
 
 
 def told(scores: Mapping[str, float], name: str) -> str:
@@ -114,6 +155,17 @@ def points(value: float) -> str:
 def loss(value: float) -> str:
     """A loss in nats; three digits behind the point, or two that are not 0 where it is tiny."""
     return f"{value:.2g}" if 0 < value < 0.01 else f"{value:.3f}"
+
+
+def digits(value: float) -> str:
+    """A number of any size with four digits that count: 1234.5 as "1,234", 0.012345 as "0.01235"."""
+    if not math.isfinite(value):
+        return str(value)
+    size = math.floor(math.log10(abs(value))) if value else 0
+    if size < -9 or size > 14:
+        return f"{value:.3e}"
+    text = f"{value:,.{max(0, 3 - size)}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def signed(value: float) -> str:

@@ -35,12 +35,13 @@ class RowChanges:
     """Of better, worse, still_wrong and right (before and after)."""
 
 
-def row_changes(pairs: Sequence[Pair], by_loss: bool) -> RowChanges:
+def row_changes(pairs: Sequence[Pair], by_loss: bool, best: float = 1.0) -> RowChanges:
+    """best: the score of a row that is wholly right."""
     gained = _fall if by_loss else _gain
     better = [pair for pair in pairs if gained(pair) > 0]
     worse = [pair for pair in pairs if gained(pair) < 0]
     equal = [pair for pair in pairs if gained(pair) == 0]
-    wrong = [pair for pair in equal if pair[1].score < 1]
+    wrong = [pair for pair in equal if pair[1].score != best]
     counts = {
         "better": len(better),
         "worse": len(worse),

@@ -104,6 +104,20 @@ class Data(Section):
         "The person's message, with columns in braces: 'Summarise: {text}'. Empty means the text as it is.",
         advanced=True,
     )
+    label_columns: str = setting(
+        "",
+        "Label columns",
+        "Columns of 0 and 1 (or true and false) that are a label each, one name a line. Empty means found by what "
+        "they hold, where no column holds labels.",
+        advanced=True,
+        lines=3,
+    )
+    label_separator: Literal["auto", ";", "|", ",", "none"] = setting(
+        "auto",
+        "Between labels",
+        "What divides the labels of a cell that holds several. 'auto' looks at the cells and says what it found.",
+        advanced=True,
+    )
     config: str | None = setting(None, "Configuration", "The configuration of a Hub data set.", advanced=True)
     hub_split: str = setting("train", "Split", "The split of a Hub data set to read.", advanced=True)
     revision: str | None = setting(

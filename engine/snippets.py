@@ -6,6 +6,7 @@ A result is a language model or a backbone with our classification head; either 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -62,10 +63,16 @@ def chat(source: Source, messages: list[dict[str, Any]]) -> Snippet:
     return Snippet("\n".join([*imports, *lines]), "\n".join(ask))
 
 
-def classify(source: Source, pooling: str, max_tokens: int, pair: dict[str, Any] | None = None) -> Snippet:
+def classify(
+    source: Source,
+    pooling: str,
+    max_tokens: int,
+    pair: dict[str, Any] | None = None,
+    answer: Sequence[str] = ("print(labels[scores.argmax()])",),
+) -> Snippet:
     """A backbone with our head, which no class of transformers holds, and one text (or a pair of them) put to it.
 
-    pair: what `classifier.json` says of how two texts are read.
+    pair: what `classifier.json` says of how two texts are read. answer: lines that print what `scores` come to.
     """
     repo = json.dumps(source.repo)
     imports, lines = _loading(source, "AutoModel")
@@ -82,7 +89,7 @@ def classify(source: Source, pooling: str, max_tokens: int, pair: dict[str, Any]
         *_read(max_tokens, pair),
         f"hidden = model({_GIVEN if pair and pair['told_apart'] else 'ids'}).last_hidden_state.float()",
         f'scores = {_POOLED.get(pooling, _MEAN)} @ head["weight"].T + head["bias"]',
-        "print(labels[scores.argmax()])",
+        *answer,
     ]
     return Snippet("\n".join(load), "\n".join(ask))
 

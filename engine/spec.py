@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,8 @@ from typing import Any
 import yaml
 
 from engine import objectives, tuners
+from engine.data.prepare import Prepared, prepare
+from engine.data.rows import Table
 from engine.errors import SettingError, UserError
 from engine.job import Objective
 from engine.sections import Common, Data, Evaluate, Launch, Mixture, Model, Output, Training
@@ -111,8 +113,19 @@ class RunSpec:
     def save(self, path: Path) -> None:
         path.write_text(self.to_yaml(), encoding="utf-8")
 
+    def settled(self, prepared: Prepared) -> RunSpec:
+        """With what was found in its data written down, so that it means the same later. Raises SettingError."""
+        settings = self.objective.of_rows(self.objective_settings, prepared.examples)
+        return replace(self, data=prepared.settled(self.data), objective_settings=settings)
+
     def with_data(self, data: list[Data]) -> RunSpec:
         return replace(self, data=data, tuner_settings=self.tuner.with_data(self.tuner_settings, data))
+
+
+def of_spec(spec: RunSpec, tables: Sequence[Table] | None = None) -> Prepared:
+    """The rows of a run. tables: of its data entries, where they were read already. Raises DataError."""
+    kind = spec.objective.kind(spec.objective_settings)
+    return prepare(spec.data, spec.objective.wants, spec.training.seed, tables=tables, kind=kind)
 
 
 def changed(values: Any, changes: Mapping[str, str]) -> Any:

@@ -16,7 +16,7 @@ from engine.evidence import Evidence, Point
 from engine.measures import Measure, loss, measure, points, signed
 from engine.pairing import Difference
 from engine.rowchanges import RowChanges, row_changes
-from engine.scores import TEACHER, ScoredRow
+from engine.scores import MEAN, TEACHER, ScoredRow
 
 Kind = Literal[
     "better", "worse", "noise", "uncompared", "unscored", "overfitted", "underfitted", "diverged", "stopped", "failed"
@@ -89,7 +89,7 @@ def _compared(found: Evidence, trends: Trends) -> Verdict:
         headline = _score_headline(found, kind)
         # Bits per byte are that loss, written so that it does not hang on the tokens.
         beside = [] if scale.unit == "bits" else [*_loss_beside(found, lost)]
-        beside += [*_forgotten(found), *_baselines_told(found), *_parts_told(found)]
+        beside += [*_forgotten(found), *_mean_told(found), *_baselines_told(found), *_parts_told(found)]
     beside += gap.told(found, name) if TEACHER in found.baselines else []
     sentences = [_measured_on(found, change, None if name == "loss" else scale), *beside]
     kinds: list[Kind] = [kind, *_kinds(trends)]
@@ -99,7 +99,13 @@ def _compared(found: Evidence, trends: Trends) -> Verdict:
         headline = _diverged_headline(trends["diverged"])
     sentences += _course_told(found, trends)
     return Verdict(
-        kinds, headline, sentences, name, change, row_changes(pairs, name == "loss" or scale.lower_is_better), trends
+        kinds,
+        headline,
+        sentences,
+        name,
+        change,
+        row_changes(pairs, name == "loss" or scale.lower_is_better, 0.0 if scale.unit == "value" else 1.0),
+        trends,
     )
 
 
@@ -171,9 +177,21 @@ def _forgotten(found: Evidence) -> Iterator[str]:
         yield f"{told}: it forgot nothing that this could show."
 
 
+def _mean_told(found: Evidence) -> Iterator[str]:
+    """What the result comes to beside saying the mean of the training rows each time, of a run that gives numbers."""
+    guessed = {name: rows for name, rows in found.baselines.items() if name == MEAN}
+    for _, (score, change, between) in _changes_from(found, guessed, "baselines"):
+        scale = measure(found.main)
+        lower = f"the result differs from that by {scale.change(change.mean)} {scale.change_unit} ({between})"
+        doubt = "" if change.certain else ", which may be chance"
+        yield (
+            f"To say the mean of the training rows each time has a {_lower(scale.title)} of {score}; {lower}{doubt}."
+        )
+
+
 def _baselines_told(found: Evidence) -> Iterator[str]:
     """What prompting alone comes to, beside what training does."""
-    prompted = {name: rows for name, rows in found.baselines.items() if name != TEACHER}
+    prompted = {name: rows for name, rows in found.baselines.items() if name not in (TEACHER, MEAN)}
     for name, (score, change, between) in _changes_from(found, prompted, "baselines"):
         told = f"the untrained model with {name} scores {score}"
         if not change.certain:

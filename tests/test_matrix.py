@@ -33,6 +33,8 @@ MODELS = {
 }
 MASKED = "cloze"
 """The only objective to which an encoder's masked-language head makes a difference."""
+KINDS = {f"classify, {name}": name for name in ("several labels", "number")}
+"""Kinds of answers of one objective, which have a loss of their own, and by the names that their pairs have here."""
 IN_FULL = {"distill": ("lora", "full", "prompt")}
 """Of some objectives, the only tuners that learn here. What is new in them is the loss, which a tuner has no part in but by
 what it changes: additions, the base's own weights, or what is read. A pair that is not here is judged all the same."""
@@ -47,6 +49,13 @@ PAIRS = [
     if t.kind == "gradient"
     for m in MODELS
     if (m != "masked-encoder" or o.name == MASKED) and t.name in IN_FULL.get(o.name, (t.name,))
+] + [
+    (name, t.name, m)
+    for name in KINDS
+    for t in tuners.all()
+    if t.kind == "gradient"
+    for m in ("encoder", "decoder")
+    if m == "encoder" or t.name in ("lora", "full", "prompt")
 ]
 
 
@@ -87,13 +96,15 @@ def hashes(model: Any, trainable: bool) -> dict[str, str]:
 
 def goal(objective: str, kind: str, tiny: dict[str, Path]) -> str | dict[str, Any]:
     """The objective as a spec of a tiny model names it."""
+    if objective in KINDS:
+        return {"name": "classify", "kind": KINDS[objective]}
     return {"name": objective, "teacher": str(tiny[TEACHERS[kind]])} if objective == "distill" else objective
 
 
 def works(objective: str, tuner: str, model: Path) -> str | None:
     from engine import models as model_facts
 
-    run = runs.spec(model, objective, tuner)
+    run = runs.spec(model, objective if objective not in KINDS else "classify", tuner)
     try:
         require_pair(run, model_facts.facts(run.model))
     except UserError as error:

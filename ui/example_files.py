@@ -23,6 +23,41 @@ _LABELS = [
     ("Instead of the kettle there was a toaster in it.", "wrong item"),
     ("These are curtains; my order was for a carpet.", "wrong item"),
 ]
+_SEVERAL = [
+    ("The parcel came two days late, with a dent in it.", "late;damaged"),
+    ("Nobody answers my letters about the missing screws.", "missing;service"),
+    ("It arrived a week after the date you gave me.", "late"),
+    ("The box was torn and half of the cups were gone.", "damaged;missing"),
+    ("I called four times and was cut off each time.", "service"),
+    ("Everything came in time and in one piece, thank you.", ""),
+    ("The lamp is cracked.", "damaged"),
+    ("One of the two chairs is not there.", "missing"),
+    ("Your driver was rude, and an hour late as well.", "service;late"),
+    ("The table has scratches and a leg is not in the box.", "damaged;missing"),
+    ("Still waiting for it, three weeks now.", "late"),
+    ("The mirror broke on its way, and nobody at your desk cared.", "damaged;service"),
+    ("A lovely jacket, just as in the picture.", ""),
+    ("The manual was left out.", "missing"),
+    ("Your answer took a month.", "service;late"),
+    ("It came late, without its cable.", "late;missing"),
+]
+_NUMBERS = [
+    ("Clean room, kind people, the best breakfast I know.", "9.5"),
+    ("Good bed and a quiet street.", "8.2"),
+    ("Friendly, but the bathroom was cold.", "6.4"),
+    ("Too loud to sleep.", "3.1"),
+    ("It was all right for one night.", "5.8"),
+    ("Dirty sheets, and nobody at the desk.", "1.7"),
+    ("A fine view and a fair price.", "8.6"),
+    ("The room was small and smelled of smoke.", "3.4"),
+    ("We will come back next year.", "9.1"),
+    ("Nothing special, nothing wrong.", "6.0"),
+    ("The heating was broken and they did not mend it.", "2.3"),
+    ("Nice garden, slow lift.", "7.2"),
+    ("A wonderful week, thanks to everybody there.", "9.8"),
+    ("Breakfast was poor for that money.", "4.5"),
+    ("Close to the station, and very clean.", "8.0"),
+]
 _QUESTIONS = [
     ("When is the library open?", "Monday to Friday from 9 to 19, Saturday from 10 to 14. Closed on Sundays."),
     ("How long may I keep a book?", "Four weeks. You can extend it twice, unless somebody waits for it."),
@@ -95,6 +130,8 @@ def _talks() -> str:
 
 FILES: dict[str, tuple[str, str]] = {
     "labels.csv": ("Texts with labels", _csv(("text", "label"), _LABELS)),
+    "several-labels.csv": ("Texts with several labels", _csv(("text", "labels"), _SEVERAL)),
+    "numbers.csv": ("Texts with numbers", _csv(("text", "rating"), _NUMBERS)),
     "questions.csv": ("Questions with answers", _csv(("question", "answer"), _QUESTIONS)),
     "conversations.jsonl": ("Conversations", _talks()),
 }

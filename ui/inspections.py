@@ -54,7 +54,8 @@ def first(entry: Data) -> tuple[Example, dict[str, object]] | None:
         continuous=whole.continuous[:_FIRST],
         problems=[],
     )
-    made = examples.build(few, entry, report.natural(few, entry)).examples
+    wants = report.natural(whole, entry)
+    made = examples.build(few, entry, wants, kind="several labels" if wants == "labelled" else "one label").examples
     return (made[0], few.rows[few.numbers.index(made[0].row)]) if made else None
 
 

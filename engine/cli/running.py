@@ -11,12 +11,11 @@ from typing import Any, TextIO
 
 from engine import access, demo, presets, stacking
 from engine.cli import telling
-from engine.data.prepare import prepare
 from engine.errors import UserError
 from engine.events import Checkpoint, Evaluation, Failed, Finished, Notice, Progress, Sample
 from engine.runs import queue, store, view
 from engine.runs.outcome import outcome
-from engine.spec import RunSpec
+from engine.spec import RunSpec, of_spec
 from engine.tuners.merge import KINDS
 
 ENDED = ("finished", "failed", "stopped")
@@ -209,7 +208,7 @@ def _beside(spec: RunSpec, path: Path) -> RunSpec:
 
 def _started(spec: RunSpec, options: Namespace) -> store.Run:
     queue.reconcile()
-    prepared = prepare(spec.data, spec.objective.wants, spec.training.seed)
+    prepared = of_spec(spec)
     for notice in prepared.notices:
         _say(notice, options)
     run = store.create(spec, prepared)

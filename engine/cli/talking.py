@@ -8,8 +8,9 @@ from argparse import Namespace, _SubParsersAction
 from pathlib import Path
 from typing import Any
 
-from engine import calibration, chat, export
+from engine import chat, export, kinds
 from engine.errors import UserError
+from engine.measures import digits
 from engine.runs import store
 from engine.spec import RunSpec
 
@@ -79,14 +80,25 @@ def _label(run: store.Run, text: str, task: int, options: Namespace) -> int:
             "Leave --base and --system out.",
         )
     found = chat.labels(run.folder, text, task=task, second=options.second)
-    told = calibration.told(run.folder / "model")
+    said = kinds.said(run.folder / "model", found)
     if options.json:
-        print(json.dumps({"label": found[0][0], "chances": dict(found), "calibration": told}, ensure_ascii=False))
+        print(json.dumps(_record(said), ensure_ascii=False))
         return 0
-    for label, chance in found[:LABELS_SHOWN]:
+    if said.number is not None:
+        print(digits(said.number))
+    elif said.several:
+        print(f"Labels: {', '.join(said.given) or 'none'}")
+    for label, chance in said.chances[: max(LABELS_SHOWN, len(said.given))]:
         print(f"{100 * chance:5.1f} %  {label}")
-    print(f"{told}\n" if told else "", end="")
+    print(f"{said.holds}\n" if said.holds else "", end="")
     return 0
+
+
+def _record(said: kinds.Said) -> dict[str, Any]:
+    if said.number is not None:
+        return {"number": said.number, "told": said.holds}
+    answer = {"labels": said.given} if said.several else {"label": said.given[0]}
+    return {**answer, "chances": dict(said.chances), "calibration": said.holds}
 
 
 def _task(run_id: str, spec: RunSpec, wanted: int | None) -> int:

@@ -16,7 +16,7 @@ from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from engine import calibration, heads, text_pairs
+from engine import calibration, heads, kinds, text_pairs
 from engine.compute import tasks
 from engine.compute.precision import autocast
 from engine.compute.score import interval, macro_f1
@@ -46,7 +46,10 @@ class Classifier(nn.Module):
         self.reading = reading
         self.temperature: float | None = None
         """By what its scores are divided before they become chances, once that is known."""
+        self.threshold: float | None = None
+        """The chance from which on a label is given, where a text may have several and once that is known."""
         self.calibrated_on = 0
+        """Validation rows that one of these was chosen by."""
         self.config = backbone.config
         self.head: nn.Module = nn.Linear(backbone.config.get_text_config().hidden_size, classes)
         generator = torch.Generator().manual_seed(seed)
@@ -105,7 +108,8 @@ def padded(rows: list[dict[str, Any]], pad_id: int) -> dict[str, torch.Tensor]:
         ids[index, : len(row["input_ids"])] = torch.tensor(row["input_ids"])
         mask[index, : len(row["input_ids"])] = 1
     labels = torch.tensor([row["labels"] for row in rows])
-    batch = {"input_ids": ids, "attention_mask": mask, "labels": labels, **tasks.of_rows(rows)}
+    wanted = {"wanted": torch.tensor([row["wanted"] for row in rows])} if "wanted" in rows[0] else {}
+    batch = {"input_ids": ids, "attention_mask": mask, "labels": labels, **wanted, **tasks.of_rows(rows)}
     if "kinds" in rows[0]:
         batch["kinds"] = torch.zeros_like(ids)
         for index, row in enumerate(rows):
@@ -155,7 +159,7 @@ def class_scores(job: Job, model: nn.Module, rows: list[Example], report: Report
     model.eval()
     encoded = [job.objective.encode(row, job.tokens, job.objective_settings, job.training.max_tokens) for row in rows]
     order = sorted(range(len(rows)), key=lambda index: len(encoded[index].ids))
-    found = torch.zeros(len(rows), len(job.labels))
+    found = torch.zeros(len(rows), max(1, len(job.labels)))
     size = rows_at_once(max((len(item.ids) for item in encoded), default=1))
     for start in range(0, len(rows), size):
         chosen = order[start : start + size]
@@ -230,8 +234,8 @@ def found_scores(job: Job, rows: list[Example], given: Sequence[str], losses: Se
     return Scores(job.objective.main_metric, metrics, found)
 
 
-def chances(job: Job, model: nn.Module, example: Example) -> list[tuple[str, float]]:
-    """Every label with the chance that the model gives it for a text or a pair of them, the likeliest first."""
+def answer_of(job: Job, model: nn.Module, example: Example) -> torch.Tensor:
+    """Class scores of a text or a pair of them, (classes,), float32. Raises DataError where it reads the other."""
     if bool(example.second) != job.pairs:
         raise DataError(
             f"This run reads {'two texts' if job.pairs else 'one text'} at a time.",
@@ -240,7 +244,12 @@ def chances(job: Job, model: nn.Module, example: Example) -> list[tuple[str, flo
     encoded = job.objective.encode(example, job.tokens, job.objective_settings, job.training.max_tokens)
     with torch.no_grad(), autocast(job.plan):
         logits = model(*on_device(read_rows(job, [encoded]), next(model.parameters()).device)).float()
-    found = torch.softmax(logits[0] / (model.temperature or 1.0), dim=-1).tolist()
+    return logits[0].cpu()
+
+
+def chances(job: Job, model: nn.Module, example: Example) -> list[tuple[str, float]]:
+    """Every label with the chance that the model gives it, the likeliest first."""
+    found = torch.softmax(answer_of(job, model, example) / (model.temperature or 1.0), dim=-1).tolist()
     return sorted(zip(job.labels, found, strict=True), key=lambda one: -one[1])
 
 
@@ -250,10 +259,7 @@ def save_head(job: Job, model: nn.Module, folder: Path) -> None:
     config: dict[str, Any] = {"labels": job.labels, "pooling": reading.pooling}
     if job.pairs:
         config["pair"] = text_pairs.described(job)
-    if not isinstance(model.head, FittedHead):
-        config["calibrated_on"] = model.calibrated_on
-    if model.temperature is not None:
-        config["temperature"] = model.temperature
+    config |= kinds.of(job.objective_settings.kind).kept(job, model)
     if isinstance(model.head, FittedHead):
         arrays = {name: np.ascontiguousarray(array) for name, array in model.head.arrays.items()}
         save_arrays(arrays, folder / HEAD_FILE)
@@ -273,6 +279,7 @@ def restore_head(model: nn.Module, folder: Path) -> None:
         else:
             model.head.load_state_dict(load_file(folder / HEAD_FILE))
         model.temperature = float(config["temperature"]) if "temperature" in config else None
+        model.threshold = float(config["threshold"]) if config.get("threshold") is not None else None
     except (OSError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
         raise ModelError(
             f"The classification head in {folder.name} can't be read: {error}.", "Train the run again."

@@ -142,10 +142,21 @@ def _metrics(job: Job, parent: Parent) -> dict[str, float] | None:
 
 
 def _require_labels(job: Job, parent: Parent) -> None:
-    known = lineage.labels(parent.result)
-    if job.labels and known != job.labels:
+    kind = job.objective.kind(job.objective_settings)
+    known = lineage.labels(parent.result, kind)
+    if known is None:
         raise SettingError(
-            [f"Run {parent.id} tells {len(known or [])} labels apart, not the {len(job.labels)} of this data."],
+            [f"Run {parent.id} gives another kind of answer than this one ({kind})."],
+            "Merge runs whose kind of answer (objective.kind) is the same.",
+        )
+    if kind == "number" and lineage.scale(parent.result) != job.scale:
+        raise SettingError(
+            [f"Run {parent.id} learned numbers of another mean or spread than the rows to learn from here have."],
+            "Give the data and the seed that the runs had.",
+        )
+    if known != job.labels:
+        raise SettingError(
+            [f"Run {parent.id} tells {len(known)} labels apart, not the {len(job.labels)} of this data."],
             "Give data with the same labels as the runs had.",
         )
 

@@ -21,7 +21,7 @@ def scores(request: dict[str, Any]) -> dict[str, Any]:
     if not rows:
         raise UserError("The run holds out no rows, so there is nothing to score.", "Give a file with --data.")
     found = job.objective.score(job, model, rows, lambda done, total: None)
-    labels = by_label([], found.rows) if "class scores" in job.objective.gives else None
+    labels = by_label([], found.rows) if job.objective.tells_labels(job.objective_settings) else None
     told = {"by_label": labels.as_dict(), "lines": labels.lines()} if labels else {}
     return {"main": found.main, "metrics": found.metrics, "rows": len(found.rows), **told}
 

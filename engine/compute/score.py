@@ -48,6 +48,73 @@ def macro_f1(expected: Sequence[str], given: Sequence[str]) -> dict[str, float]:
     return _bootstrapped("macro_f1", score, len(truth))
 
 
+def several_f1(expected: Sequence[Sequence[str]], given: Sequence[Sequence[str]]) -> dict[str, float]:
+    """Micro and macro F1 of rows that may have several labels, each with its bootstrap interval over rows.
+
+    Micro: over all labels of all rows together. Macro: averaged over the labels that occur in `expected`.
+    """
+    names = {
+        label: place for place, label in enumerate(sorted({label for own in (*expected, *given) for label in own}))
+    }
+
+    def marked(rows: Sequence[Sequence[str]]) -> np.ndarray:
+        found = np.zeros((len(rows), len(names)), dtype=bool)
+        for row, own in enumerate(rows):
+            found[row, [names[label] for label in own]] = True
+        return found
+
+    truth, guess = marked(expected), marked(given)
+    hits = truth & guess
+
+    def f1(rows: np.ndarray, macro: bool) -> float:
+        right, wanted, named = (part[rows].sum(axis=0) for part in (hits, truth, guess))
+        if macro:
+            present = wanted > 0
+            return float((2 * right[present] / (wanted + named)[present]).mean()) if present.any() else 0.0
+        whole = (wanted + named).sum()
+        return float(2 * right.sum() / whole) if whole else 1.0
+
+    return {
+        **_bootstrapped("micro_f1", lambda rows: f1(rows, False), len(truth)),
+        **_bootstrapped("macro_f1", lambda rows: f1(rows, True), len(truth)),
+    }
+
+
+def of_numbers(expected: Sequence[float], given: Sequence[float]) -> dict[str, float]:
+    """Mean absolute and root mean squared error, Pearson's and Spearman's correlation, with bootstrap intervals.
+
+    A correlation is left out where all numbers on one side are the same, or fewer than three rows tell.
+    """
+    wanted, found = np.asarray(expected, dtype=float), np.asarray(given, dtype=float)
+    errors = found - wanted
+    told = {
+        **_bootstrapped("mean_absolute_error", lambda rows: float(np.abs(errors[rows]).mean()), len(errors)),
+        **_bootstrapped(
+            "root_mean_squared_error", lambda rows: float(np.sqrt((errors[rows] ** 2).mean())), len(errors)
+        ),
+    }
+    if len(wanted) < 3 or np.ptp(wanted) == 0 or np.ptp(found) == 0:
+        return told
+    told |= _bootstrapped("pearson", lambda rows: _correlation(wanted[rows], found[rows]), len(wanted))
+    return told | _bootstrapped(
+        "spearman", lambda rows: _correlation(_ranks(wanted[rows]), _ranks(found[rows])), len(wanted)
+    )
+
+
+def _correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Pearson's; NaN where a side does not vary."""
+    one, other = one - one.mean(), other - other.mean()
+    scale = float(np.sqrt((one**2).sum() * (other**2).sum()))
+    return float((one * other).sum()) / scale if scale else float("nan")
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """The place of each value, from 0; equal ones share the mean of their places."""
+    _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    return (ends - (counts + 1) / 2)[group]
+
+
 def word_overlap(answer: str, expected: str) -> float:
     """F1 of the words of two texts, case and punctuation aside (as in SQuAD, Rajpurkar et al. 2016)."""
     given, wanted = (Counter(re.findall(r"\w+", text.casefold())) for text in (answer, expected))
@@ -70,5 +137,6 @@ def ratio(name: str, over: Sequence[float], under: Sequence[float]) -> dict[str,
 
 def _bootstrapped(name: str, score: Callable[[np.ndarray], float], rows: int) -> dict[str, float]:
     draws = np.random.default_rng(SEED).integers(0, rows, (RESAMPLES, rows))
-    low, high = np.percentile([score(draw) for draw in draws], (2.5, 97.5))
+    # A draw in which a score is not defined tells nothing of it.
+    low, high = np.nanpercentile([score(draw) for draw in draws], (2.5, 97.5))
     return {name: score(np.arange(rows)), f"{name}_low": float(low), f"{name}_high": float(high)}

@@ -68,7 +68,7 @@ def finished(
     baselines = {name: metrics for name, metrics in before.items() if name != "before"}
     return Finished(
         metrics={
-            "main": job.objective.main_metric,
+            "main": job.objective.main(job.objective_settings),
             "rows": len(rows),
             "split": split,
             "before": before.get("before"),

@@ -64,7 +64,8 @@ def audit(
     labels = content.classes(examples) if any(answers) else None
     found = [_duplicates(examples, prompts, answers)]
     if labels is not None:
-        found += [_conflicts(examples, prompts, labels), _near_labels(examples, labels), *_counts(examples, labels)]
+        names = [(index, name) for index, example in enumerate(examples) for name in content.named(example)]
+        found += [_conflicts(examples, prompts, labels), _near_labels(examples, names), *_counts(examples, names)]
     else:
         found.append(_unmarked(examples, answers))
     if examples and not any(answers) and not any(example.messages for example in examples):
@@ -80,8 +81,9 @@ def audit(
 
 
 def label_counts(examples: list[Example]) -> dict[str, int]:
-    """Rows by label (or by answer, where answers are few), most first; empty where answers are free text."""
-    answers = content.classes(examples) or []
+    """Rows by label (or by answer, where answers are few), most first; empty where answers are free text or numbers."""
+    known = content.classes(examples) is not None
+    answers = [name for example in examples for name in content.named(example)] if known else []
     return dict(sorted(Counter(answers).items(), key=lambda item: (-item[1], item[0])))
 
 
@@ -125,31 +127,35 @@ def _conflicts(examples: list[Example], prompts: list[str], answers: list[str]) 
     )
 
 
-def _near_labels(examples: list[Example], answers: list[str]) -> Finding:
+def _near_labels(examples: list[Example], names: list[tuple[int, str]]) -> Finding:
+    """names: labels with the index of their example, which may have several."""
+    answers = [name for _, name in names]
     spellings: dict[str, Counter[str]] = {}
     keys = content.label_keys(answers)
     for key, answer in zip(keys, answers, strict=True):
         spellings.setdefault(key, Counter())[answer] += 1
     # The most frequent spelling counts as meant; among equals the first by alphabet.
     meant = {key: min(counts, key=lambda item: (-counts[item], item)) for key, counts in spellings.items()}
-    odd = [index for index, answer in enumerate(answers) if answer != meant[keys[index]]]
-    shown = [f"{answers[index]!r} for {meant[keys[index]]!r}" for index in odd]
+    odd = [place for place, answer in enumerate(answers) if answer != meant[keys[place]]]
+    shown = [f"{answers[place]!r} for {meant[keys[place]]!r}" for place in odd]
     examples_of = listed(list(dict.fromkeys(shown)), 3)
+    several = any(example.labels is not None for example in examples)
     return Finding(
-        "near labels",
+        "near names" if several else "near labels",  # a remedy writes whole cells, and has no answer to the first
         "Rows whose label differs from a more frequent one by case, spaces or hyphens only",
         len(odd),
-        _rows(examples, odd),
+        _rows(examples, [names[place][0] for place in odd]),
         f"They count as classes of their own ({examples_of}). Write them alike.",
     )
 
 
-def _counts(examples: list[Example], answers: list[str]) -> list[Finding]:
-    counts = Counter(answers)
+def _counts(examples: list[Example], names: list[tuple[int, str]]) -> list[Finding]:
+    """names: as `_near_labels` takes them."""
+    counts = Counter(name for _, name in names)
     rare = sorted(repr(label) for label, count in counts.items() if count < FEW_ROWS)
-    rows = [index for index, answer in enumerate(answers) if counts[answer] < FEW_ROWS]
-    trained = {answer for example, answer in zip(examples, answers, strict=True) if example.split == "train"}
-    unseen = [index for index, answer in enumerate(answers) if answer not in trained]
+    rows = [index for index, name in names if counts[name] < FEW_ROWS]
+    trained = {name for index, name in names if examples[index].split == "train"}
+    unseen = [index for index, name in names if name not in trained]
     most, least = max(counts.values()), min(counts.values())
     found = [
         Finding(

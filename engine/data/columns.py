@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -57,11 +58,12 @@ NAMES: dict[str, tuple[str, ...]] = {
     "text": (
         *("text", "sentence", "message", "utterance", "content", "review", "comment", "tweet", "sms", "email", "body"),
         *("post", "ticket", "query", "question", "description", "document", "article", "abstract", "headline", "title"),
-        *("phrase", "input"),
+        *("phrase", "input", "comment_text"),
     ),
     "label": (
         *("label_text", "label_name", "category_name", "label", "labels", "category", "class", "intent", "sentiment"),
         *("gold_label", "topic", "tag", "classification", "emotion", "class_name", "rating", "stars", "target", "type"),
+        *("categories", "topics", "tags", "emotions", "genres", "score", "similarity", "similarity_score"),
     ),
 }
 """Usual names of each role's column, best first."""
@@ -90,7 +92,11 @@ SPLITS = ("split", "subset", "partition", "set")
 QUESTIONS = {"prompt", "question", "query", "instruction", "user", "human", "user_message", "customer_message"}
 """Names that a column of prompts alone has; the others may just as well name a text to be classified."""
 
+FLAGS = {"0", "1", "true", "false"}
+"""What a column of yes and no holds."""
+
 _KNOWN_NAMES = {name for names in NAMES.values() for name in names} | {"id", "chosen", "rejected", "split"}
+_PLAIN = ("text", "number", "switch")
 _SAMPLE_ROWS = 2000
 _FEW = 1000
 
@@ -106,6 +112,10 @@ class Column:
     distinct: int
     mean_length: float
     example: str
+    numeric: bool = False
+    """Whether all of it are numbers, also where they are written as text."""
+    flags: bool = False
+    """Whether all of it are 0 and 1, or true and false, with both among them."""
 
     @property
     def few_values(self) -> bool:
@@ -160,6 +170,15 @@ def check(table: Table, chosen: Mapping[str, str], roles: Iterable[str]) -> None
             raise missing(table, name)
 
 
+def lines(table: Table, text: str) -> list[str]:
+    """Names of columns, one a line. Raises DataError for one that there is not."""
+    names = [line.strip() for line in text.splitlines() if line.strip()]
+    for name in names:
+        if name not in table.columns:
+            raise missing(table, name)
+    return list(dict.fromkeys(names))
+
+
 def missing(table: Table, name: str) -> DataError:
     near = difflib.get_close_matches(name, table.columns, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
@@ -182,7 +201,7 @@ def turns(value: Any) -> list[Any] | None:
 
 
 def _looked(name: str, values: list[Any]) -> Column:
-    filled = [value for value in values if value is not None and value != ""]
+    filled = [value for value in values if value is not None and value != "" and value != []]
     kinds: dict[Kind, int] = {}
     for value in filled:
         kind = _kind(value)
@@ -191,8 +210,26 @@ def _looked(name: str, values: list[Any]) -> Column:
     kind = max(kinds, key=lambda item: kinds[item]) if kinds else "empty"
     shown = [value if isinstance(value, str) else str(value) for value in filled]
     length = sum(map(len, shown)) / len(shown) if shown else 0.0
-    distinct = len(set(shown)) if kind in ("text", "number", "switch") else len(shown)
-    return Column(name, kind, len(values), len(filled), distinct, length, shown[0][:200] if shown else "")
+    distinct = len(set(shown)) if kind in _PLAIN else len(shown)
+    said = {text.strip().casefold().removesuffix(".0") for text in shown} if kind in _PLAIN else set()
+    return Column(
+        name,
+        kind,
+        len(values),
+        len(filled),
+        distinct,
+        length,
+        shown[0][:200] if shown else "",
+        numeric=bool(said) and kind != "switch" and all(map(_is_number, said)),
+        flags=len(said) == 2 and said <= FLAGS,
+    )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _kind(value: Any) -> Kind:

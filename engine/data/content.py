@@ -45,13 +45,18 @@ def label_keys(labels: list[str]) -> list[str]:
 def classes(examples: list[Example]) -> list[str] | None:
     """The answer of each example where answers are classes: labels, or few short answers to single questions."""
     answers = [answer(example) for example in examples]
-    if not examples:
+    if not examples or any(example.number is not None for example in examples):
         return None
     if all(not example.messages for example in examples):
         return answers if any(answers) else None
     single = all(sum(message["role"] != "system" for message in example.messages) <= 2 for example in examples)
     few = 2 <= len(set(answers)) <= len(answers) // 2 and max(map(len, answers)) <= _LONGEST_CLASS
     return answers if single and few else None
+
+
+def named(example: Example) -> list[str]:
+    """The labels of an example, of which it may have several or none."""
+    return [answer(example)] if example.labels is None else example.labels
 
 
 def answer(example: Example) -> str:

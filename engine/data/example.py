@@ -14,6 +14,8 @@ SplitName = Literal["train", "validation", "test"]
 class Example:
     """`messages` for objectives that converse, `text` and `label` for those that classify; `second` for pairs of texts.
 
+    `label` is the answer as a person reads it; of several `labels` holds each, and `number` the value of a number.
+
     row: position in the source, counted from 1. source: index of the data entry in the spec.
     A message is {"role": "system" | "user" | "assistant" | "tool", "content": str}.
     """
@@ -27,6 +29,9 @@ class Example:
     tools: list[dict[str, Any]] | None = None
     second: str = ""
     """The text that is read beside `text`, such as a hypothesis beside its premise."""
+    labels: list[str] | None = None
+    """Of a row that may have several; an empty list is a row without any."""
+    number: float | None = None
 
     @property
     def read(self) -> str:
@@ -56,6 +61,8 @@ class Example:
             record["messages"] = self.messages
         else:
             record |= {"text": self.text, "label": self.label, **({"second": self.second} if self.second else {})}
+            record |= {} if self.labels is None else {"labels": self.labels}
+            record |= {} if self.number is None else {"number": self.number}
         if self.tools:
             record["tools"] = self.tools
         return record

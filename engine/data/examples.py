@@ -5,20 +5,20 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from engine.data import columns, conversations, formats, passages, templates
+from engine.data import columns, conversations, formats, passages, targets, templates
 from engine.data.conversations import BadRow, Seen
 from engine.data.example import Example, SplitName
 from engine.data.formats import Guess
 from engine.data.rows import SPLIT_NAMES, RowProblem, Table, UnusableRows, counted, listed
+from engine.data.targets import NOTHING, Answer, Found, Reading
 from engine.errors import DataError
-from engine.method import Wants
+from engine.method import KindName, Wants
 from engine.sections import Data
 
 _HALF = re.compile("[\ud800-\udfff]")
-_MOST_CLASSES = 2000
 
 
 @dataclass(frozen=True)
@@ -34,16 +34,21 @@ class Built:
     """For passages of documents: the block that each is held out with, or learned."""
     rows: list[Example] | None = None
     """What the passages were made from, where the examples are passages."""
+    found: Found = NOTHING
+    """What its answers look like."""
 
 
-def build(table: Table, entry: Data, wants: Wants, source: int = 0) -> Built:
-    """Examples of the kind that an objective wants.
+def build(table: Table, entry: Data, wants: Wants, source: int = 0, kind: KindName = "one label") -> Built:
+    """Examples of the kind that an objective wants. kind: as what the answers of texts with labels are read.
 
     Problems of reading the table are passed on. Raises DataError where no row can be used or the format does not
     fit what is wanted.
     """
     guess = _recognised(table, entry, wants)
-    maker = _Maker(table, entry, guess)
+    found = targets.find(table, guess, entry) if guess.format != "text" else NOTHING
+    # Who learns answers in words learns the labels of a row as one answer, whatever a classifier makes of them.
+    read_as = kind if wants == "labelled" else "several labels" if found.kind == "several labels" else "one label"
+    maker = _Maker(table, entry, guess, targets.reading(read_as, found, guess))
     notices: list[str] = []
     splits = _given_splits(table, notices)
     examples: list[Example] = []
@@ -56,18 +61,18 @@ def build(table: Table, entry: Data, wants: Wants, source: int = 0) -> Built:
                 if wants == "text":
                     made = Made(text="\n".join(filter(None, (made.text, made.second))))
                 elif wants == "labelled" and made.messages:
-                    made = _as_labelled(made)
+                    made = maker.as_labelled(made)
                 elif wants == "messages" and not made.messages:
                     made = maker.as_messages(row, made)
-                examples.append(
-                    Example(number, split, source, made.messages, made.text, made.label, made.tools, made.second)
-                )
+                examples.append(made.example(number, split, source))
         except BadRow as bad:
             problems.append(RowProblem(number, table.places[index], bad.problem, bad.fix, source, bad.kind))
     problems.sort(key=lambda problem: problem.row)
     if not examples:
         raise UnusableRows(table.source, problems)
     notices += maker.notices(wants)
+    if wants == "messages":
+        notices += targets.told(found, read_as, "auto", is_classified=False)
     blocks = rows = None
     if wants == "text" and table.continuous:
         rows = examples
@@ -77,7 +82,12 @@ def build(table: Table, entry: Data, wants: Wants, source: int = 0) -> Built:
             f"{counted(len(rows), 'row', 'rows')} of running text: read in {many} of at most {passages.CHARACTERS:,} "
             "characters. They are held out in blocks."
         )
-    return Built(examples, problems, notices, guess, bool(splits), blocks, rows)
+    return Built(examples, problems, notices, guess, bool(splits), blocks, rows, found)
+
+
+def answers(table: Table, entry: Data) -> Found:
+    """What the answers of a table of texts with labels look like. Raises DataError as `build` does."""
+    return targets.find(table, _recognised(table, entry, "labelled"), entry)
 
 
 @dataclass
@@ -87,13 +97,30 @@ class Made:
     label: str = ""
     tools: list[dict[str, Any]] | None = None
     second: str = ""
+    labels: list[str] | None = None
+    number: float | None = None
+
+    def example(self, row: int, split: SplitName, source: int) -> Example:
+        return Example(
+            row=row,
+            split=split,
+            source=source,
+            messages=self.messages,
+            text=self.text,
+            label=self.label,
+            tools=self.tools,
+            second=self.second,
+            labels=self.labels,
+            number=self.number,
+        )
 
 
 class _Maker:
     """Makes what one row holds, by the format of its table."""
 
-    def __init__(self, table: Table, entry: Data, guess: Guess) -> None:
+    def __init__(self, table: Table, entry: Data, guess: Guess, answers: Reading) -> None:
         self.table = table
+        self.answers = answers
         self.entry = entry
         self.guess = guess
         self.roles = guess.columns
@@ -154,19 +181,51 @@ class _Maker:
 
     def _labelled(self, row: dict[str, Any]) -> list[Made]:
         second = self._text(row, "second") if "second" in self.roles and not self.entry.prompt else ""
-        label = self._text(row, "label", first=True)
-        return [Made(text=self._prompt(row, row)["content"], label=label, second=second)]
+        answer = self._answer(row)
+        _check_characters(answer.text)
+        return [
+            Made(
+                text=self._prompt(row, row)["content"],
+                label=answer.text,
+                second=second,
+                labels=answer.labels,
+                number=answer.number,
+            )
+        ]
+
+    def _answer(self, row: dict[str, Any]) -> Answer:
+        if isinstance(self.answers, targets.Columns):
+            return self.answers.of_row(row)
+        name = self.roles["label"]
+        return self.answers.read(row.get(name), lambda value: self._value(value, name, first=True))
 
     def _plain(self, row: dict[str, Any]) -> list[Made]:
         return [Made(text=self._prompt(row, row)["content"])]
 
+    def as_labelled(self, made: Made) -> Made:
+        """A conversation of one question and one answer as a text with its label."""
+        turns = [message for message in made.messages if message["role"] != "system"]
+        if len(turns) != 2:
+            raise BadRow(
+                f"The conversation has {len(turns)} turns; a text with a label has 2.",
+                "Leave the row out, or choose chat.",
+            )
+        answer = self.answers.read(turns[1]["content"], str)
+        return Made(text=turns[0]["content"], label=answer.text, labels=answer.labels, number=answer.number)
+
     def as_messages(self, row: dict[str, Any], made: Made) -> Made:
-        """A labelled text as a conversation that answers with the label; of two texts each after its column's name."""
-        asked = made.text
+        """A labelled text as a conversation that answers with the label; of two texts each after its column's name.
+
+        Several labels stay as they are written where that is a text.
+        """
+        asked, written = made.text, row.get(self.roles.get("label", ""))
+        said = written if isinstance(written, str) and columns.turns(written) is None else made.label
         if made.second:
             asked = f"{self.roles['text']}: {made.text}\n{self.roles['second']}: {made.second}"
-        turns = [{"role": "user", "content": asked}, {"role": "assistant", "content": made.label}]
-        return self._whole(row, turns)
+        if not said.strip():
+            raise BadRow("The row has no label, so that there is no answer.", "Give it one, or leave the row out.")
+        turns = [{"role": "user", "content": asked}, {"role": "assistant", "content": said}]
+        return replace(self._whole(row, turns), labels=made.labels)
 
     def _answer_turns(self, row: dict[str, Any], name: str) -> list[dict[str, Any]]:
         """The answer as turns, from a text or from turns."""
@@ -263,6 +322,7 @@ class _Maker:
             told = counted(seen.open_ended, "conversation ends", "conversations end")
             found.append(f"{told} without an answer; what comes after the last answer teaches nothing.")
         used = {name for role, name in self.roles.items() if not (self.named and role in _ASKING)}
+        used.update(self.guess.labels)
         unused = [name for name in self.table.columns if name not in {*used, *self.named.values()}]
         if unused:
             found.append(f"Columns not used: {listed(unused)}.")
@@ -275,8 +335,9 @@ class _Maker:
             found.append("System messages are not used: the text alone is classified.")
         if wants == "messages" and "second" in self.roles and not self.entry.prompt:
             found.append("Both texts are put into one message, each after the name of its column.")
-        if wants == "text" and "label" in self.roles:
-            found.append(f"The labels ({self.roles['label']!r}) are not used: the texts alone are read.")
+        if wants == "text" and (self.guess.labels or "label" in self.roles):
+            names = ", ".join(repr(name) for name in self.guess.labels or [self.roles["label"]])
+            found.append(f"The labels ({names}) are not used: the texts alone are read.")
         return found
 
 
@@ -291,7 +352,8 @@ def _recognised(table: Table, entry: Data, wants: Wants) -> Guess:
     columns.check(
         table, entry.columns, dict.fromkeys(allowed if entry.format == "auto" else formats.ROLES[entry.format])
     )
-    guess = formats.recognise(table, entry.columns, entry.format, bool(entry.prompt))
+    marks = columns.lines(table, entry.label_columns)
+    guess = formats.recognise(table, entry.columns, entry.format, bool(entry.prompt), marks)
     name = table.source or "the data"
     if guess.format == "unknown":
         fix = "Choose the columns, for example text and label, or prompt and completion."
@@ -319,33 +381,6 @@ def _recognised(table: Table, entry: Data, wants: Wants) -> Guess:
             f"Give data with {needs}, or choose a column of them. To read the text itself, choose the objective text.",
         )
     return guess
-
-
-def _as_labelled(made: Made) -> Made:
-    """A conversation of one question and one answer as a text with its label."""
-    turns = [message for message in made.messages if message["role"] != "system"]
-    if len(turns) != 2:
-        raise BadRow(
-            f"The conversation has {len(turns)} turns; a text with a label has 2.", "Leave the row out, or choose chat."
-        )
-    return Made(text=turns[0]["content"], label=turns[1]["content"])
-
-
-def check_classes(examples: list[Example], guess: Guess) -> None:
-    """Refuse labels that no classifier can learn: one alone, or nearly as many as there are rows."""
-    labels = {example.label for example in examples}
-    roles = guess.columns
-    name = roles.get("label") or roles.get("completion") or roles.get("output") or "the answer"
-    if len(labels) < 2:
-        raise DataError(
-            f"All rows have the same label, {next(iter(labels))!r} (column {name!r}).",
-            "Give rows of 2 or more classes.",
-        )
-    if len(labels) > max(2, len(examples) // 2) or len(labels) > _MOST_CLASSES:
-        raise DataError(
-            f"{name!r} has {len(labels):,} different values in {len(examples):,} rows; these are no classes.",
-            "Choose another label column, or the objective chat.",
-        )
 
 
 def _given_splits(table: Table, notices: list[str]) -> list[SplitName]:

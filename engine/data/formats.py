@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from engine.data import columns
@@ -45,15 +45,27 @@ class Guess:
     columns: dict[str, str]
     why: str
     alternatives: list[str] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    """Columns of 0 and 1 that are a label each, in place of a column of labels."""
+
+    @property
+    def used(self) -> list[str]:
+        """All columns that play a part."""
+        return [*dict.fromkeys(self.columns.values()), *self.labels]
 
 
 def recognise(
-    table: Table, given: Mapping[str, str] | None = None, only: str = "auto", template: bool = False
+    table: Table,
+    given: Mapping[str, str] | None = None,
+    only: str = "auto",
+    template: bool = False,
+    marks: Sequence[str] = (),
 ) -> Guess:
     """The format of a table.
 
     given: columns that a person has chosen by role; the rest is guessed around them. only: the format that a
-    person has chosen. template: a prompt template stands in for the column of the person's message.
+    person has chosen. template: a prompt template stands in for the column of the person's message. marks: columns of
+    0 and 1 that a person has chosen as labels.
     """
     given = given or {}
     looked = columns.look(table)
@@ -66,6 +78,8 @@ def recognise(
     if only == "auto" and not given and {"chosen", "rejected"} <= {columns.normal(name) for name in table.columns}:
         why = "There are columns chosen and rejected."
         return Guess("preferences", {}, why, [name for name in ROLES if _MATCHERS[name](found, {}, template)])
+    if marks:
+        return _marked(found, given, marks, template)
     asked = _TURNED if only in _TURNED else (only,)
     wanted = [name for name in ROLES if (only == "auto" or name in asked) and set(given) <= set(ROLES[name])]
     guesses: list[tuple[float, str, dict[str, str], str]] = []
@@ -81,7 +95,8 @@ def recognise(
     ordered = {role: roles[role] for role in ROLES[name] if role in roles}
     # Turns hold texts, but nobody means them as a text by itself.
     others = [guess[1] for guess in guesses[1:] if not (name in _TURNED and guess[1] == "text")]
-    return Guess(name, ordered, why, others)
+    labels = _flags(found) if name == "labelled" and "label" not in ordered else []
+    return Guess(name, ordered, why, others, labels)
 
 
 def choices(table: Table) -> list[str]:
@@ -171,39 +186,92 @@ def _pairs(found: Mapping[str, Column], given: Mapping[str, str], template: bool
 def _labelled(found: Mapping[str, Column], given: Mapping[str, str], template: bool) -> Match:
     roles = dict(given)
     small = {name: column for name, column in found.items() if column.few_values}
-    named = columns.find(found, "label", ("text", "number", "switch"), roles.values())
+    named = columns.find(found, "label", ("text", "number", "switch", "texts"), roles.values())
     # A column called label may hold a few rows only; then its name decides.
     vague = named is not None and columns.normal(named) in _VAGUE_LABELS
-    fits = named is not None and (named in small or (found[named].mean_length <= _SHORT and not vague))
+    fits = named is not None and (
+        named in small
+        or found[named].kind == "texts"
+        or (found[named].mean_length <= _SHORT and (not vague or found[named].numeric))
+    )
+    flags = _flags(found)
     sure = _SURE
+    if "label" not in roles and len(flags) > 1 and not (fits and named not in flags):
+        return _by_flags(found, roles, flags, template)
     if "label" not in roles:
         if named is not None and fits:
             roles["label"] = named
-            sure = _SURE if not vague else _LIKELY + 0.1
+            sure = _SURE if not vague else _WEAK + 0.1
+            if vague and named in small and columns.normal(named) not in _SCORES:
+                sure = _LIKELY + 0.1
         elif len(found) <= 3 and len(small) == 1:
             roles["label"], sure = next(iter(small)), _LIKELY - 0.2
         else:
             return None
+    less = _read_texts(found, roles, template, sure == _SURE)
+    if less is None:
+        return None
+    label = found[roles["label"]]
+    said = f"{_read(roles)} and the label in {label.name!r}, with {label.distinct:,} different values."
+    return sure - less, roles, said
+
+
+def _read_texts(found: Mapping[str, Column], roles: dict[str, str], template: bool, sure: bool) -> float | None:
+    """Find the text, or both, for `roles`; by how much less sure that makes it, or None where there is none.
+
+    sure: whether the labels are, so that any column of words will do.
+    """
     pair = columns.text_pair(found, roles.values())
     if pair and not template and not {"text", "second"} & roles.keys():
         roles["text"], roles["second"] = pair
     _fill(roles, found, "text", _WORDS)
+    if "text" in roles:
+        return 0.0
+    rest = [name for name, column in found.items() if column.kind in _WORDS and name not in roles.values()]
+    rest = [name for name in rest if not found[name].few_values]
+    if rest and (len(rest) <= 2 or sure):
+        roles["text"] = max(rest, key=lambda name: found[name].mean_length)
+        return 0.5
+    return 0.0 if template else None
+
+
+def _read(roles: Mapping[str, str]) -> str:
     if "text" not in roles:
-        rest = [name for name, column in found.items() if column.kind in _WORDS and name not in roles.values()]
-        rest = [name for name in rest if not found[name].few_values]
-        if rest and (len(rest) <= 2 or sure == _SURE):
-            roles["text"] = max(rest, key=lambda name: found[name].mean_length)
-            sure -= 0.5
-        elif not template:
-            return None
-    label = found[roles["label"]]
-    read = f"The text is in {roles['text']!r}" if "text" in roles else "The template makes the text"
-    if "second" in roles and "text" in roles:
-        read = f"Two texts are read together, {roles['text']!r} and {roles['second']!r},"
-    return sure, roles, f"{read} and the label in {label.name!r}, with {label.distinct:,} different values."
+        return "The template makes the text"
+    if "second" in roles:
+        return f"Two texts are read together, {roles['text']!r} and {roles['second']!r},"
+    return f"The text is in {roles['text']!r}"
 
 
-_VAGUE_LABELS = {"target", "type", "rating", "stars", "tag"}
+_SCORES = {"score", "similarity", "similarity_score"}
+_VAGUE_LABELS = {"target", "type", "rating", "stars", "tag", *_SCORES}
+_NO_LABELS = {"accepted", "correct", "good", "liked", "id", "index"}
+"""Names of columns of 0 and 1 that say something of a row and name no label."""
+_MOST_BESIDE = 2
+"""Columns beside texts and columns of 0 and 1 with which these are still taken for labels."""
+
+
+def _flags(found: Mapping[str, Column]) -> list[str]:
+    return [name for name, column in found.items() if column.flags and columns.normal(name) not in _NO_LABELS]
+
+
+def _by_flags(found: Mapping[str, Column], roles: dict[str, str], flags: list[str], template: bool) -> Match:
+    """A text, and two columns of 0 and 1 or more, each of which is a label."""
+    words = {name: column for name, column in found.items() if name not in flags}
+    if _read_texts(words, roles, template, False) is None or len(words) - len(roles) > _MOST_BESIDE:
+        return None
+    return _WEAK + 0.1, roles, f"{_read(roles)}, and {len(flags)} columns of 0 and 1 are labels: {listed(flags, 6)}."
+
+
+def _marked(found: Mapping[str, Column], given: Mapping[str, str], marks: Sequence[str], template: bool) -> Guess:
+    """As a person says: labels in columns of 0 and 1."""
+    roles = {role: name for role, name in given.items() if role != "label"}
+    words = {name: column for name, column in found.items() if name not in marks}
+    if _read_texts(words, roles, template, True) is None:
+        return Guess("unknown", {}, _nothing(words, "labelled"))
+    ordered = {role: roles[role] for role in ROLES["labelled"] if role in roles}
+    why = f"{_read(roles)}, and {len(marks)} columns are labels: {listed(list(marks), 6)}."
+    return Guess("labelled", ordered, why, labels=list(marks))
 
 
 def _plain(found: Mapping[str, Column], given: Mapping[str, str], template: bool) -> Match:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from engine.data import content, examples, history, table
+from engine.data import content, examples, history, table, targets
 from engine.data.audit import Finding, audit
 from engine.data.example import Example, SplitName
 from engine.data.formats import Guess
 from engine.data.rows import RowProblem, Table, counted
 from engine.data.split import SplitReport, split
+from engine.data.targets import Found
 from engine.errors import DataError
-from engine.method import Wants
+from engine.method import AskedKind, KindName, Wants
 from engine.sections import Data
 from engine.tokens import Encoded
 
@@ -34,6 +35,17 @@ class Prepared:
     """Problems in entries whose bad rows are to be refused."""
     guesses: list[Guess] = field(default_factory=list)
     splits: list[SplitReport] = field(default_factory=list)
+    kind: KindName = "one label"
+    """What the answers of texts with labels are."""
+    found: list[Found] = field(default_factory=list)
+    """What they look like in each data entry."""
+
+    def settled(self, entries: Sequence[Data]) -> list[Data]:
+        """The entries with what was found out about their labels written down."""
+        if self.kind != "several labels":
+            return list(entries)
+        each = zip(entries, self.found, self.guesses, strict=True)
+        return [targets.written_down(entry, found, guess) for entry, found, guess in each]
 
     def require(self) -> Prepared:
         """Itself, or DataError that names the rows which stand in the way."""
@@ -60,19 +72,24 @@ def prepare(
     encode: Callable[[Example], Encoded] | None = None,
     tables: Sequence[Table] | None = None,
     learn: bool = True,
+    kind: AskedKind = "one label",
 ) -> Prepared:
     """Read, recognise, build, split and audit every entry.
 
     Rows with problems are left out of the examples and listed; `Prepared.require` refuses them where the entry
     says so. encode: counts tokens for the audit. tables: of all entries, where they were read already.
-    learn: False for rows that are only scored, which need not hold several classes.
+    learn: False for rows that are only scored, which need not hold several classes. kind: of the answers of texts with
+    labels; "auto" is what they look like.
     Raises DataError where an entry can't be used at all.
     """
     whole = Prepared([], [], [], [])
     taken: dict[str, SplitName] = {}
-    for source, entry in enumerate(entries):
-        read = tables[source] if tables else table.load(entry)
-        built = examples.build(read, entry, wants, source)
+    tables = tables or [table.load(entry) for entry in entries]
+    if wants == "labelled":
+        looked = [examples.answers(read, entry) for read, entry in zip(tables, entries, strict=True)]
+        whole = replace(whole, kind=targets.settled(kind, looked))
+    for source, (entry, read) in enumerate(zip(entries, tables, strict=True)):
+        built = examples.build(read, entry, wants, source, whole.kind)
         keys = content.prompt_keys(built.examples)
         if built.blocks is None:
             divided, report = split(built.examples, entry.split, seed, built.divided, taken, keys)
@@ -82,6 +99,8 @@ def prepare(
             divided, report = split(built.examples, entry.split, seed, built.divided, keys=built.blocks)
         made = history.read(entry.source)
         notices = [*([str(made)] if made else []), *read.notices, *built.notices, *report.notices]
+        if wants == "labelled":
+            notices += targets.told(built.found, whole.kind, kind)
         if built.problems and entry.bad_rows == "skip":
             notices.append(f"{counted(len(built.problems), 'row', 'rows')} with problems left out.")
         elif built.problems:
@@ -95,7 +114,8 @@ def prepare(
         else:  # findings are of the rows, which can be mended, not of what they are joined to
             whole.findings.extend(audit(built.rows, encode, source, read=read))
         whole.guesses.append(built.guess)
+        whole.found.append(built.found)
         whole.splits.append(report)
     if wants == "labelled" and learn:
-        examples.check_classes(whole.examples, whole.guesses[0])
+        targets.reading(whole.kind, looked[0], whole.guesses[0]).check(whole.examples)
     return whole

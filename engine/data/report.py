@@ -7,14 +7,14 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from engine.data import columns, history, pairs, remedies, table, turns
+from engine.data import columns, history, pairs, remedies, table, targets, turns
 from engine.data.audit import Finding, audit, label_counts
 from engine.data.example import Example
 from engine.data.formats import TITLES, Guess, recognise
 from engine.data.prepare import Prepared, prepare
 from engine.data.rows import RowProblem, Table, UnusableRows, counted, listed
 from engine.errors import DataError
-from engine.method import Wants
+from engine.method import AskedKind, Wants
 from engine.sections import Data
 
 _EXAMPLES = 3
@@ -62,7 +62,7 @@ class Inspection:
         if numbers is None:
             raise DataError("There is no such finding any more.", "Look at the data again.")
         places = {number: index for index, number in enumerate(self.table.numbers)}
-        names = [*dict.fromkeys(self.guess.columns.values())] or self.table.columns[:_COLUMNS]
+        names = self.guess.used or self.table.columns[:_COLUMNS]
         unread = {problem.row: problem.place for problem in self.table.problems}
         shown = []
         for number in numbers[start : start + most]:
@@ -74,28 +74,43 @@ class Inspection:
         return {"count": len(numbers), "rows": shown}
 
 
-def check(entry: Data | str, wants: Wants | None = None, seed: int = 42) -> dict[str, Any]:
+def check(
+    entry: Data | str, wants: Wants | None = None, seed: int = 42, kind: AskedKind = "one label"
+) -> dict[str, Any]:
     """All that can be told of a data entry before training, as JSON values.
 
     Where the rows can be read but not used, `error` holds {"problem", "fix"} and the rest is as far as it came;
-    where they can't be read, DataError is raised.
+    where they can't be read, DataError is raised. kind: as `engine.data.prepare.prepare` takes it.
     """
-    return inspect(Data(source=entry) if isinstance(entry, str) else entry, wants, seed).report
+    return inspect(Data(source=entry) if isinstance(entry, str) else entry, wants, seed, kind=kind).report
 
 
 def natural(read: Table, entry: Data) -> Wants:
-    """As what rows are looked at before anybody knows the objective: plain texts as such, others as conversations."""
-    return "text" if recognise(read, {}, entry.format, bool(entry.prompt)).format == "text" else "messages"
+    """As what rows are looked at before anybody knows the objective.
+
+    Plain texts as such, texts of which some may have several labels as those, all others as conversations.
+    """
+    guess = _recognised(read, entry, entry.columns)
+    if guess.format == "labelled":
+        return "labelled" if targets.find(read, guess, entry).kind == "several labels" else "messages"
+    return "text" if _recognised(read, entry, {}).format == "text" else "messages"
 
 
-def inspect(entry: Data, wants: Wants | None = None, seed: int = 42, read: Table | None = None) -> Inspection:
+def inspect(
+    entry: Data,
+    wants: Wants | None = None,
+    seed: int = 42,
+    read: Table | None = None,
+    kind: AskedKind = "one label",
+) -> Inspection:
     """What `check` tells, with what it was told from. read: the entry's table, if it was read already.
 
     wants: None for what is `natural`.
     """
     read = read if read is not None else table.load(entry)
-    wants = wants or natural(read, entry)
-    guess = recognise(read, {}, entry.format, bool(entry.prompt))
+    if wants is None:
+        wants, kind = natural(read, entry), "auto"
+    guess = _recognised(read, entry, {})
     made = history.read(entry.source)
     report: dict[str, Any] = {
         "source": read.source,
@@ -117,13 +132,13 @@ def inspect(entry: Data, wants: Wants | None = None, seed: int = 42, read: Table
     problems, prepared = read.problems, None
     found: list[Finding] = []
     try:
-        prepared = prepare([entry], wants, seed, tables=[read])
+        prepared = prepare([entry], wants, seed, tables=[read], kind=kind)
     except DataError as error:
         report["error"] = {"problem": error.problem, "fix": error.fix}
         if isinstance(error, UnusableRows):
             problems = error.problems
             # How its columns are read, which no row got through, is what the person has chosen.
-            guess = recognise(read, entry.columns, entry.format, bool(entry.prompt))
+            guess = _recognised(read, entry, entry.columns)
             report |= {**_guessed(guess), "problems": _grouped(problems)}
         else:
             problems = [*read.problems, *(pairs.problems(read) if guess.format == "preferences" else [])]
@@ -136,11 +151,18 @@ def inspect(entry: Data, wants: Wants | None = None, seed: int = 42, read: Table
     return Inspection(read, guess, prepared, problems, report, found)
 
 
+def _recognised(read: Table, entry: Data, chosen: dict[str, str]) -> Guess:
+    """Label columns that there are not are refused when rows are made."""
+    marks = [name.strip() for name in entry.label_columns.splitlines() if name.strip() in read.columns]
+    return recognise(read, chosen, entry.format, bool(entry.prompt), marks)
+
+
 def lines(report: dict[str, Any]) -> list[str]:
     """The report for a terminal."""
     out = [f"{report['source']}: {counted(report['rows'], 'row', 'rows')}, {report['title']}. {report['why']}"]
     if report["roles"]:
-        out.append("Parts: " + ", ".join(f"{role} = {name}" for role, name in report["roles"].items()))
+        parts = [f"{role} = {name}" for role, name in report["roles"].items()]
+        out.append("Parts: " + ", ".join(parts + [f"label = {name}" for name in report["label_columns"]]))
     if report["alternatives"]:
         out.append("Could also be: " + ", ".join(TITLES[name] for name in report["alternatives"]))
     out += ["", "Columns"]
@@ -199,6 +221,7 @@ def _guessed(guess: Guess) -> dict[str, Any]:
         "title": TITLES[guess.format],
         "why": guess.why,
         "roles": guess.columns,
+        "label_columns": guess.labels,
         "alternatives": guess.alternatives,
     }
 
@@ -259,7 +282,8 @@ def _example_lines(example: dict[str, Any]) -> list[str]:
     head = f"  Row {example['row']} ({example['place']}, {example['split']})"
     if "messages" in example:
         return [head, *(f"    {turn['role']}: {_short(turn['content'], _WIDTH)}" for turn in example["messages"])]
-    labelled = [f"    label: {example['label']}"] if example["label"] else []
+    several = ["    no label"] if example.get("labels") == [] else []
+    labelled = [f"    label: {example['label']}"] if example["label"] else several
     beside = [f"    second text: {_short(example['second'], _WIDTH)}"] if example.get("second") else []
     return [head, f"    text: {_short(example['text'], _WIDTH)}", *beside, *labelled]
 

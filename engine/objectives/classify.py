@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine import lineage, text_pairs
-from engine.class_weights import Scheme, weights
+from engine import kinds, stacking, text_pairs
+from engine.class_weights import Scheme
 from engine.data.example import Example
+from engine.errors import SettingError
 from engine.job import Features, Job, Losses, Objective, Report
+from engine.method import AskedKind
 from engine.models import ModelFacts
 from engine.pooling import Reading, pooling
 from engine.scores import Scores
 from engine.settings import Section, setting
 from engine.tokens import Encoded, Tokens
+from engine.tuner import Tuner
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +27,6 @@ if TYPE_CHECKING:
 SCRIPT = '''
 LABELS = LABELS_HERE
 POOL = POOL_HERE
-CLASS_WEIGHTS = CLASS_WEIGHTS_HERE
 
 
 class Classifier(torch.nn.Module):
@@ -35,7 +37,7 @@ class Classifier(torch.nn.Module):
         if getattr(backbone, "pooler", None) is not None:
             backbone.pooler = None
         self.backbone = backbone
-        self.head = torch.nn.Linear(backbone.config.get_text_config().hidden_size, len(LABELS))
+        self.head = torch.nn.Linear(backbone.config.get_text_config().hidden_size, max(1, len(LABELS)))
         torch.nn.init.normal_(self.head.weight, 0.0, 0.02, generator=torch.Generator().manual_seed(SEED))
         torch.nn.init.zeros_(self.head.bias)
 
@@ -60,13 +62,14 @@ def load():
     return Classifier(AutoModel.from_pretrained(MODEL, dtype=WEIGHTS, attn_implementation="sdpa", **QUANTIZATION))
 
 READ_HERE
+KIND_HERE
 
 def encode(example):
-    return {**read(example), "label": LABELS.index(example["label"])}
+    return {**read(example), "target": target(example)}
 
 
 def losses(model, rows):
-    """The loss of each row, as much as its label counts."""
+    """The loss of each row."""
     longest = max(len(row["ids"]) for row in rows)
     ids = torch.tensor([row["ids"] + [PAD] * (longest - len(row["ids"])) for row in rows], device=DEVICE)
     mask = torch.tensor([[1] * len(row["ids"]) + [0] * (longest - len(row["ids"])) for row in rows], device=DEVICE)
@@ -74,9 +77,7 @@ def losses(model, rows):
     if "kinds" in rows[0]:
         padded = [row["kinds"] + [0] * (longest - len(row["ids"])) for row in rows]
         kinds = {"token_type_ids": torch.tensor(padded, device=DEVICE)}
-    labels = torch.tensor([row["label"] for row in rows], device=DEVICE)
-    found = torch.nn.functional.cross_entropy(model(ids, mask, **kinds).float(), labels, reduction="none")
-    return found if CLASS_WEIGHTS is None else found * torch.tensor(CLASS_WEIGHTS, device=DEVICE)[labels]
+    return row_losses(model(ids, mask, **kinds).float(), [row["target"] for row in rows])
 
 
 def positions(row):
@@ -87,7 +88,10 @@ def positions(row):
 class Classify(Objective):
     name = "classify"
     title = "Classify (choose a label)"
-    help = "The model learns to put texts into the classes of your data. Fast, exact about its choices, and no chat."
+    help = (
+        "The model learns to put texts into the classes of your data, one or several for each, or to give each a "
+        "number. Fast, exact about its choices, and no chat."
+    )
     paper = "https://arxiv.org/abs/1810.04805"
     order = 20
     wants = "labelled"
@@ -98,16 +102,68 @@ class Classify(Objective):
     main_metric = "accuracy"
 
     class Settings(Section):
+        kind: AskedKind = setting(
+            "auto",
+            "Kind of answer",
+            "What a text gets: one label, several labels (or none), or a number, such as a rating or how alike two "
+            "texts are. 'auto' looks at the data and says what it found; it never takes labels for numbers.",
+        )
+        threshold: float | None = setting(
+            None,
+            "Threshold",
+            "The chance from which on a text gets a label, where it may have several. Empty means chosen on the "
+            "validation rows.",
+            advanced=True,
+            gt=0,
+            lt=1,
+        )
         class_weights: Scheme = setting(
             "none",
             "Class weights",
             "How labels of different size count while it learns. 'balanced': each label as much as every other, "
-            "however few rows it has. 'square root': half-way. 'none': each row alike.",
+            "however few rows it has; of several labels, having one as much as not having it. 'square root': half-way. "
+            "'none': each row alike.",
             advanced=True,
         )
 
+    def kind(self, settings: Any) -> AskedKind:
+        return settings.kind
+
+    def of_rows(self, settings: Any, examples: Sequence[Example]) -> Any:
+        """With the kind of answer that the rows have."""
+        found = settings.model_copy(update={"kind": kinds.of_rows(examples)})
+        kind = kinds.of(found.kind)
+        if kind.unweighable and self.weighs(found):
+            raise SettingError([kind.unweighable], "Set it to none.")
+        if found.threshold is not None and kind.name != "several labels":
+            raise SettingError(
+                [f"A threshold (objective.threshold) does nothing where a text gets {kind.title}."], "Leave it empty."
+            )
+        return found
+
+    def settled(self, settings: Any, model_folder: Path, examples: list[Example]) -> Any:
+        return self.of_rows(settings, examples)
+
+    def labels(self, settings: Any, examples: Sequence[Example]) -> list[str]:
+        return kinds.of(settings.kind).labels(examples)
+
+    def main(self, settings: Any) -> str:
+        return kinds.of(settings.kind).main_metric
+
+    def loss_unit(self, settings: Any) -> str:
+        return kinds.of(settings.kind).loss_unit
+
+    def tells_labels(self, settings: Any) -> bool:
+        return kinds.of(settings.kind).tells_labels
+
+    def unfitted(self, settings: Any, tuner: Tuner) -> str | None:
+        return kinds.of(settings.kind).unfitted.format(tuner=tuner.title) or None
+
+    def remarks(self, settings: Any) -> list[str]:
+        return [kinds.of(settings.kind).remark]
+
     def class_weights(self, settings: Any, labels: Sequence[str], train: Sequence[Example]) -> list[float] | None:
-        return weights(settings.class_weights, labels, [example.label for example in train])
+        return kinds.of(settings.kind).weights(settings.class_weights, labels, train)
 
     def weighs(self, settings: Any) -> bool:
         return settings.class_weights != "none"
@@ -122,7 +178,7 @@ class Classify(Objective):
         from engine.compute.model import load_backbone
 
         reading = Reading(pooling(job.model_folder))
-        return Classifier(load_backbone(job, "features"), len(job.labels), reading, job.training.seed)
+        return Classifier(load_backbone(job, "features"), max(1, len(job.labels)), reading, job.training.seed)
 
     def backbone(self, model: nn.Module) -> nn.Module:
         return model.backbone
@@ -135,7 +191,7 @@ class Classify(Objective):
         return {f"head.{name}": parameter for name, parameter in model.head.named_parameters()}
 
     def head_parameters(self, facts: ModelFacts, classes: int) -> int:
-        return (facts.hidden + 1) * classes
+        return (facts.hidden + 1) * max(1, classes)
 
     def trainer(self) -> tuple[type, type, dict[str, Any]]:
         from transformers import Trainer, TrainingArguments
@@ -143,16 +199,17 @@ class Classify(Objective):
         return Trainer, TrainingArguments, {}
 
     def script(self, job: Job) -> str:
-        counts = self.class_weights(job.objective_settings, job.labels, job.examples["train"])
-        filled = SCRIPT.replace("CLASS_WEIGHTS_HERE", repr(counts)).replace("LABELS_HERE", repr(job.labels))
         read = text_pairs.script(job) if job.pairs else text_pairs.READ
+        filled = SCRIPT.replace("KIND_HERE", kinds.of(job.objective_settings.kind).script(job))
+        filled = filled.replace("LABELS_HERE", repr(job.labels))
         return filled.replace("POOL_HERE", repr(pooling(job.model_folder))).replace("READ_HERE", read)
 
     def row(self, job: Job, example: Example, encoded: Encoded) -> dict[str, Any]:
         from engine.compute import tasks
         from engine.compute.classifier import kinds_of
 
-        row = {"input_ids": encoded.ids, "labels": job.labels.index(example.label), **tasks.noted(job, example)}
+        answer = kinds.of(job.objective_settings.kind).row(job, example)
+        row = {"input_ids": encoded.ids, **answer, **tasks.noted(job, example)}
         row |= kinds_of(job, encoded)
         if self.weighs(job.objective_settings):
             row["weighed"] = example.split == "train"
@@ -164,26 +221,21 @@ class Classify(Objective):
         return padded(rows, job.tokens.pad_id or 0)
 
     def losses(self, job: Job) -> Losses:
-        from engine.compute.classifier import class_losses, weighed
         from engine.compute.tasks import told
 
-        counts = self.class_weights(job.objective_settings, job.labels, job.examples["train"])
-        return told(job, class_losses if counts is None else weighed(class_losses, counts))
+        return told(job, kinds.of(job.objective_settings.kind).losses(job))
 
     def score(self, job: Job, model: nn.Module, rows: list[Example], report: Report) -> Scores:
-        from engine.compute.classifier import score
+        return kinds.of(job.objective_settings.kind).score(job, model, rows, report)
 
-        return score(job, model, rows, report)
+    def baselines(self, job: Job, model: nn.Module, rows: list[Example], report: Report) -> dict[str, Scores]:
+        return kinds.of(job.objective_settings.kind).baselines(job, rows)
 
     def calibrate(self, job: Job, model: nn.Module, report: Report) -> str:
-        from engine.compute.classifier import calibrate
-
-        return calibrate(job, model, report)
+        return kinds.of(job.objective_settings.kind).calibrate(job, model, report)
 
     def chances(self, job: Job, model: nn.Module, example: Example) -> list[tuple[str, float]]:
-        from engine.compute.classifier import chances
-
-        return chances(job, model, example)
+        return kinds.of(job.objective_settings.kind).told(job, model, example)
 
     def save(self, job: Job, model: nn.Module, folder: Path) -> None:
         from engine.compute.classifier import save_head
@@ -196,7 +248,7 @@ class Classify(Objective):
         restore_head(model, folder)
 
     def take_up(self, job: Job, model: nn.Module) -> None:
-        if job.start is not None and lineage.labels(job.start) == job.labels:
+        if job.start is not None and stacking.begins_with_head(job):
             self.restore(model, job.start)
 
     def features(self, model: nn.Module, reading: Reading) -> Features:

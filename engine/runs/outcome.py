@@ -51,5 +51,5 @@ def outcome(run: Run) -> Outcome | None:
 def _judged(folder: Path, state: str, changed: tuple[int, ...]) -> Outcome:
     found = gather(folder, state)
     verdict = judge(found)
-    chooses = state == "finished" and "class scores" in found.spec.objective.gives
+    chooses = state == "finished" and found.spec.objective.tells_labels(found.spec.objective_settings)
     return Outcome(verdict, advise(found, verdict), by_label(found.before, found.after) if chooses else None)

@@ -81,6 +81,7 @@ def create(spec: RunSpec, prepared: Prepared, owner: str = "local") -> Run:
     SettingError for a reporter that is not installed, or a visitor's webhook that leads into a private network.
     """
     prepared.require()
+    spec = spec.settled(prepared)
     reporters.require(spec.output.reporters)
     if spec.output.webhook and owner != access.LOCAL:
         webhooks.require_public(spec.output.webhook)

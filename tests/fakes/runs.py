@@ -41,8 +41,12 @@ SMALL = {
 """Settings that tiny models have room for, where the defaults ask for more than their layers hold."""
 
 
-def examples(wants: str) -> list[Example]:
-    """Twelve rows of three intents: eight to learn from, two to watch, two to score."""
+def examples(wants: str, kind: str = "one label") -> list[Example]:
+    """Twelve rows of three intents: eight to learn from, two to watch, two to score.
+
+    kind: of several labels, every other row is a question besides, and every fifth has none; a number is one for each
+    intent, larger with the text.
+    """
     found = []
     for text_number in range(4):
         for label, texts in INTENTS.items():
@@ -50,6 +54,12 @@ def examples(wants: str) -> list[Example]:
             split: SplitName = "train" if row <= 8 else "validation" if row <= 10 else "test"
             if wants == "text":
                 found.append(Example(row, split, text=f"{texts[text_number]} It is about {label}, as it often is."))
+            elif kind == "several labels":
+                own = [] if row % 5 == 0 else [label, "question"] if row % 2 else [label]
+                found.append(Example(row, split, text=texts[text_number], label=", ".join(own), labels=own))
+            elif kind == "number":
+                number = 10 * list(INTENTS).index(label) + len(texts[text_number]) / 8
+                found.append(Example(row, split, text=texts[text_number], label=str(number), number=number))
             elif wants == "labelled":
                 found.append(Example(row, split, text=texts[text_number], label=label))
             else:
@@ -85,7 +95,8 @@ def folder(place: Path, run: RunSpec, rows: list[Example] | None = None) -> Path
     """A run folder that a worker can take up."""
     place.mkdir(parents=True)
     run.save(place / "spec.yaml")
-    examples_file.save(rows if rows is not None else examples(run.objective.wants), place / "examples.jsonl")
+    kind = run.objective.kind(run.objective_settings)
+    examples_file.save(rows if rows is not None else examples(run.objective.wants, kind), place / "examples.jsonl")
     return place
 
 

@@ -178,7 +178,7 @@ def _how(screen: DataScreen) -> tuple[DataScreen, gr.HTML, gr.HTML]:
     with gr.Row(elem_classes=["ts-fields"]):
         shares = form.build(Split, form.basic(Split))
     with gr.Accordion("More settings", open=False):
-        texts = form.build(Data, form.named(Data, ("system", "prompt")))
+        texts = form.build(Data, form.named(Data, ("system", "prompt", "label_columns", "label_separator")))
         with gr.Row(elem_classes=["ts-fields"]):
             numbers = form.build(Split, form.advanced(Split))
     whole = replace(

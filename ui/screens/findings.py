@@ -165,11 +165,13 @@ def _list(items: Iterable[str]) -> str:
 def _conversation(made: Example) -> str:
     said = [(str(turn["role"]), str(turn["content"])) for turn in made.messages]
     texts = [("text", made.text), *([("second text", made.second)] if made.second else [])]
-    said = said or [*texts, *([("label", made.label)] if made.label else [])]
+    name = "label" if made.labels is None and made.number is None else "number" if made.labels is None else "labels"
+    answer = made.label or ("none" if made.labels is not None else "")
+    said = said or [*texts, *([(name, answer)] if answer else [])]
     lines = []
     for role, text in said:
         shown = escape(_cut(text))
-        learned = role in ("assistant", "label") or len(said) == 1  # a text by itself
+        learned = role in ("assistant", "label", "labels", "number") or len(said) == 1  # a text by itself
         lines.append(f"<span class='ts-turn'>{escape(role)}:</span> {f'<mark>{shown}</mark>' if learned else shown}")
     return f"<div class='ts-text'>{chr(10).join(lines)}</div>"
 

@@ -5,14 +5,15 @@ The scripts of `ui/static` draw what stands in `ts-run`, `ts-push` and `ts-more`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from html import escape
 from typing import Any
 
 import gradio as gr
 
-from engine import calibration, chat, text_pairs
+from engine import chat, kinds, text_pairs
 from engine.errors import DataError, UserError
+from engine.measures import digits
 from engine.spec import RunSpec
 from ui import words
 from ui.door import door
@@ -65,7 +66,7 @@ def _build_talk(run: gr.Textbox, task: gr.Dropdown) -> None:
 def _build_trial(run: gr.Textbox, task: gr.Dropdown) -> None:
     """A text, and what a classifier says of it."""
     with gr.Column(elem_classes=["ts-try"]):
-        words.html("<h2>Try it</h2><p class='ts-quiet'>A text of your own, and how sure it is of each label.</p>")
+        words.html("<h2>Try it</h2><p class='ts-quiet'>A text of your own, and what it says of it.</p>")
         with gr.Row(elem_classes=["ts-ask"]):
             text = _written("Text", "Write something like your rows")
             # For runs that read two texts together; the others don't show it.
@@ -169,22 +170,37 @@ def _labelled(run_id: str, chosen: str | None, text: str, second: str = "") -> s
             raise DataError("The second text is empty.", "Write something into both.")
         beside = second[:LONGEST] if pairs else ""
         found = chat.labels(run.folder, text[:LONGEST], task=_task(run.spec(), chosen), second=beside)
-        return chances(found, calibration.told(run.folder / "model"))
+        return told(kinds.said(run.folder / "model", found))
     except UserError as error:
         return words.failure(error)
 
 
-def chances(found: list[tuple[str, float]], told: str = "") -> str:
-    """The likeliest labels with their chances, as markup. told: whether these hold, in a sentence."""
+def told(said: kinds.Said) -> str:
+    """What a classifier says of a text, as markup."""
+    if said.number is not None:
+        note = f"<p class='ts-quiet'>{escape(said.holds)}</p>"
+        return f"<section class='ts-stack' role='status'><p class='ts-lead'>{digits(said.number)}</p>{note}</section>"
+    if not said.several:
+        return chances(said.chances, said.holds)
+    names = ", ".join(f"<b>{escape(label)}</b>" for label in said.given)
+    return chances(said.chances, said.holds, f"<p>It gets {names or 'no label'}.</p>", set(said.given))
+
+
+def chances(found: list[tuple[str, float]], told: str = "", above: str = "", given: Container[str] = ()) -> str:
+    """The likeliest labels with their chances, as markup. told: whether these hold, in a sentence.
+
+    given: labels of several that the text gets; all of them are shown. above: markup that says which.
+    """
+    most = max(LABELS_SHOWN, sum(label in given for label, _ in found))
     lines = "".join(
-        f"<li><b>{escape(label)}</b><span>{bound(f'{100 * chance:.1f} %')}</span>"
+        f"<li><b>{escape(label)}{' ✓' if label in given else ''}</b><span>{bound(f'{100 * chance:.1f} %')}</span>"
         f"<i style='--ts-share: {100 * chance:.1f}%'></i></li>"
-        for label, chance in found[:LABELS_SHOWN]
+        for label, chance in found[:most]
     )
-    rest = len(found) - LABELS_SHOWN
+    rest = len(found) - most
     more = f"<p class='ts-quiet'>and {words.counted(rest, 'label')} that it thinks less likely</p>" if rest > 0 else ""
     more += f"<p class='ts-quiet'>{escape(told)}</p>" if told else ""
-    return f"<section class='ts-stack' role='status'><ul class='ts-chances'>{lines}</ul>{more}</section>"
+    return f"<section class='ts-stack' role='status'>{above}<ul class='ts-chances'>{lines}</ul>{more}</section>"
 
 
 def _text(content: Any) -> str:

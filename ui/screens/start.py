@@ -15,12 +15,12 @@ import gradio as gr
 from engine import explain, jobs, models, preview, speed
 from engine.data import table
 from engine.data.example import Example
-from engine.data.prepare import Prepared, prepare
+from engine.data.prepare import Prepared
 from engine.data.rows import Table
 from engine.errors import UserError
 from engine.runs import queue, store
 from engine.sections import Model
-from engine.spec import RunSpec
+from engine.spec import RunSpec, of_spec
 from ui import limits, owner, plan_words, sources, words
 from ui.door import door
 from ui.screens.data import DataScreen
@@ -65,7 +65,7 @@ class StartScreen:
             yield words.waiting("Looking at the rows…"), "", wait
             wanted = self.spec(given)
             tables = [table.load(entry) for entry in wanted.data]
-            prepared = prepare(wanted.data, wanted.objective.wants, wanted.training.seed, tables=tables).require()
+            prepared = of_spec(wanted, tables).require()
             limits.require_models(wanted)
             folder = yield from _fetched(wanted.model, wait)
             for name in wanted.objective.models(wanted.objective_settings):
@@ -111,7 +111,7 @@ def started(wanted: RunSpec) -> store.Run:
     limits.require_models(wanted)
     limits.require_turn()
     limits.require_disk()
-    run = store.create(wanted, prepare(wanted.data, wanted.objective.wants, wanted.training.seed), owner.current())
+    run = store.create(wanted, of_spec(wanted), owner.current())
     queue.start(run)
     return run
 

@@ -52,8 +52,11 @@ export const share = (value) => (there(value) ? `${(100 * value).toFixed(1)} %` 
 export const count = (value) => value.toLocaleString("en");
 export const loss = (value) => (there(value) ? (value < 0.01 ? value.toPrecision(2) : value.toFixed(3)) : "–");
 
-/* A score in its unit: shares as per cent, bits and nats as they are. */
-export const figure = (value, unit = "share") => (unit === "share" ? share(value) : loss(value));
+/* A number of any size, with four digits that count. */
+export const digits = (value) => (there(value) ? Number(value.toPrecision(4)).toLocaleString("en", { maximumSignificantDigits: 4 }) : "–");
+
+/* A score in its unit: shares as per cent, values in the data's own unit, bits and nats as they are. */
+export const figure = (value, unit = "share") => (unit === "share" ? share(value) : unit === "value" ? digits(value) : loss(value));
 /* The two ends of an interval, without the unit. */
 export const between = (low, high, unit = "share") => [low, high].map((end) => figure(end, unit).replace(" %", "")).join(" to ");
 

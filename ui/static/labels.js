@@ -28,8 +28,8 @@ export function byLabel(found) {
 function scored(scoring, { labels, left_out }) {
   return [
     table(scoring.labels, left_out),
-    el("h3", {}, "Which label is taken for which"),
-    ...(scoring.grid.length ? grid(scoring.grid, labels) : mistakes(scoring)),
+    // Of several labels none is taken for another one.
+    ...(scoring.several ? [] : [el("h3", {}, "Which label is taken for which"), ...(scoring.grid.length ? grid(scoring.grid, labels) : mistakes(scoring))]),
   ];
 }
 

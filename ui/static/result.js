@@ -2,6 +2,9 @@
 
 import { between, count, el, figure, loss, share, size, span } from "./dom.js";
 
+/* What further scores before training are called; as engine/measures.py. */
+const FURTHER = { teacher: "Teacher", "training mean": "Always the training mean" };
+
 const LONG = 280;
 
 /* result: figures of a finished run, else null. */
@@ -54,7 +57,7 @@ function scores(found, { metrics, measures, ...result }) {
   if (!metrics.after) return [cost];
   const scored = [
     ["Before", metrics.before],
-    ...Object.entries(metrics.baselines || {}).map(([name, values]) => [name === "teacher" ? "Teacher" : `Before, ${name}`, values]),
+    ...Object.entries(metrics.baselines || {}).map(([name, values]) => [FURTHER[name] || `Before, ${name}`, values]),
     ...Object.entries(metrics.parts || {}).map(([id, values]) => [`${result.merged?.[id] || id} alone`, values]),
     [result.merged ? "Merged" : "After", metrics.after],
   ].filter(([, values]) => values);

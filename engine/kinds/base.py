@@ -1,0 +1,83 @@
+"""What a kind of answer means for a classifier: its classes, loss, scores and words. Torch in functions only."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from engine.class_weights import Scheme
+from engine.data.example import Example
+from engine.job import Job, Losses, Report
+from engine.method import KindName
+from engine.scores import Scores
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Kind(ABC):
+    name: ClassVar[KindName]
+    main_metric: ClassVar[str]
+    title: ClassVar[str]
+    """What a text gets, in words."""
+    remark: ClassVar[str]
+    """That, in a sentence for the plan."""
+    loss_unit: ClassVar[str]
+    """What the held-out loss is told in."""
+    tells_labels: ClassVar[bool] = True
+    """Whether a text gets labels, each of which can be scored by itself."""
+    unweighable: ClassVar[str] = ""
+    """Why labels can't count differently while it learns; empty where they can."""
+    unfitted: ClassVar[str] = ""
+    """Why nothing can be fitted to fixed features; empty where that works."""
+
+    def labels(self, examples: Sequence[Example]) -> list[str]:
+        """The classes, sorted; a class's number is its place here."""
+        return sorted({example.label for example in examples})
+
+    @abstractmethod
+    def weights(self, scheme: Scheme, labels: Sequence[str], train: Sequence[Example]) -> list[float] | None:
+        """As `Objective.class_weights` promises."""
+
+    @abstractmethod
+    def row(self, job: Job, example: Example) -> dict[str, Any]:
+        """What a batch holds of the answer: "labels", which has one number a row, and what `losses` wants beside it."""
+
+    @abstractmethod
+    def losses(self, job: Job) -> Losses: ...
+
+    @abstractmethod
+    def script(self, job: Job) -> str:
+        """Source of `target` (of an example) and `row_losses` (scores and targets to the loss of each row)."""
+
+    @abstractmethod
+    def score(self, job: Job, model: nn.Module, rows: list[Example], report: Report) -> Scores: ...
+
+    def baselines(self, job: Job, rows: list[Example]) -> dict[str, Scores]:
+        """Further scores worth knowing, which need no model."""
+        return {}
+
+    def calibrate(self, job: Job, model: nn.Module, report: Report) -> str:
+        """As `Objective.calibrate` promises."""
+        return ""
+
+    @abstractmethod
+    def told(self, job: Job, model: nn.Module, example: Example) -> list[tuple[str, float]]:
+        """Every label with its chance, the likeliest first; of a number that number, under the name NUMBER."""
+
+    def kept(self, job: Job, model: nn.Module) -> dict[str, Any]:
+        """What a result's `classifier.json` says besides labels and pooling."""
+        return {}
+
+    @abstractmethod
+    def given(self, found: Sequence[tuple[str, float]], kept: Mapping[str, Any]) -> list[str]:
+        """The labels that a text gets of which `told` says this. kept: what the result's `classifier.json` holds."""
+
+    @abstractmethod
+    def holds(self, kept: Mapping[str, Any]) -> str:
+        """How what a result tells is to be taken, in a sentence; empty where there is nothing to say."""
+
+    @abstractmethod
+    def asked(self, kept: Mapping[str, Any]) -> list[str]:
+        """Python of a model card that prints the answer, made from `scores`, (1, classes), `labels` and `kept`."""
