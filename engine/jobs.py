@@ -33,6 +33,7 @@ def open_job(folder: Path, report: Callable[[str], None], to_train: bool = True)
         reporters.require(spec.output.reporters)
     facts = models.facts(spec.model)
     require_pair(spec, facts)
+    spec = spec.on(facts)
     report(f"Getting {facts.id}.")
     model_folder = models.ensure(spec.model, report)
     tokens = Tokens.load(model_folder)
@@ -142,7 +143,7 @@ def require_pair(spec: RunSpec, facts: models.ModelFacts) -> None:
     """Raises SettingError with the reason where objective, tuner and model don't go together."""
     refusals = [
         pair_refusal(spec.objective, spec.tuner),
-        spec.objective.refuses(facts),
+        spec.objective.refuses(facts, spec.objective_settings),
         spec.tuner.refuses(facts, spec.tuner_settings),
         stacking.refusal(spec),
         spec.tuner.unweighable(spec.tuner_settings) if spec.objective.weighs(spec.objective_settings) else None,

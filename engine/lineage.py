@@ -13,8 +13,9 @@ from typing import Any
 import yaml
 from filelock import FileLock
 
-from engine import export, home
+from engine import export, home, parts
 from engine.errors import ModelError, UserError
+from engine.files import read_json
 from engine.sections import Model
 from engine.settings import parse
 
@@ -97,6 +98,11 @@ def labels(result: Path) -> list[str] | None:
     except (OSError, ValueError):
         return None
     return None if "form" in found else [str(label) for label in found.get("labels", [])]
+
+
+def head_learned(result: Path | None) -> bool:
+    """Whether a result holds a head of its own that guesses hidden words, and learned with the rest."""
+    return bool(result and (read_json(result / parts.MASKED_FILE) or {}).get("head_learned"))
 
 
 def merged(found: Parent, report: Callable[[str], None]) -> Path:

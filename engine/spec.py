@@ -12,6 +12,7 @@ import yaml
 from engine import objectives, tuners
 from engine.errors import SettingError, UserError
 from engine.job import Objective
+from engine.models import ModelFacts
 from engine.sections import Common, Data, Evaluate, Launch, Mixture, Model, Output, Training
 from engine.settings import Section, parse
 from engine.tuner import Tuner
@@ -110,6 +111,10 @@ class RunSpec:
 
     def save(self, path: Path) -> None:
         path.write_text(self.to_yaml(), encoding="utf-8")
+
+    def on(self, facts: ModelFacts) -> RunSpec:
+        """The spec with its objective as it is for this kind of model."""
+        return replace(self, objective=self.objective.of(facts))
 
     def with_data(self, data: list[Data]) -> RunSpec:
         return replace(self, data=data, tuner_settings=self.tuner.with_data(self.tuner_settings, data))
