@@ -235,6 +235,17 @@ def _mlm_head(shapes: Mapping[str, tuple[int, ...]], words: int) -> int:
     return words + sum(_count(shape) for shape in own if shape[:1] != (words,))
 
 
+def new_mlm_head(config: Mapping[str, Any]) -> int:
+    """Parameters that a head which guesses masked words would have if it began anew, as `_mlm_head` counts them."""
+    width, words = first(config, "hidden_size", "dim"), first(config, "vocab_size")
+    if config.get("model_type") == "modernbert":  # its biases can be left out
+        biases = width * (bool(config.get("classifier_bias", False)) + bool(config.get("norm_bias", False)))
+        return width * width + width + biases + words * bool(config.get("decoder_bias", True))
+    # ALBERT's and ELECTRA's words have vectors of their own width.
+    inner = int(config.get("embedding_size") or width)
+    return (width + 1) * inner + 2 * inner + words
+
+
 def _count(shape: tuple[int, ...]) -> int:
     count = 1
     for size in shape:

@@ -22,6 +22,7 @@ CONFIGS = frozenset(
         "generation_config.json",
         "classifier.json",
         "cloze.json",
+        parts.MASKED_FILE,
         *map(parts.config_file, parts.PARTS),
     }
 )
@@ -39,7 +40,8 @@ _ABOUT = {
     "head.safetensors": "the classification head",
     "classifier.json": "the labels, and how the head is read",
     "cloze.json": "the labels with their words, and the prompt",
-    "language_head.safetensors": "the head that scores words, as it was",
+    parts.LANGUAGE_HEAD: "the head that guesses hidden words",
+    parts.MASKED_FILE: "how words were hidden",
 }
 _SMALL_BYTES = 1_000_000
 """Size up to which a JSON file is read and cleaned; a tokenizer.json is larger, and holds no places."""

@@ -54,6 +54,8 @@ def _what(story: Story, merged: bool) -> str:
         learned = f"nothing learned, what {count} runs had added was made one of {done.trainable_parameters:,} weights"
     form = _FORMS["merged" if merged else story.form]
     head = "" if story.answers else " Its head and its labels lie in `head.safetensors` and `classifier.json`."
+    if story.masked:
+        head = " It guesses words that are hidden in a text, from what stands on both sides of them."
     if story.cloze:
         head = " It fills a slot in a prompt with the word of a label; prompt and words lie in `cloze.json`."
     return (
@@ -79,6 +81,8 @@ def _load(story: Story, repo: str, merged: bool) -> str:
         messages = [{"role": "system", "content": system}] if system else []
         found = snippets.chat(source, [*messages, {"role": "user", "content": "Write a message here."}])
         note = ""
+    elif story.masked:
+        found, note = snippets.masked(source), ""
     elif story.cloze:
         found = snippets.cloze(source, story.cloze)
         note = "\n\nThe labels' words are scored by the code above; no pipeline of transformers does that."

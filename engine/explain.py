@@ -103,6 +103,7 @@ def explain(spec: RunSpec, prepared: Prepared | None = None) -> Explanation:
     reporters.require(spec.output.reporters)
     facts = models.facts(spec.model)
     require_pair(spec, facts)
+    spec = spec.on(facts)
     folder = models.ensure(spec.model, lambda text: None)
     examples = spec.objective.chosen(prepared.examples, spec.objective_settings, spec.training.seed)
     spec = replace(

@@ -144,8 +144,8 @@ class Objective(Method):
         """Rows that are scored beside the held-out ones. Needs no torch."""
         return []
 
-    def refuses(self, facts: ModelFacts) -> str | None:
-        """Why this model can't be trained so, or None."""
+    def refuses(self, facts: ModelFacts, settings: Any = None) -> str | None:
+        """Why this model can't be trained so, or None. settings: None where any may still be chosen."""
         if facts.kind in self.architectures:
             return None
         kinds = " or ".join(sorted(self.architectures))
@@ -200,6 +200,10 @@ class Objective(Method):
         """As how many sequences a row is read while it is learned, and while it is scored."""
         return 1, 1
 
+    def of(self, facts: ModelFacts) -> Objective:
+        """The same objective as it is for a model of this kind. Needs no torch."""
+        return self
+
     def whole(self, facts: ModelFacts) -> bool:
         """Whether a tuner is given the model with its language head, and not the body alone."""
         return "answers" in self.gives
@@ -207,6 +211,10 @@ class Objective(Method):
     def beside_parameters(self, facts: ModelFacts) -> int:
         """How many parameters stand beside what a tuner is given, and never learn."""
         return 0
+
+    def scores_words(self, facts: ModelFacts) -> bool:
+        """Whether it asks how likely each word of the vocabulary is."""
+        return self.whole(facts) or self.beside_parameters(facts) > 0
 
     @abstractmethod
     def encode(self, example: Example, tokens: Tokens, settings: Any, max_tokens: int) -> Encoded:
@@ -260,17 +268,29 @@ class Objective(Method):
         """How many parameters `head` will have. Needs no torch."""
         return 0
 
+    def rate_of_head(self, settings: Any) -> float | None:
+        """The learning rate of `head`; None where it learns as the tuner does, or where there is none."""
+        return self.head_rate
+
     @abstractmethod
     def trainer(self) -> tuple[type, type, dict[str, Any]]:
         """The Trainer class, its arguments class, and arguments it needs besides the plan's."""
 
     @abstractmethod
     def script(self, job: Job) -> str:
-        """Source of `load`, `encode`, `losses` and `positions` for the standalone script (see engine.script)."""
+        """Source of `load`, `encode`, `losses` and `positions` for the standalone script (see engine.script).
+
+        Where rows differ by pass, also `drawn(row, epoch)`; where a head learns that is no module `model.head`,
+        `head_of(model)`; where more is saved, `keep(model)`.
+        """
 
     @abstractmethod
     def row(self, job: Job, example: Example, encoded: Encoded) -> dict[str, Any]:
         """What the trainer's data set holds for an example: "input_ids" and "labels" (-100: nothing learned)."""
+
+    def drawn(self, job: Job, rows: list[dict[str, Any]], epoch: int) -> list[dict[str, Any]]:
+        """Rows of the trainer's data set as this pass reads them. It follows from seed, pass and row alone."""
+        return rows
 
     @abstractmethod
     def batch(self, job: Job, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:

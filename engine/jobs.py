@@ -35,6 +35,7 @@ def open_job(folder: Path, report: Callable[[str], None], to_train: bool = True)
     spec = replace(spec, objective_settings=spec.objective.of_rows(spec.objective_settings, every))
     facts = models.facts(spec.model)
     require_pair(spec, facts)
+    spec = spec.on(facts)
     report(f"Getting {facts.id}.")
     model_folder = models.ensure(spec.model, report)
     tokens = Tokens.load(model_folder)
@@ -143,7 +144,7 @@ def require_pair(spec: RunSpec, facts: models.ModelFacts) -> None:
     """Raises SettingError with the reason where objective, tuner and model don't go together."""
     refusals = [
         pair_refusal(spec.objective, spec.tuner),
-        spec.objective.refuses(facts),
+        spec.objective.refuses(facts, spec.objective_settings),
         spec.tuner.refuses(facts, spec.tuner_settings),
         stacking.refusal(spec),
         spec.objective.unfitted(spec.objective_settings, spec.tuner) if spec.tuner.kind == "fit" else None,

@@ -82,9 +82,10 @@ def picture(facts: ModelFacts, objective: Objective, tuner: Tuner, settings: Any
     totals = {name: info.count for name, info in facts.tensors.items() if whole or in_backbone(name)}
     learns = {name: count for name, count in tuner.learns(facts, settings).items() if whole or in_backbone(name)}
     added = sum(learns.values()) + tuner.frozen_parameters(facts, settings) if tuner.adds else 0
-    has_head = not whole and tuner.kind != "merge" and objective.head_parameters(facts, 1) > 0
+    begins = not whole and tuner.kind != "merge" and objective.head_parameters(facts, 1) > 0
+    has_head = begins and objective.wants == "labelled"
     bands = [Band("head", ())] if has_head else []
-    if (facts.tied and whole) or objective.beside_parameters(facts):
+    if (facts.tied and whole) or objective.beside_parameters(facts) or (begins and not has_head):
         bands.append(Band("language head", ()))
     return Picture(
         bands=[*bands, *_bands(totals, learns, tuner.joins(facts, settings), tuner.reads(facts, settings))],

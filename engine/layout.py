@@ -65,7 +65,7 @@ class Need:
             return self._reading(formats, rows, widest)
         tokens = sum(min(length, cut) for length in self.lengths[:rows]) if formats.packing else rows * widest
         answers = "answers" in self.spec.objective.gives
-        words = self.spec.objective.whole(self.facts) or self.spec.objective.beside_parameters(self.facts) > 0
+        words = self.spec.objective.scores_words(self.facts)
         width = memory.WIDTH[formats.compute]
         beside = self.spec.objective.beside(self.facts, self.spec.objective_settings)
         return memory.predict(

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from filelock import FileLock
 
-from engine import export, home
+from engine import export, home, parts
 from engine.errors import ModelError, UserError
 from engine.files import read_json
 from engine.scale import Scale
@@ -110,6 +110,11 @@ def scale(result: Path) -> Scale | None:
         return Scale(float(found["mean"]), float(found["deviation"]))
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def head_learned(result: Path | None) -> bool:
+    """Whether a result holds a head of its own that guesses hidden words, and learned with the rest."""
+    return bool(result and (read_json(result / parts.MASKED_FILE) or {}).get("head_learned"))
 
 
 def merged(found: Parent, report: Callable[[str], None]) -> Path:

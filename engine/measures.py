@@ -20,6 +20,8 @@ class Measure:
     """ "share" (0 to 1), "bits" a byte of text, "nats" a token or a row, "value" in the data's own unit, or "ratio", a
     plain number."""
     lower_is_better: bool = False
+    of: str = "byte"
+    """Where the unit is "bits": what each of so many is needed for."""
 
     def written(self, value: float) -> str:
         """A figure with its unit, where the title doesn't hold that: "97.5 %", "0.912"."""
@@ -35,7 +37,7 @@ class Measure:
     def change_unit(self) -> str:
         return {
             "share": "percentage points",
-            "bits": "bits a byte",
+            "bits": f"bits a {self.of}",
             "nats": "nats",
             "value": "in the data's own unit",
             "ratio": "in all",
@@ -87,6 +89,23 @@ MEASURES = {
         "forgot some of what it knew",
         "bits",
         True,
+    ),
+    "masked_bits_per_byte": Measure(
+        "Bits per hidden byte",
+        "how many bits the model needs to guess each byte of the words that are hidden in text that it has not read "
+        "(the same words each time) from what stands on both sides of them; not to be compared with bits per byte of "
+        "models that write, nor with models of other tokens; lower is better",
+        "bits",
+        True,
+        "hidden byte",
+    ),
+    "general_masked_bits_per_byte": Measure(
+        "Bits per hidden byte of general text",
+        "the same for words hidden in passages of an encyclopedia that have nothing to do with the data; where it "
+        "rises, the model forgot some of what it knew",
+        "bits",
+        True,
+        "hidden byte",
     ),
     "calibration_error": Measure(
         "Calibration error",

@@ -16,7 +16,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
-from engine import architecture, catalog, embedded, hub, lineage, shapes, thinning
+from engine import architecture, catalog, embedded, hub, lineage, parts, shapes, thinning
 from engine.errors import ModelError
 from engine.sections import Model
 
@@ -315,6 +315,10 @@ def _run_facts(name: str, continued: bool) -> ModelFacts:
     if parent.is_whole:
         return folder_facts(parent.result, name)
     known = facts(parent.model)
+    head = parent.result / parts.LANGUAGE_HEAD
+    if head.exists():
+        count = sum(info.count for info in read_header(head).values())
+        known = replace(known, has_mlm_head=True, mlm_head_parameters=count)
     return known if continued else replace(known, id=name, revision=None, download_bytes=None)
 
 

@@ -114,6 +114,7 @@ def settled(values: Mapping[str, Any], sets: int = 1) -> RunSpec:
 
 def cost_of(spec: RunSpec, facts: ModelFacts, here: Machine, basis: Basis = "its shapes") -> Cost:
     """As `cost`, with settings of one's own."""
+    spec = spec.on(facts)
     virtual = spec.tuner.virtual_tokens(spec.tuner_settings)
     typical = min(TYPICAL_TOKENS, spec.training.max_tokens)
     tokens = min(typical, max(1, facts.context - virtual) if facts.context else typical)

@@ -10,6 +10,10 @@ START = "start"
 """Folder of a result with what of other runs its standalone script begins with."""
 BASE = "base"
 """Folder with the base model of a result, where it was made for the run and is nowhere else."""
+LANGUAGE_HEAD = "language_head.safetensors"
+"""The head of a masked language model in a result, but for the word embeddings that it shares with the body."""
+MASKED_FILE = "masked_text.json"
+"""How words were hidden while a masked language model read, and whether its head learned."""
 PARTS = ("bottleneck", "soft_prompt", "soft_prefix")
 """Modules of `engine.compute` with `attach(model, config)`; their files in a result are called by these names."""
 

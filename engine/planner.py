@@ -172,7 +172,7 @@ def _total_steps(spec: RunSpec, rows: int, reasons: list[str]) -> int:
 
 def _rates(spec: RunSpec, reasons: list[str]) -> tuple[float, float | None]:
     tuner, objective = spec.tuner, spec.objective
-    head = objective.head_rate
+    head = objective.rate_of_head(spec.objective_settings)
     if spec.training.learning_rate is not None:
         return spec.training.learning_rate, head
     rate = tuner.base_rate * objective.rate_factor

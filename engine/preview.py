@@ -207,12 +207,19 @@ def _summed(answers: list[Counted], max_tokens: int) -> Lengths:
 
 
 def _of_parts(answers: list[Counted], max_tokens: int) -> Lengths:
-    """Of texts that are read in parts of at most `max_tokens`, each learned but for its first token. None is cut."""
-    fulls = [answer[0] for answer in answers if not isinstance(answer, str)]
-    lengths = [min(max_tokens, full - start) for full in fulls for start in range(0, max(full, 1), max_tokens)]
+    """Of texts that are read in parts of at most `max_tokens`: each learned but for its first token, or in the share in
+    which the whole text is. None is cut."""
+    counted = [answer for answer in answers if not isinstance(answer, str)]
+    fulls = [full for full, _ in counted]
+    lengths, learned = [], []
+    for full, spans in counted:
+        known = sum(end - begin for begin, end in spans)
+        own = [min(max_tokens, full - start) for start in range(0, max(full, 1), max_tokens)]
+        lengths += own
+        learned += [round(known / full * one) if known < full - 1 else max(0, one - 1) for one in own]
     return Lengths(
         lengths=lengths,
-        learned=[max(0, length - 1) for length in lengths],
+        learned=learned,
         truncated=0,
         unlearned=0,
         longest=max(fulls, default=0),

@@ -48,13 +48,13 @@ def _objective(facts: ModelFacts, labelled: bool, plain: bool) -> tuple[Objectiv
         return usual, f"This model is of the kind {facts.kind}, which can't be trained here."
     readable = [objective for objective in fitting if objective.wants in wanted]
     chosen = (readable or fitting)[0]
+    if plain and readable and facts.kind == "encoder" and not facts.has_mlm_head:
+        return chosen, (
+            "The data is plain text, and this model could guess hidden words of it; but its files hold no head for "
+            "that. 'Begin with a new head' makes one, which has to learn all words from your text."
+        )
     if plain and readable:
         return chosen, "The data is plain text, without answers or labels, and this model can go on reading it."
-    if plain:
-        return (
-            chosen,
-            "This model can't learn from plain text alone: that takes one that writes. This data has no labels.",
-        )
     if not readable:
         return chosen, "This model reads and does not write, so it needs texts with labels; this data has none."
     if facts.kind == "encoder":

@@ -60,9 +60,9 @@ MIXED_HEREdef order(lengths, rows, epoch):
     return [batches[index] for index in torch.randperm(len(batches), generator=generator).tolist()] + tail
 
 
-def groups(model):
+HEAD_OF_HEREdef groups(model):
     """The head, which starts from nothing, learns faster; vectors (norms, biases) don't decay."""
-    head = {id(p) for p in model.head.parameters()} if hasattr(model, "head") else set()
+    head = {id(p) for p in head_of(model)}
 RATES_HERE    found = {}
     for p in model.parameters():
         if p.requires_grad:
@@ -82,10 +82,10 @@ def main():
     model.requires_grad_(False)
 HEAD_HERE    if hasattr(model, "backbone"):
         model.backbone = tune(model.backbone)
-        if hasattr(model, "head"):
-            model.head.requires_grad_(True)
     else:
         model = tune(model)
+    for parameter in head_of(model):
+        parameter.requires_grad_(True)
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
@@ -96,11 +96,12 @@ HEAD_HERE    if hasattr(model, "backbone"):
     while step < STEPS:
         for batch in order([len(row["ids"]) for row in data], READ_HERE, epoch):
             torch.manual_seed((SEED * 1_000_003 + step) % 2**63)
-STEP_BEGINS_HERE            learned = max(1, sum(positions(data[index]) for index in batch))
+STEP_BEGINS_HERE            rows = [ROW_HERE for index in batch]
+            learned = max(1, sum(map(positions, rows)))
             total = 0.0
             for start in range(0, len(batch), MICRO_BATCH):
 TELL_HERE                with torch.autocast(DEVICE, dtype=COMPUTE) if COMPUTE != torch.float32 else nullcontext():
-                    found = losses(model, [data[index] for index in batch[start : start + MICRO_BATCH]])
+                    found = losses(model, rows[start : start + MICRO_BATCH])
                 loss = found.sum() / learned
 PENALTY_HERE                loss.backward()
                 total += loss.item()
@@ -119,7 +120,7 @@ SAVE_HERE
         from safetensors.torch import save_file
 
         save_file({name: t.contiguous() for name, t in model.head.state_dict().items()}, "result/head.safetensors")
-    tokenizer.save_pretrained("result")
+KEEP_HERE    tokenizer.save_pretrained("result")
 
 
 if __name__ == "__main__":
@@ -152,6 +153,12 @@ def tune(backbone):
             parameter.data = parameter.data.float()
     take_up(backbone, HERE / {file!r})
     return backbone
+
+'''
+HEAD_OF = '''def head_of(model):
+    """Parameters that learn besides what the tuner chose."""
+    return list(model.head.parameters()) if hasattr(model, "head") else []
+
 
 '''
 MIXED = '''TAKEN = {taken}
@@ -244,12 +251,13 @@ def script(job: Job) -> str:
     if job.goes_on:
         tune += GOING_ON.format(source=parts.source("compute.take_up"), file=f"{parts.START}/{job.tuner.added_file}")
     made = f"\n\n{parts.source('compute.optimizer')}\n" if plan.optimizer != "adamw" else ""
-    loop = _loop(job, tune)
-    return header + tune + job.objective.script(job) + made + loop
+    goal = job.objective.script(job)
+    loop = _loop(job, tune, goal)
+    return header + tune + goal + made + loop
 
 
-def _loop(job: Job, tune: str) -> str:
-    """The loop with its optimizer, what a pass reads, and the calls of what the tuner's part defines."""
+def _loop(job: Job, tune: str, goal: str) -> str:
+    """The loop with its optimizer, what a pass reads, and the calls of what the parts of tuner and objective define."""
     optimizer, mixture = job.plan.optimizer, job.mixture
     plain = 'torch.optim.AdamW(groups(model), fused=DEVICE in ("cpu", "cuda"))'
     made = plain if optimizer == "adamw" else f"make_optimizer({optimizer!r}, groups(model), model)"
@@ -259,6 +267,9 @@ def _loop(job: Job, tune: str) -> str:
     text = text.replace("MIXED_HERE", MIXED.format(taken=mixture.taken) if mixture else "")
     read = 'mixed([example["source"] for example in examples], epoch)' if mixture else "range(len(data))"
     text = text.replace("READ_HERE", read)
+    text = text.replace("HEAD_OF_HERE", "" if "def head_of(" in goal else HEAD_OF)
+    text = text.replace("ROW_HERE", "drawn(data[index], epoch)" if "def drawn(" in goal else "data[index]")
+    text = text.replace("KEEP_HERE", "    keep(model)\n" if "def keep(" in goal else "")
     for name, (place, call, without) in HOOKS.items():
         text = text.replace(place, call if f"def {name}(" in tune else without)
     return text

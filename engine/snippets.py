@@ -104,16 +104,8 @@ def cloze(source: Source, kept: dict[str, Any]) -> Snippet:
     ours = ["import json", "from pathlib import Path", "import torch", "from huggingface_hub import hf_hub_download"]
     asked = "logits = at_places(model(input_ids=ids).logits, places)"
     if kept["masked"]:
-        ours += ["from safetensors.torch import load_file", "from transformers import AutoModelForMaskedLM"]
-        begun = repo if source.form == "whole" else json.dumps(source.base, ensure_ascii=False)
-        lines = [
-            *lines,
-            f"body, model = model, Masked(AutoModelForMaskedLM.from_pretrained({begun}))",
-            f'head = load_file(hf_hub_download({repo}, "language_head.safetensors"))',
-            "model.language_head.load_state_dict(head, strict=False)",
-            "model.backbone = body",
-            "model.tie()",
-        ]
+        ours += _HEADS_IMPORTS
+        lines = [*lines, *_with_head(source)]
         asked = "logits = model(ids, mask, places)"
     load = [
         *ours,
@@ -150,6 +142,53 @@ def cloze(source: Source, kept: dict[str, Any]) -> Snippet:
         "print(about['labels'][total.argmax()])",
     ]
     return Snippet("\n".join(load), "\n".join(ask))
+
+
+def masked(source: Source) -> Snippet:
+    """A model that guesses hidden words, and one text put to it. Where it is not whole, its head lies beside it."""
+    ask = [
+        'text = f"A sentence with one {tokenizer.mask_token} that is hidden."',
+        'batch = tokenizer(text, return_tensors="pt")',
+        "places = (batch.input_ids == tokenizer.mask_token_id).nonzero()[:, 1][None]",
+        "with torch.no_grad():",
+    ]
+    end = "print([tokenizer.decode(word) for word in logits[0, 0].topk(5).indices])"
+    if source.form == "whole":
+        imports, lines = _loading(source, "AutoModelForMaskedLM")
+        asked = "    logits = model(**batch).logits[:, places[0]]"
+        return Snippet("\n".join(["import torch", *imports, *lines]), "\n".join([*ask, asked, end]))
+    imports, lines = _loading(source, "AutoModel")
+    ours = ["import torch", "from huggingface_hub import hf_hub_download", *_HEADS_IMPORTS]
+    load = [
+        *ours,
+        *(line for line in imports if line not in ours),
+        "",
+        "",
+        parts.source("compute.label_scores"),
+        "",
+        "",
+        *lines,
+        *_with_head(source),
+        "model = model.eval()",
+    ]
+    asked = "    logits = model(batch.input_ids, batch.attention_mask, places)"
+    return Snippet("\n".join(load), "\n".join([*ask, asked, end]))
+
+
+_HEADS_IMPORTS = ["from safetensors.torch import load_file", "from transformers import AutoModelForMaskedLM"]
+
+
+def _with_head(source: Source) -> list[str]:
+    """Lines that put the head beside the body, `model`."""
+    repo = json.dumps(source.repo)
+    begun = repo if source.form == "whole" else json.dumps(source.base, ensure_ascii=False)
+    return [
+        f"body, model = model, Masked(AutoModelForMaskedLM.from_pretrained({begun}))",
+        f'head = load_file(hf_hub_download({repo}, "{parts.LANGUAGE_HEAD}"))',
+        "model.language_head.load_state_dict(head, strict=False)",
+        "model.backbone = body",
+        "model.tie()",
+    ]
 
 
 def fitted(source: Source, kept: dict[str, Any], max_tokens: int) -> Snippet:

@@ -14,6 +14,7 @@ from engine.data.prepare import Prepared, prepare
 from engine.data.rows import Table
 from engine.errors import SettingError, UserError
 from engine.job import Objective
+from engine.models import ModelFacts
 from engine.sections import Common, Data, Evaluate, Launch, Mixture, Model, Output, Training
 from engine.settings import Section, parse
 from engine.tuner import Tuner
@@ -117,6 +118,10 @@ class RunSpec:
         """With what was found in its data written down, so that it means the same later. Raises SettingError."""
         settings = self.objective.of_rows(self.objective_settings, prepared.examples)
         return replace(self, data=prepared.settled(self.data), objective_settings=settings)
+
+    def on(self, facts: ModelFacts) -> RunSpec:
+        """The spec with its objective as it is for this kind of model."""
+        return replace(self, objective=self.objective.of(facts))
 
     def with_data(self, data: list[Data]) -> RunSpec:
         return replace(self, data=data, tuner_settings=self.tuner.with_data(self.tuner_settings, data))

@@ -49,8 +49,13 @@ class Story:
 
     @property
     def answers(self) -> bool:
-        """Whether the result is a language model; else it is a classifier."""
-        return "answers" in self.spec.objective.gives
+        """Whether the result is a language model that writes; else it is a classifier, or guesses hidden words."""
+        return "answers" in self.spec.objective.gives and not self.masked
+
+    @property
+    def task(self) -> str:
+        """What the Hub calls it."""
+        return "fill-mask" if self.masked else "text-generation" if self.answers else "text-classification"
 
     @property
     def form(self) -> Form:
@@ -71,6 +76,11 @@ class Story:
     def head(self) -> dict[str, Any]:
         """What is kept of a classification head beside its numbers; empty where there is none."""
         return read_json(self.folder / "model" / "classifier.json") or {}
+
+    @property
+    def masked(self) -> dict[str, Any]:
+        """How words were hidden where it learned to guess them; empty where it did not."""
+        return read_json(self.folder / "model" / parts.MASKED_FILE) or {}
 
     @property
     def cloze(self) -> dict[str, Any]:
@@ -141,7 +151,7 @@ def front_matter(story: Story, repo: str, merged: bool) -> dict[str, Any]:
         record |= {"base_model": base.id, "base_model_relation": "finetune" if form == "whole" else "adapter"}
     if form not in ("changed", "attached", "beside"):  # no library loads these by itself
         record["library_name"] = "peft" if form == "adapter" else "transformers"
-    record["pipeline_tag"] = "text-generation" if story.answers else "text-classification"
+    record["pipeline_tag"] = story.task
     record |= _license(base.license)
     record["tags"] = ["tunesmith", story.spec.objective.name, story.spec.tuner.name]
     known = [id for entry in story.spec.data if (id := origin.data_id(entry))]
@@ -167,7 +177,7 @@ def _result(story: Story, after: dict[str, float]) -> dict[str, Any]:
     entry = story.spec.data[0]
     name = ", ".join(origin.data_name(entry) for entry in story.spec.data)
     return {
-        "task": {"type": "text-generation" if story.answers else "text-classification"},
+        "task": {"type": story.task},
         "dataset": {
             "name": name,
             "type": origin.data_id(entry) or re.sub(r"[^\w.-]+", "-", name),

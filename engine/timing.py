@@ -107,7 +107,7 @@ class _Work:
         self.numbers = sum(outputs + inputs for outputs, inputs in facts.linears.values())
         self.trained = spec.tuner.trainable_parameters(facts, spec.tuner_settings)
         self.answers = "answers" in spec.objective.gives
-        self.words_scored = spec.objective.whole(facts) or spec.objective.beside_parameters(facts) > 0
+        self.words_scored = spec.objective.scores_words(facts)
         self.learned_as, self.scored_as = spec.objective.readings(spec.objective_settings)
         self.learner = speed.base if spec.tuner.trains_base else speed.additions
 

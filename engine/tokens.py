@@ -39,6 +39,8 @@ class Encoded:
     full_length: int
     kinds: list[int] = field(default_factory=list)
     """Where two texts are read together: of which each token is, 0 or 1. Empty for one text."""
+    words: list[int] = field(default_factory=list)
+    """Where words are told apart: of which each token is, from 0; -1 for special and unknown ones."""
 
     @property
     def truncated(self) -> bool:
@@ -115,6 +117,11 @@ class Tokens:
         return self._id("unk_token")
 
     @cached_property
+    def special_ids(self) -> frozenset[int]:
+        """Tokens that the tokenizer's configuration names: frame, padding, mask, unknown."""
+        return frozenset(one for name in self._names if (one := self._id(name)) is not None)
+
+    @cached_property
     def stop_ids(self) -> set[int]:
         """Tokens that end an answer: end of text, those of generation_config.json, and the template's end of turn."""
         listed = tokenizer.read_json(self.folder / "generation_config.json").get("eos_token_id")
@@ -162,6 +169,20 @@ class Tokens:
         encoding.truncate(max(0, max_tokens - added))
         ids = list(self._backend.post_process(encoding, None, True).ids)
         return Encoded(ids, [True] * len(ids), full_length)
+
+    def encode_words(self, text: str, max_tokens: int) -> Encoded:
+        """As `encode_text`, with the word that each token belongs to."""
+        encoding = self._backend.encode(text, add_special_tokens=False)
+        added = self._backend.num_special_tokens_to_add(False)
+        full_length = len(encoding) + added
+        encoding.truncate(max(0, max_tokens - added))
+        encoding = self._backend.post_process(encoding, None, True)
+        ids = list(encoding.ids)
+        words = [
+            -1 if word is None or token in self.special_ids else word
+            for token, word in zip(ids, encoding.word_ids, strict=True)
+        ]
+        return Encoded(ids, [True] * len(ids), full_length, words=words)
 
     def encode_pair(self, text: str, second: str, max_tokens: int) -> Encoded:
         """Two texts as one sequence, the longer cut first; special tokens stay, as in `encode_text`."""

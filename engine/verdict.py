@@ -23,7 +23,8 @@ Kind = Literal[
 ]
 Trends = dict[str, trend.Move | trend.Turn]
 """What shows that a run overfitted, underfitted or diverged, by kind."""
-GENERAL = "general_bits_per_byte"
+GENERAL = "general_"
+"""Before a measure's name: the same of general text."""
 JUDGED = ("finished", "stopped", "failed")
 """States of a run that something can be said about."""
 
@@ -166,10 +167,11 @@ def _loss_beside(found: Evidence, change: Difference) -> Iterator[str]:
 
 def _forgotten(found: Evidence) -> Iterator[str]:
     """What became of general text, where that was scored, too."""
-    before, after = ((found.metrics.get(when) or {}).get(GENERAL) for when in ("before", "after"))
+    name = GENERAL + found.main
+    before, after = ((found.metrics.get(when) or {}).get(name) for when in ("before", "after"))
     if before is None or after is None:
         return
-    scale = measure(GENERAL)
+    scale = measure(name)
     told = f"{scale.title} went from {scale.written(before)} to {scale.written(after)}"
     if after > before:
         yield f"{told} ({scale.change(after - before)}): that much it forgot of what it knew."

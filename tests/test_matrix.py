@@ -31,10 +31,10 @@ MODELS = {
     "encoder": models.tiny_encoder,
     "masked-encoder": models.tiny_masked_encoder,
 }
-MASKED = "cloze"
-"""The only objective to which an encoder's masked-language head makes a difference."""
 KINDS = {f"classify, {name}": name for name in ("several labels", "number")}
 """Kinds of answers of one objective, which have a loss of their own, and by the names that their pairs have here."""
+MASKED = ("cloze", "text")
+"""The objectives to which an encoder's masked-language head makes a difference."""
 IN_FULL = {"distill": ("lora", "full", "prompt")}
 """Of some objectives, the only tuners that learn here. What is new in them is the loss, which a tuner has no part in but by
 what it changes: additions, the base's own weights, or what is read. A pair that is not here is judged all the same."""
@@ -48,7 +48,7 @@ PAIRS = [
     for t in tuners.all()
     if t.kind == "gradient"
     for m in MODELS
-    if (m != "masked-encoder" or o.name == MASKED) and t.name in IN_FULL.get(o.name, (t.name,))
+    if (m != "masked-encoder" or o.name in MASKED) and t.name in IN_FULL.get(o.name, (t.name,))
 ] + [
     (name, t.name, m)
     for name in KINDS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from engine import lineage, stacking, text_pairs
+from engine import lineage, parts, stacking, text_pairs
 from engine.errors import UserError
 from engine.events import Finished
 from engine.measures import measure
@@ -28,7 +28,7 @@ def result(run: store.Run) -> dict[str, Any] | None:
     return record | _further(run, list(done.metrics.get("parts") or {}))
 
 
-def _further(run: store.Run, parts: list[str]) -> dict[str, Any]:
+def _further(run: store.Run, merged: list[str]) -> dict[str, Any]:
     """What can be done with the result, and what its figures mean.
 
     talks: whether it answers; labels: whether it chooses a label for a text; pairs: for two texts at a time; on_top,
@@ -44,12 +44,12 @@ def _further(run: store.Run, parts: list[str]) -> dict[str, Any]:
     except UserError:  # its files are not whole
         left = None
     return {
-        "talks": "answers" in spec.objective.gives,
+        "talks": "answers" in spec.objective.gives and not (run.folder / "model" / parts.MASKED_FILE).exists(),
         "labels": "class scores" in spec.objective.gives,
         "pairs": text_pairs.of_result(run.folder / "model"),
         "on_top": left is not None and stacking.on_top(left) is None,
         "goes_on": left is not None and stacking.goes_on(left) is None,
-        "merged": {run_id: _name(run_id) for run_id in parts} if spec.tuner.kind == "merge" else None,
+        "merged": {run_id: _name(run_id) for run_id in merged} if spec.tuner.kind == "merge" else None,
     }
 
 

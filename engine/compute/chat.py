@@ -46,8 +46,9 @@ class Talk:
             asked = Example(1, text=str(request["text"]), second=str(request.get("second", "")))
             return send(job.objective.chances(job, model, asked))
         if "answers" not in job.objective.gives:
+            does = "chooses labels" if "class scores" in job.objective.gives else "guesses hidden words"
             raise RunError(
-                f"Run {job.folder.name} chooses labels; it can't chat.",
+                f"Run {job.folder.name} {does}; it can't chat.",
                 "Chat with a run that learned to answer.",
             )
         prompt = job.tokens.encode_prompt(request["messages"])

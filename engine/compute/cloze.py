@@ -11,37 +11,24 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from engine import parts
 from engine.compute import classifier, tasks
-from engine.compute.label_scores import Masked, at_places, label_scores
+from engine.compute.label_scores import at_places, label_scores
 from engine.compute.language import causal, head_is_plain
+from engine.compute.masked import load_masked
 from engine.compute.model import load_backbone
 from engine.compute.precision import autocast
 from engine.data.example import Example
-from engine.errors import ModelError
 from engine.job import Job, Report
 from engine.label_words import Slot
 from engine.memory import rows_at_once
 
 CONFIG_FILE = "cloze.json"
-HEAD_FILE = "language_head.safetensors"
 
 
 def load(job: Job, masked: bool) -> nn.Module:
     """A causal model as it is, a masked one in two parts."""
-    if not masked:
-        return load_backbone(job, "causal")
-    whole = load_backbone(job, "masked")
-    ids = torch.tensor([[job.tokens.mask_id or 0, *(job.tokens.encode_bare("a b c")[0])]], device=whole.device)
-    mask, places = torch.ones_like(ids), torch.arange(ids.shape[1], device=whole.device)[None]
-    with torch.no_grad(), autocast(job.plan):
-        before = whole(input_ids=ids, attention_mask=mask).logits
-        parted = Masked(whole).eval()
-        after = parted(ids, mask, places)
-    if (before - after).abs().max() > 1e-3 * before.abs().max().clamp(min=1):
-        raise ModelError(
-            f"The masked-language head of {job.facts.id} can't be used apart from its body.", "Choose another model."
-        )
-    return parted
+    return load_masked(job) if masked else load_backbone(job, "causal")
 
 
 class WordLosses:
@@ -147,4 +134,4 @@ def save(job: Job, model: nn.Module, about: dict[str, Any], folder: Path) -> Non
     if hasattr(model, "language_head"):
         words = {id(parameter) for parameter in job.objective.backbone(model).parameters()}
         own = {n: p.detach().contiguous() for n, p in model.language_head.named_parameters() if id(p) not in words}
-        save_file(own, folder / HEAD_FILE)
+        save_file(own, folder / parts.LANGUAGE_HEAD)

@@ -22,6 +22,8 @@ class Given(nn.Module):
 class Masked(nn.Module):
     """A masked language model in two parts: its body, which may learn, and its head, which scores chosen places."""
 
+    head_learns = False
+
     def __init__(self, whole: Any) -> None:
         super().__init__()
         self.config = whole.config
@@ -38,11 +40,16 @@ class Masked(nn.Module):
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
         """ids, mask: (rows, tokens); places: (rows, places) → logits, (rows, places, vocabulary)."""
-        hidden = at_places(self.backbone(input_ids=ids, attention_mask=mask).last_hidden_state, places)
+        return self.scores(at_places(self.backbone(input_ids=ids, attention_mask=mask).last_hidden_state, places))
+
+    def scores(self, hidden: torch.Tensor) -> torch.Tensor:
+        """hidden: what the body makes of tokens, (rows, places, width) → logits, (rows, places, vocabulary)."""
         body = self.language_head.base_model
         body.hidden = hidden
         try:
-            return self.language_head(input_ids=torch.zeros_like(places)).logits
+            return self.language_head(
+                input_ids=torch.zeros(hidden.shape[:2], dtype=torch.long, device=hidden.device)
+            ).logits
         finally:
             body.hidden = None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,7 +93,13 @@ class RowLosses:
     """How fast they were read, padding aside."""
 
 
-def row_losses(job: Job, model: nn.Module, rows: list[Example], losses: Losses | None = None) -> RowLosses:
+def row_losses(
+    job: Job,
+    model: nn.Module,
+    rows: list[Example],
+    losses: Losses | None = None,
+    batch: Callable[[list[dict[str, Any]], int], dict[str, torch.Tensor]] = padded,
+) -> RowLosses:
     """Held-out loss of examples, without gradients. losses: those of the objective where nothing else is given."""
     model.eval()
     losses = losses or job.objective.losses(job)
@@ -108,7 +115,7 @@ def row_losses(job: Job, model: nn.Module, rows: list[Example], losses: Losses |
     for start in range(0, len(order), ROWS_AT_A_TIME):
         chosen = order[start : start + ROWS_AT_A_TIME]
         inputs = {
-            key: value.to(device) for key, value in padded([items[i] for i in chosen], job.tokens.pad_id or 0).items()
+            key: value.to(device) for key, value in batch([items[i] for i in chosen], job.tokens.pad_id or 0).items()
         }
         with torch.no_grad(), autocast(job.plan):
             found, places = losses(model, inputs)

@@ -51,6 +51,7 @@ class Loop(Base):
         self.job = job
         self.reporter = reporter
         self.losses = job.objective.losses(job)
+        self.sampler: ByLength | None = None
         self.tokens_seen = 0
         self.seconds_before = 0.0
         self.done = False
@@ -73,6 +74,7 @@ class Loop(Base):
     # Batches
 
     def _collate(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        rows = self.job.objective.drawn(self.job, rows, self.sampler.epoch if self.sampler else 0)
         return {**self.job.objective.batch(self.job, rows), "tokens": sum(len(row["input_ids"]) for row in rows)}
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:

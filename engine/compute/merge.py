@@ -11,8 +11,10 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
+from engine.architecture import in_backbone
+from engine.compute.masked import assembled
 from engine.compute.result import open_result
 from engine.errors import UserError
 from engine.job import Job
@@ -40,9 +42,15 @@ def merge_base(run_folder: Path, to: Path) -> None:
     """
     job, model = _opened(run_folder)
     backbone = _joined(job, model)
-    if job.facts.has_lm_head and backbone.get_output_embeddings() is None:
-        whole = AutoModelForCausalLM.from_pretrained(job.model_folder, local_files_only=True, dtype=torch.float32)
-        whole.base_model.load_state_dict(backbone.state_dict())
+    if hasattr(model, "language_head"):
+        model = job.objective.set_backbone(model, backbone)
+        backbone = assembled(model)
+    elif (job.facts.has_lm_head or job.facts.has_mlm_head) and backbone.get_output_embeddings() is None:
+        loader = AutoModelForCausalLM if job.facts.has_lm_head else AutoModelForMaskedLM
+        whole = loader.from_pretrained(job.model_folder, local_files_only=True, dtype=torch.float32)
+        # The body of a masked language model has no pooler.
+        own = {name: tensor for name, tensor in backbone.state_dict().items() if in_backbone(name)}
+        whole.base_model.load_state_dict(own)
         backbone = whole
     stored = {info.dtype for info in job.facts.tensors.values()}
     backbone.to(STORED.get(next(iter(stored)), torch.float32) if len(stored) == 1 else torch.float32)

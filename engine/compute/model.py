@@ -7,20 +7,24 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
-from transformers import AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM
 
 from engine.compute.precision import dtype
 from engine.compute.take_up import take_up
 from engine.errors import MachineError, ModelError
 from engine.job import Job
 
+Part = Literal["causal", "masked", "masked with a new head", "features"]
 
-def load_backbone(job: Job, kind: Literal["causal", "masked", "features"]) -> nn.Module:
+
+def load_backbone(job: Job, kind: Part) -> nn.Module:
     """The base model of a run on the plan's device: with its language head ("causal", "masked") or "features" alone.
+
+    A new head begins as the seed has it, and shares the word embeddings.
 
     Raises ModelError where the folder can't be loaded, MachineError where a needed library is missing.
     """
-    loader = {"causal": AutoModelForCausalLM, "masked": AutoModelForMaskedLM, "features": AutoModel}[kind]
+    loader = {"causal": AutoModelForCausalLM, "features": AutoModel}.get(kind, AutoModelForMaskedLM)
     arguments: dict[str, Any] = {"attn_implementation": "sdpa", "output_loading_info": True}
     if job.plan.weights in ("8bit", "4bit"):
         arguments |= {"quantization_config": _quantization(job), "device_map": {"": job.plan.device}}
@@ -28,17 +32,24 @@ def load_backbone(job: Job, kind: Literal["causal", "masked", "features"]) -> nn
     else:
         arguments["dtype"] = dtype(job.plan.weights)
     try:
-        model, found = loader.from_pretrained(
-            job.model_folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, **arguments
-        )
+        if kind == "masked with a new head":
+            arguments["config"] = AutoConfig.from_pretrained(job.model_folder, local_files_only=True)
+            arguments["config"].tie_word_embeddings = True
+        with torch.random.fork_rng():
+            torch.manual_seed(job.training.seed)
+            model, found = loader.from_pretrained(
+                job.model_folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, **arguments
+            )
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(
             f"{job.facts.id} can't be loaded: {str(error).splitlines()[0]}",
             "Choose another model, or its safetensors version.",
         ) from error
-    if kind == "masked" and found["missing_keys"]:
+    may_lack = "" if kind == "masked" else f"{model.base_model_prefix}."
+    missing = sorted(name for name in found["missing_keys"] if name.startswith(may_lack))
+    if kind.startswith("masked") and missing:
         raise ModelError(
-            f"{job.facts.id} lacks a part of its masked-language head ({sorted(found['missing_keys'])[0]}).",
+            f"{job.facts.id} lacks a part of its masked-language {'body' if may_lack else 'head'} ({missing[0]}).",
             "Choose a model whose files hold all of it.",
         )
     if job.plan.weights not in ("8bit", "4bit"):

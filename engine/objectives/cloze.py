@@ -96,7 +96,7 @@ class Cloze(Objective):
         notes: tuple[str, ...] = Field(exclude=True)
         readings: int = Field(exclude=True)
 
-    def refuses(self, facts: ModelFacts) -> str | None:
+    def refuses(self, facts: ModelFacts, settings: Any = None) -> str | None:
         if facts.kind == "encoder" and not facts.has_mlm_head:
             return (
                 f"{self.title} needs a head that guesses masked words; the files of {facts.id} hold none, and a new "

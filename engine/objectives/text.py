@@ -1,4 +1,7 @@
-"""Text: the model goes on reading raw text, as in its pre-training (domain-adaptive and task-adaptive pre-training)."""
+"""Text: the model goes on reading raw text, as in its pre-training (domain-adaptive and task-adaptive pre-training).
+
+Models that write learn the next token; those that only read (encoders) guess words that are hidden.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,9 @@ from engine import general
 from engine.causal_objective import CausalObjective
 from engine.causal_script import LOAD, LOSSES
 from engine.data.example import Example
-from engine.job import Job, Report
+from engine.job import Job, Objective, Report
+from engine.masked_objective import NEW_HEAD, MaskedObjective, no_head, only_reads
+from engine.models import ModelFacts
 from engine.scores import Scores
 from engine.settings import Section, setting
 from engine.tokens import Encoded, Tokens
@@ -28,7 +33,44 @@ def encode(example):
 '''
 
 
-class Text(CausalObjective):
+class Reading(Section):
+    replay: float = setting(
+        0.0,
+        "General text mixed in",
+        "Share of what is read that is general text (Wikipedia, English) in place of yours. A tenth or so keeps "
+        "the model from forgetting; 0 mixes in none.",
+        ge=0,
+        le=0.9,
+    )
+    masked_share: float = setting(
+        0.15,
+        "Share hidden",
+        "For models that read and do not write (such as BERT): the share of the tokens that are hidden and guessed, "
+        "other ones in each pass. Models that write learn every token.",
+        advanced=True,
+        ge=0.01,
+        le=0.8,
+    )
+    whole_words: bool = setting(
+        True,
+        "Hide whole words",
+        "For models that read and do not write: all tokens of a word are hidden, or none. Otherwise tokens are hidden "
+        "each by itself, which is easier to guess.",
+        advanced=True,
+    )
+    new_head: bool = setting(
+        False,
+        "Begin with a new head",
+        "For models that read and whose files hold no head that guesses words (such as all-MiniLM): begin with one "
+        "that knows nothing and learns from your text alone. It shares the model's word embeddings, and is saved "
+        "with the result.",
+        advanced=True,
+    )
+
+
+class _Text(Objective):
+    """Of both kinds of models."""
+
     name = "text"
     title = "Text (go on reading)"
     help = (
@@ -39,25 +81,53 @@ class Text(CausalObjective):
     order = 30
     wants = "text"
     divides = True
-    main_metric = "bits_per_byte"
 
-    class Settings(Section):
-        replay: float = setting(
-            0.0,
-            "General text mixed in",
-            "Share of what is read that is general text (Wikipedia, English) in place of yours. A tenth or so keeps "
-            "the model from forgetting; 0 mixes in none.",
-            ge=0,
-            le=0.9,
-        )
+    Settings = Reading
 
     def mixed_in(self, settings: Any, train: list[Example], seed: int) -> list[Example]:
         return general.replayed(settings.replay, train, seed) if settings.replay else []
 
+
+class Masked(_Text, MaskedObjective):
+    """For models that read and do not write."""
+
+
+class Text(_Text, CausalObjective):
+    architectures = frozenset({"decoder", "encoder"})
+    main_metric = "bits_per_byte"
+
+    def of(self, facts: ModelFacts) -> Objective:
+        return MASKED if facts.kind == "encoder" else self
+
+    def refuses(self, facts: ModelFacts, settings: Any = None) -> str | None:
+        if settings is not None and settings.new_head and (facts.kind == "decoder" or facts.has_mlm_head):
+            return f"{facts.id} has a head that knows its words; switch {NEW_HEAD} off."
+        if facts.kind == "encoder" and not facts.has_mlm_head and not (settings is None or settings.new_head):
+            return no_head(self.title, facts)
+        return super().refuses(facts, settings)
+
+    def remarks(self, settings: Any) -> list[str]:
+        if (settings.masked_share, settings.whole_words) == (Reading().masked_share, Reading().whole_words):
+            return []
+        return [
+            "Nothing is hidden: this model writes, and learns every token. The settings of hidden words do nothing."
+        ]
+
     def scored_beside(self, settings: Any) -> list[Example]:
         return general.meter()
 
+    def whole(self, facts: ModelFacts) -> bool:
+        return facts.kind == "decoder"
+
+    def beside_parameters(self, facts: ModelFacts) -> int:
+        return MASKED.beside_parameters(facts) if facts.kind == "encoder" else 0
+
+    def head_parameters(self, facts: ModelFacts, classes: int) -> int:
+        return MASKED.head_parameters(facts, classes) if facts.kind == "encoder" else 0
+
     def encode(self, example: Example, tokens: Tokens, settings: Any, max_tokens: int) -> Encoded:
+        if only_reads(tokens.folder):
+            return MASKED.encode(example, tokens, settings, max_tokens)
         encoded = tokens.encode_text(example.text, max_tokens)
         return Encoded(encoded.ids, [place > 0 for place in range(len(encoded.ids))], encoded.full_length)
 
@@ -85,4 +155,5 @@ class Text(CausalObjective):
         return scores(job, model, rows, self.scored_beside(job.objective_settings), report)
 
 
+MASKED = Masked()
 METHOD = Text()

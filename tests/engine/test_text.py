@@ -145,11 +145,11 @@ def test_bits_per_byte_are_those_of_the_models_own_loss(tmp_path: Path) -> None:
     behind_first = len(text.encode()) - len(job.tokens.decode(ids[:1]).encode())
     seen = read(job, model, [Example(1, text=text)], lambda done, total: None)[0]
     assert (seen.tokens, seen.bytes) == (len(ids) - 1, behind_first)
-    assert seen.bits_per_byte == pytest.approx(nats / math.log(2) / behind_first, rel=1e-4)
+    assert seen.bits == pytest.approx(nats / math.log(2) / behind_first, rel=1e-4)
     whole = scores(
         job, model, [Example(1, text=text), Example(2, text=text)], general.meter(), lambda done, total: None
     )
-    assert whole.metrics["bits_per_byte"] == pytest.approx(seen.bits_per_byte, rel=1e-4)
+    assert whole.metrics["bits_per_byte"] == pytest.approx(seen.bits, rel=1e-4)
     assert whole.metrics["general_bits_per_byte_low"] < whole.metrics["general_bits_per_byte"]
 
 
