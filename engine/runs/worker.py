@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from engine import machine
+from engine import keys, machine
 from engine.errors import UserError
 from engine.events import Failed, Notice, Progress, Writer
 from engine.files import write_json
-from engine.job import Job
+from engine.job import Job, Stopped
 from engine.jobs import open_job, with_time
 from engine.sections import Output
 from engine.spec import RunSpec
@@ -30,6 +30,7 @@ from engine.waiting import wait_briefly
 if TYPE_CHECKING:
     from engine.compute.report import Reporter
 
+SECONDS_BETWEEN_PROGRESS = 0.5
 FINISHED, USER_ERROR, STOPPED, OUT_OF_MEMORY, DISK_FULL, BUSY = 0, 2, 3, 4, 5, 6
 DISK_FULL_WORDS = ("No space left on device", "unexpected pos", "PytorchStreamWriter failed")
 MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
@@ -39,6 +40,7 @@ def main(folder: Path) -> int:
     # Before any library reads them: nothing is reported to anybody, nothing asks on standard input.
     os.environ.update(HF_HUB_DISABLE_TELEMETRY="1", DO_NOT_TRACK="1", TOKENIZERS_PARALLELISM="false")
     wait_briefly(os.environ)
+    keys.take(os.environ)
     os.umask(0o077)
     lock = FileLock(folder / ".worker.lock")
     try:
@@ -48,6 +50,9 @@ def main(folder: Path) -> int:
     writer = Writer(folder / "events.jsonl")
     try:
         return _work(folder, writer)
+    except Stopped:
+        writer.write(Notice("Stopped as you asked. Resume goes on where it was: what the teacher wrote is kept."))
+        return STOPPED
     except UserError as error:
         writer.write(Failed(error.problem, error.fix))
         return USER_ERROR
@@ -84,7 +89,7 @@ def code_of(error: BaseException) -> int:
 
 def _work(folder: Path, writer: Writer) -> int:
     writer.write(Progress(0, 1, phase="prepare"))
-    job = open_job(folder, lambda text: writer.write(Notice(text)))
+    job = open_job(folder, lambda text: writer.write(Notice(text)), written=_Written(folder, writer))
     write_json(folder / "plan.json", job.plan.as_dict())
     writer.write(Progress(0, 1, phase="load"))
 
@@ -100,6 +105,20 @@ def _work(folder: Path, writer: Writer) -> int:
         job = with_time(job, spec, here, speed.of_machine(here, job.plan, loaded_s=time.monotonic() - began))
         write_json(folder / "plan.json", job.plan.as_dict())
     return FINISHED if _run(job, Reporter(folder, writer), spec.output) else STOPPED
+
+
+class _Written:
+    """Tells how far another model is that writes what is learned. Raises Stopped where the person asked to stop."""
+
+    def __init__(self, folder: Path, writer: Writer) -> None:
+        self._stop_file, self._writer, self._last = folder / "stop", writer, 0.0
+
+    def __call__(self, done: int, total: int) -> None:
+        if self._stop_file.exists():
+            raise Stopped
+        if done in (0, total) or time.monotonic() - self._last > SECONDS_BETWEEN_PROGRESS:
+            self._last = time.monotonic()
+            self._writer.write(Progress(done, total, phase="answers"))
 
 
 def _run(job: Job, reporter: Reporter, output: Output) -> bool:
