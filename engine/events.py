@@ -37,8 +37,8 @@ class Progress(Event):
     seconds: float = 0.0
     """Training time so far, earlier attempts included."""
     phase: str = "train"
-    """What the steps count: "prepare", "load", "score before", "teacher", "features", "train", "calibrate" or "score
-    after"."""
+    """What the steps count: "prepare", "answers", "load", "score before", "teacher", "features", "train", "calibrate"
+    or "score after"."""
     time: float = field(default_factory=time.time)
 
 

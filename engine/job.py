@@ -95,12 +95,18 @@ class Beside:
     """Whether it is read at each step; else it has read all rows, and is gone, before the first."""
     is_scored: bool = True
     """Whether it answers the held-out rows, too."""
+    writes: int = 0
+    """Tokens of an answer that it writes to each row before training, at most; 0 where it writes none."""
 
 
 class Losses(Protocol):
     def __call__(self, model: nn.Module, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """The loss of each learned position (nats, float32) and the row of the batch it is in: both (positions,)."""
         ...
+
+
+class Stopped(Exception):
+    """The person asked to stop, and nothing is left to be saved."""
 
 
 class Report(Protocol):
@@ -175,6 +181,18 @@ class Objective(Method):
         report: told in a sentence what takes time. Raises UserError where they don't go with it. Needs no torch.
         """
         return settings
+
+    def rewritten(self, job: Job, tell: Callable[[str], None], report: Report) -> dict[str, list[Example]]:
+        """The job's rows by split as they are learned, where something else writes them first.
+
+        Before a run learns only; goes on where an earlier attempt was ended. tell: a sentence for the person. Raises
+        UserError.
+        """
+        return job.examples
+
+    def addresses(self, settings: Any) -> list[tuple[str, str]]:
+        """Addresses of the internet that its worker turns to, each with the setting's name in words."""
+        return []
 
     def beside(self, facts: ModelFacts, settings: Any) -> Beside | None:
         """The model that is read while the one of `facts` learns, where there is one."""

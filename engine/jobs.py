@@ -13,8 +13,9 @@ from engine import machine, mixture, models, planner, reporters, speed, stacking
 from engine.data import example as examples_file
 from engine.data.example import Example
 from engine.errors import DataError, RunError, SettingError
-from engine.job import Job, Objective, pair_refusal
+from engine.job import Job, Objective, Report, pair_refusal
 from engine.parts import READ
+from engine.plan import Plan
 from engine.spec import RunSpec
 from engine.tokens import Encoded, Tokens
 
@@ -22,10 +23,13 @@ T = TypeVar("T")
 SPLITS = ("train", "validation", "test")
 
 
-def open_job(folder: Path, report: Callable[[str], None], to_train: bool = True) -> Job:
+def open_job(
+    folder: Path, report: Callable[[str], None], to_train: bool = True, written: Report = lambda done, total: None
+) -> Job:
     """All that a run needs before torch is loaded. Fetches the model if it isn't there; `report` says what takes time.
 
-    Without `to_train` (to chat, to score) no rows are turned into tokens and memory is not checked.
+    Where another model writes what is learned, it does that here, and `written` is told how far it is. Without
+    `to_train` (to chat, to score) no rows are turned into tokens and memory is not checked.
     Raises UserError for a spec, data or a model that can't be used, and for a plan that does not fit the machine.
     """
     spec = _spec(folder)
@@ -50,25 +54,19 @@ def open_job(folder: Path, report: Callable[[str], None], to_train: bool = True)
     examples: dict[str, list[Example]] = {split: [e for e in every if e.split == split] for split in SPLITS}
     if not examples["train"]:
         raise DataError("No rows are left to learn from.", "Give more rows, or hold out fewer.")
-    encoded: dict[str, list[Encoded]] = {}
     room = facts.context - spec.tuner.virtual_tokens(spec.tuner_settings) if facts.context else 0
     examples["train"] += spec.objective.mixed_in(spec.objective_settings, examples["train"], spec.training.seed)
     most = min(spec.training.max_tokens, room or spec.training.max_tokens)
     examples = {split: divided(spec.objective, tokens, examples[split], most) for split in SPLITS}
+    encoded: dict[str, list[Encoded]] = {}
+    planned = replace(spec, launch=spec.launch.model_copy(update={"ignore_memory": True}))
     if to_train:
-        if spec.objective.divides:
-            examples_file.save([row for split in SPLITS for row in examples[split]], folder / READ)
         report("Turning text into tokens.")
         encoded = {split: _encoded(spec, tokens, examples[split], room) for split in SPLITS}
         _require_learned(encoded["train"], spec.training.max_tokens)
         planned = _attempted(spec, folder)
-    else:
-        planned = replace(spec, launch=spec.launch.model_copy(update={"ignore_memory": True}))
     sources = [row.source for row in examples["train"]]
-    lengths = [len(item.ids) for item in encoded.get("train", [])] or [1]
-    learned = [sum(item.learned) for item in encoded.get("train", [])] or [1]
     here = machine.inspect()
-    plan = planner.make(planned, facts, lengths, here, learned)
     job = Job(
         folder=folder,
         objective=spec.objective,
@@ -83,7 +81,7 @@ def open_job(folder: Path, report: Callable[[str], None], to_train: bool = True)
         tuner_settings=spec.tuner_settings,
         training=spec.training.model_copy(update={"max_tokens": min(spec.training.max_tokens, room or 10**9)}),
         evaluation=spec.evaluation,
-        plan=plan,
+        plan=_plan(planned, facts, encoded, here),
         sets=mixture.names(spec.data) if len(spec.data) > 1 else [],
         mixture=mixture.mixed(spec.mixture, sources, len(spec.data), spec.training.seed),
         labels=spec.objective.labels(spec.objective_settings, every),
@@ -91,7 +89,20 @@ def open_job(folder: Path, report: Callable[[str], None], to_train: bool = True)
     )
     if not to_train:
         return job
-    return with_time(job, spec, here, speed.of(here, plan.compute, plan.threads, measure=False))
+    rows = spec.objective.rewritten(job, report, written)
+    if rows is not examples:
+        encoded = {split: _encoded(spec, tokens, rows[split], room) for split in SPLITS}
+        job = replace(job, examples=rows, encoded=encoded, plan=_plan(planned, facts, encoded, here))
+    if rows is not examples or spec.objective.divides:
+        examples_file.save([row for split in SPLITS for row in rows[split]], folder / READ)
+    return with_time(job, spec, here, speed.of(here, job.plan.compute, job.plan.threads, measure=False))
+
+
+def _plan(spec: RunSpec, facts: models.ModelFacts, encoded: dict[str, list[Encoded]], here: machine.Machine) -> Plan:
+    """The plan for rows as tokens; for one, where there are none."""
+    lengths = [len(item.ids) for item in encoded.get("train", [])] or [1]
+    learned = [sum(item.learned) for item in encoded.get("train", [])] or [1]
+    return planner.make(spec, facts, lengths, here, learned)
 
 
 def readable(spec: RunSpec, facts: models.ModelFacts) -> RunSpec:

@@ -39,4 +39,5 @@ def source(module: str) -> str:
 
 
 READ = "read.jsonl"
-"""Rows of a run as they are read, where these are not those of its data: long ones in parts, with what is mixed in."""
+"""Rows of a run as they are read, where these are not those of its data: long ones in parts, with what is mixed in,
+or with answers that a teacher wrote."""

@@ -152,7 +152,7 @@ def _require_context(spec: RunSpec, facts: ModelFacts, longest: int) -> None:
 def _require_beside(spec: RunSpec, facts: ModelFacts, longest: int) -> None:
     """A model that is read beside has to be able to read the rows, too."""
     beside = spec.objective.beside(facts, spec.objective_settings)
-    if beside and beside.facts.context and longest > beside.facts.context:
+    if beside and not beside.writes and beside.facts.context and longest > beside.facts.context:
         raise SettingError(
             [f"The longest row has {longest} tokens; {beside.facts.id} reads at most {beside.facts.context}."],
             f"Set 'Longest row' (training.max_tokens) to {beside.facts.context}; longer rows are then cut.",

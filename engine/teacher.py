@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from engine import models
 from engine.errors import ModelError
 from engine.models import ModelFacts
+from engine.scores import TEACHER, Scores
 from engine.sections import Model
 from engine.tokens import Tokens
 
@@ -24,7 +27,8 @@ class Teacher:
     facts: ModelFacts
     folder: Path
     words: int
-    """How many scores of words both models have; rows that only one of them is padded with are left out."""
+    """How many scores of words it has: of both models, where they are compared; rows that only one of them is padded
+    with are left out."""
     is_student: bool
     """Whether it is the very model that learns, as it is before."""
 
@@ -38,10 +42,10 @@ def section(name: str, student: Model) -> Model:
     )
 
 
-def gather(name: str, student: Model, facts: ModelFacts, folder: Path, report: Callable[[str], None]) -> Teacher:
-    """The teacher of a model with these facts, in this folder.
+def fetched(name: str, student: Model, folder: Path, report: Callable[[str], None]) -> Teacher:
+    """The teacher of a model in this folder, whatever its tokenizer.
 
-    report: told in a sentence what takes time. Raises ModelError where it can't teach that model.
+    report: told in a sentence what takes time. Raises ModelError where it writes no answers.
     """
     named = section(name, student)
     found = models.facts(named)
@@ -52,7 +56,17 @@ def gather(name: str, student: Model, facts: ModelFacts, folder: Path, report: C
         )
     report(f"Getting the teacher {found.id}.")
     place = models.ensure(named, report)
-    mine, theirs = Tokens.load(folder).vocabulary, Tokens.load(place).vocabulary
+    return Teacher(found, place, found.vocabulary, is_student=place.resolve() == folder.resolve())
+
+
+def gather(name: str, student: Model, facts: ModelFacts, folder: Path, report: Callable[[str], None]) -> Teacher:
+    """The teacher of a model with these facts, in this folder, whose words are the same.
+
+    report: told in a sentence what takes time. Raises ModelError where it can't teach that model.
+    """
+    teacher = fetched(name, student, folder, report)
+    found = teacher.facts
+    mine, theirs = Tokens.load(folder).vocabulary, Tokens.load(teacher.folder).vocabulary
     differing = difference(mine, theirs)
     if differing:
         raise ModelError(f"The teacher {found.id} has other words than {facts.id}: {differing}.", FIX)
@@ -63,7 +77,29 @@ def gather(name: str, student: Model, facts: ModelFacts, folder: Path, report: C
             f"tokenizer has {max(mine.values()) + 1:,}.",
             FIX,
         )
-    return Teacher(found, place, words, is_student=place.resolve() == folder.resolve())
+    return replace(teacher, words=words)
+
+
+def fingerprint(folder: Path) -> str:
+    """Of a model's files, by name, size and time: another one where any was changed."""
+    files = sorted(file for file in folder.iterdir() if file.is_file())
+    told = [(file.name, (about := file.stat()).st_size, about.st_mtime_ns) for file in files]
+    return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
+
+
+def beside_student(student: ModelFacts, teacher: ModelFacts, scores: Mapping[str, Scores]) -> dict[str, Any]:
+    """Size and speed of teacher and model, where both were scored; a part of a run's metrics."""
+    theirs = scores.get(f"before, {TEACHER}")
+    if theirs is None:
+        return {}
+    found = {TEACHER: (teacher, theirs)}
+    found |= {name: (student, scores[name]) for name in ("before", "after") if name in scores}
+    return {
+        "models": {
+            name: {"parameters": of.parameters, "tokens_per_second": scored.tokens_per_second or 0.0}
+            for name, (of, scored) in found.items()
+        }
+    }
 
 
 def difference(student: Mapping[str, int], teacher: Mapping[str, int]) -> str:

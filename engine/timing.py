@@ -88,7 +88,9 @@ def predict(spec: RunSpec, facts: ModelFacts, plan: Plan, rows: Rows, speed: Spe
         other = _Work(spec, beside.facts, plan, speed)
         if beside.is_scored and "score baseline" in found:
             found["score baseline"] += other.scoring(rows.scored, trained=False)
-        if beside.each_step:
+        if beside.writes:
+            found["answers"] = other.writing(rows.train, beside.writes)
+        elif beside.each_step:
             found["train"] += other.reading_along(rows)
         else:
             found["teacher"] = other.reading(rows.train, LOSS_ROWS) + other.reading(rows.validation, LOSS_ROWS)
@@ -136,21 +138,29 @@ class _Work:
 
     def scoring(self, scored: Counts, trained: bool) -> float:
         """Answers, then losses. An untrained model doesn't know where to end, a trained one ends as the rows do."""
-        count = len(scored.lengths)
-        if not count:
+        if not scored.lengths:
             return 0.0
         if not self.spec.objective.answers_to_score:
             return self.scored_as * self.reading(scored, LOSS_ROWS)
         answer = max(scored.learned)
         most = answer + 1 if trained else min(answer + answer // 2 + 4, MOST_ANSWER_TOKENS)
-        prompts = [length - learned for length, learned in zip(scored.lengths, scored.learned, strict=True)]
+        tuned = trained and not self.spec.tuner.trains_base
+        return self._answering(scored, most, tuned) + self.reading(scored, LOSS_ROWS)
+
+    def writing(self, asked: Counts, most: int) -> float:
+        """Answers of at most so many tokens; of a teacher that ends as the rows do, and not much later."""
+        answer = max(asked.learned)
+        return self._answering(asked, min(most, answer + answer // 2 + 4), tuned=False)
+
+    def _answering(self, asked: Counts, most: int, tuned: bool) -> float:
+        count = len(asked.lengths)
+        prompts = [length - learned for length, learned in zip(asked.lengths, asked.learned, strict=True)]
         at_once = memory.rows_at_once(max(prompts) + most)
         # What all prompts begin with is computed once.
-        own = sum(prompts) - count * shared(scored)
+        own = sum(prompts) - count * shared(asked)
         rounds = math.ceil(count / at_once)
-        tuned = trained and not self.spec.tuner.trains_base
-        asked = rounds * self._pass(self.speed.read) + self._tokens(own, max(prompts), self.speed.read, 2)
-        return asked + rounds * self.words(min(count, at_once), most, tuned) + self.reading(scored, LOSS_ROWS)
+        read = rounds * self._pass(self.speed.read) + self._tokens(own, max(prompts), self.speed.read, 2)
+        return read + rounds * self.words(min(count, at_once), most, tuned)
 
     def words(self, rows: int, count: int, tuned: bool) -> float:
         """This many words, one after the other, for some rows at once."""

@@ -12,6 +12,7 @@ PHASES = {
     "load": "Loading",
     "score before": "Scoring before",
     "score baseline": "Second baseline",
+    "answers": "The teacher writes",
     "teacher": "Asking the teacher",
     "features": "Computing features",
     "train": "Training",

@@ -161,7 +161,16 @@ def answers(
 def _of_one_task(
     job: Job, model: nn.Module, prompts: list[list[int]], most_tokens: int, report: Report | None
 ) -> list[str]:
-    """Answers to prompts of one task. What all begin with (a system message) is computed once and shared."""
+    return [text for text, _ in continued(job, model, prompts, most_tokens, report)]
+
+
+def continued(
+    job: Job, model: nn.Module, prompts: list[list[int]], most_tokens: int, report: Report | None = None
+) -> list[tuple[str, bool]]:
+    """Answers to prompts of one task, and whether the model ended each itself.
+
+    What all prompts begin with (a system message) is computed once and shared.
+    """
     model.eval()
     device = next(model.parameters()).device
     stops = job.tokens.stop_ids
@@ -175,7 +184,7 @@ def _of_one_task(
         pad_token_id=pad,
         bos_token_id=job.tokens.bos_id,
     )
-    given = [""] * len(prompts)
+    given = [("", False)] * len(prompts)
     with torch.no_grad(), autocast(job.plan):
         start = _prefilled(model, prompts[0][:shared]) if shared else None
         at_once = rows_at_once(max(map(len, prompts)) + most_tokens)
@@ -191,7 +200,7 @@ def _of_one_task(
             )
             for place, index in enumerate(chosen):
                 new = out[place, ids.shape[1] :].tolist()
-                given[index] = job.tokens.decode(_until_stop(new, stops)).strip()
+                given[index] = job.tokens.decode(_until_stop(new, stops)).strip(), not stops.isdisjoint(new)
             if report:
                 report(min(done + len(chosen), len(order)), len(order))
     return given

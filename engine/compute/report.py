@@ -14,13 +14,10 @@ from pathlib import Path
 import torch
 
 from engine.events import Checkpoint, Evaluation, Event, Notice, Progress, Sample, Writer
+from engine.job import Stopped
 
 SECONDS_BETWEEN_PROGRESS = 0.5
 """More often tells a person nothing more, and a long run's events stay small."""
-
-
-class Stopped(Exception):
-    """The person asked to stop, and nothing is left to be saved."""
 
 
 class Reporter:

@@ -170,18 +170,7 @@ class Distill(AnswerObjective):
         return found
 
     def told(self, job: Job, scores: dict[str, Scores]) -> dict[str, Any]:
-        """Size and speed of teacher and model, where both were scored."""
-        teachers = scores.get(f"before, {TEACHER}")
-        if teachers is None:
-            return {}
-        facts = {TEACHER: (self._with_teacher(job).found.facts, teachers)}
-        facts |= {name: (job.facts, scores[name]) for name in ("before", "after") if name in scores}
-        return {
-            "models": {
-                name: {"parameters": of.parameters, "tokens_per_second": found.tokens_per_second or 0.0}
-                for name, (of, found) in facts.items()
-            }
-        }
+        return teacher.beside_student(job.facts, self._with_teacher(job).found.facts, scores)
 
     def script(self, job: Job) -> str:
         settings = self._with_teacher(job)

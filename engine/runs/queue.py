@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from engine import access, home
+from engine import access, home, keys
 from engine.errors import MachineError, RunError
 from engine.events import Event, Failed, Notice, Writer
 from engine.files import read_json, write_json
@@ -66,12 +66,17 @@ def stop(run: Run, force: bool = False) -> None:
     reconcile()
 
 
-def advance() -> None:
-    """Start queued runs, oldest first, while there is room."""
+def advance(apart: bool = False) -> None:
+    """Start queued runs, oldest first, while there is room.
+
+    apart: by a process that nobody types a key into. A run that needs one waits for the page or the next command.
+    """
     with index() as rows:
         for run_id, folder in _with_folder(rows, "SELECT id FROM runs WHERE state = 'queued' ORDER BY queued, id"):
             if access.is_visitors_process() and _owner(folder) == access.LOCAL:
                 return  # we were not given what this run may need; the page or the next command starts it
+            if apart and keys.lacking(folder):
+                return
             device = room.device_for(folder, _at_work(rows))
             if device is None:
                 return
@@ -196,7 +201,7 @@ def _launch(folder: Path, device: str) -> None:
             stdout=log,
             stderr=log,
             cwd=home.CHECKOUT,
-            env=_environment(device, _owner(folder)),
+            env={**_environment(device, _owner(folder)), **keys.environment(folder)},
             start_new_session=True,
         )
     _children[:] = [known for known in _children if known.poll() is None]

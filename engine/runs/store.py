@@ -19,7 +19,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine import access, home, reporters, vectors, webhooks
+from engine import access, addresses, home, keys, reporters, vectors, webhooks
 from engine.data import example as examples_file
 from engine.errors import MachineError, RunError
 from engine.events import Event, read, tail
@@ -78,13 +78,16 @@ def create(spec: RunSpec, prepared: Prepared, owner: str = "local") -> Run:
     """Write a run's folder and list it; nothing starts yet.
 
     Raises DataError for rows with problems that are to be refused, MachineError where the disk has no room,
-    SettingError for a reporter that is not installed, or a visitor's webhook that leads into a private network.
+    SettingError for a reporter that is not installed, or a visitor's address that leads into a private network.
     """
     prepared.require()
     spec = spec.settled(prepared)
     reporters.require(spec.output.reporters)
-    if spec.output.webhook and owner != access.LOCAL:
-        webhooks.require_public(spec.output.webhook)
+    if owner != access.LOCAL:
+        if spec.output.webhook:
+            webhooks.require_public(spec.output.webhook)
+        for address, what in spec.objective.addresses(spec.objective_settings):
+            addresses.require_public(address, what)
     parent = folder()
     needed = LEAST_FREE_BYTES + 4 * sum(len(str(example.as_dict())) for example in prepared.examples)
     free = shutil.disk_usage(parent).free
@@ -192,6 +195,7 @@ def delete(run: Run) -> None:
                 f"Run {run.id} can't be deleted: {error.strerror}.", "Look who may write in its folder."
             ) from None
         rows.execute("DELETE FROM runs WHERE id = ?", (run.id,))
+    keys.forget(run.folder)
     _bury(grave)
 
 

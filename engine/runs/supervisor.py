@@ -15,6 +15,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from engine import keys
 from engine.errors import UserError
 from engine.events import Event, Failed, Notice, Writer, read
 from engine.files import read_json, write_json
@@ -31,6 +32,7 @@ KILL, TERMINATE = 9, 15
 
 def main(folder: Path) -> int:
     os.umask(0o077)
+    keys.take(os.environ)  # it is this run's, and no other's that is started from here
     try:
         with FileLock(folder / process.SUPERVISOR_LOCK, timeout=SECONDS_FOR_ANOTHER_TO_LEAVE):
             if not queue.is_wanted(folder.name):
@@ -45,7 +47,7 @@ def main(folder: Path) -> int:
     except Timeout:
         return 0  # another one is at work
     try:
-        queue.advance()
+        queue.advance(apart=True)
     finally:  # last: whoever is told may take their time, and no run waits for them
         _send(folder)
     return 0
@@ -105,6 +107,7 @@ def _worked(folder: Path) -> int:
             stdout=log,
             stderr=log,
             cwd=CHECKOUT,
+            env={**os.environ, **keys.given()},
             start_new_session=True,
         )
     try:

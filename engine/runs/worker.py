@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from engine import machine
+from engine import keys, machine
 from engine.errors import UserError
 from engine.events import Failed, Notice, Progress, Writer
 from engine.files import write_json
-from engine.job import Job
+from engine.job import Job, Stopped
 from engine.jobs import open_job, with_time
 from engine.sections import Output
 from engine.spec import RunSpec
@@ -37,6 +37,7 @@ ALONE = __name__ == "__main__"
 FEW_COLLECTIONS = 1_000_000
 """Objects that are made before garbage is looked for while libraries are imported, which make more than a million that
 stay: of five seconds of processor time it would take more than one."""
+SECONDS_BETWEEN_PROGRESS = 0.5
 FINISHED, USER_ERROR, STOPPED, OUT_OF_MEMORY, DISK_FULL, BUSY = 0, 2, 3, 4, 5, 6
 DISK_FULL_WORDS = ("No space left on device", "unexpected pos", "PytorchStreamWriter failed")
 MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
@@ -46,6 +47,7 @@ def main(folder: Path) -> int:
     # Before any library reads them: nothing is reported to anybody, nothing asks on standard input.
     os.environ.update(HF_HUB_DISABLE_TELEMETRY="1", DO_NOT_TRACK="1", TOKENIZERS_PARALLELISM="false")
     wait_briefly(os.environ)
+    keys.take(os.environ)
     os.umask(0o077)
     lock = FileLock(folder / ".worker.lock")
     try:
@@ -57,6 +59,9 @@ def main(folder: Path) -> int:
     gc.set_threshold(FEW_COLLECTIONS)
     try:
         return _work(folder, writer, usual)
+    except Stopped:
+        writer.write(Notice("Stopped as you asked. Resume goes on where it was: what the teacher wrote is kept."))
+        return STOPPED
     except UserError as error:
         writer.write(Failed(error.problem, error.fix))
         return USER_ERROR
@@ -95,7 +100,7 @@ def code_of(error: BaseException) -> int:
 def _work(folder: Path, writer: Writer, usual: tuple[int, int, int]) -> int:
     """usual: how often garbage is collected once all libraries are there."""
     writer.write(Progress(0, 1, phase="prepare"))
-    job = open_job(folder, lambda text: writer.write(Notice(text)))
+    job = open_job(folder, lambda text: writer.write(Notice(text)), written=_Written(folder, writer))
     write_json(folder / "plan.json", job.plan.as_dict())
     if ALONE and not needs_bitsandbytes(job):
         # PEFT would import it, and with it torch's compiler: a second and a half of processor time, 50 MB.
@@ -122,6 +127,20 @@ def _work(folder: Path, writer: Writer, usual: tuple[int, int, int]) -> int:
         return FINISHED if run() else STOPPED
     finally:
         gc.unfreeze()
+
+
+class _Written:
+    """Tells how far another model is that writes what is learned. Raises Stopped where the person asked to stop."""
+
+    def __init__(self, folder: Path, writer: Writer) -> None:
+        self._stop_file, self._writer, self._last = folder / "stop", writer, 0.0
+
+    def __call__(self, done: int, total: int) -> None:
+        if self._stop_file.exists():
+            raise Stopped
+        if done in (0, total) or time.monotonic() - self._last > SECONDS_BETWEEN_PROGRESS:
+            self._last = time.monotonic()
+            self._writer.write(Progress(done, total, phase="answers"))
 
 
 def _runner(job: Job, reporter: Reporter, output: Output) -> Callable[[], bool]:

@@ -23,6 +23,7 @@ const PHASES = {
   load: "Loading the model",
   "score before": "Scoring the model before training",
   "score baseline": "Scoring a second baseline",
+  answers: "The teacher writes the answers to learn",
   teacher: "Asking the teacher, once",
   features: "Computing features",
   train: "Training",
