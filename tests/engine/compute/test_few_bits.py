@@ -40,7 +40,9 @@ def spec(base: Path, objective: str, tuner: str, bits: str) -> RunSpec:
 
 def train_loss(job: Any, model: Any) -> float:
     """Of all rows to learn from, in nats."""
-    return float(test_matrix.logits(replace(job, examples={**job.examples, "test": job.examples["train"]}), model).mean())
+    return float(
+        test_matrix.logits(replace(job, examples={**job.examples, "test": job.examples["train"]}), model).mean()
+    )
 
 
 def holds(spec: RunSpec, place: Path) -> Any:
