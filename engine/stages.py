@@ -163,18 +163,12 @@ class Stages:
         """
         problems: list[str] = []
         found = []
-        for number, spec in enumerate(self.specs, 1):
+        for number in range(1, len(self.specs) + 1):
             report(f"Looking at stage {number} of {len(self.specs)}.")
-            prepared: Prepared | None = None
-            try:
-                prepared = prepare(spec.data, spec.objective.wants, spec.training.seed).require()
+            prepared, refused = self._looked_at(number, report)
+            problems += refused
+            if prepared is not None:
                 found.append(prepared)
-            except UserError as error:
-                problems += _told(error, title(number))
-            try:
-                self._require(number, prepared, report)
-            except UserError as error:
-                problems += _told(error, title(number))
         if self.compared is not None and not problems:
             try:
                 alone = self.alone()
@@ -185,12 +179,38 @@ class Stages:
             raise SettingError(problems, FIX)
         return found
 
+    def require(self, number: int) -> None:
+        """As `check`, of one stage."""
+        _, problems = self._looked_at(number, lambda text: None)
+        if problems:
+            raise SettingError(problems, FIX)
+
+    def require_pair(self, number: int) -> None:
+        """Raises UserError where a stage's objective, tuner and model don't go together."""
+        spec = self.specs[number - 1]
+        jobs.require_pair(spec, self.facts(spec.model), self.before(spec))
+
+    def _looked_at(self, number: int, report: Callable[[str], None]) -> tuple[Prepared | None, list[str]]:
+        """The rows of a stage, and its problems."""
+        spec = self.specs[number - 1]
+        problems: list[str] = []
+        prepared: Prepared | None = None
+        try:
+            prepared = prepare(spec.data, spec.objective.wants, spec.training.seed).require()
+        except UserError as error:
+            problems += _told(error, title(number))
+        try:
+            self._require(number, prepared, report)
+        except UserError as error:
+            problems += _told(error, title(number))
+        return prepared, problems
+
     def _require(self, number: int, prepared: Prepared | None, report: Callable[[str], None]) -> None:
         """Raises UserError where a stage's model, objective, tuner and rows don't go together."""
         spec, stand_in = self.specs[number - 1], self.stand_in(number)
         reporters.require(spec.output.reporters)
+        self.require_pair(number)
         facts = self.facts(spec.model)
-        jobs.require_pair(spec, facts, self.before(spec))
         folder = models.ensure(stand_in.model, report)
         spec.tuner.settled(spec.tuner_settings, folder)
         if prepared is not None:

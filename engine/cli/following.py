@@ -67,7 +67,7 @@ def to_the_end(chain: Chain, options: Namespace) -> int:
             break
         if run.state == "finished":
             continue
-        say(f"{link.title}: {run.name}", options)
+        say(run.name if run.name.startswith(link.title) else f"{link.title}: {run.name}", options)
         if followed(run, options) != "finished":
             break
     show(chain, options)

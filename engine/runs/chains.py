@@ -188,6 +188,13 @@ def picture(chain: Chain) -> dict[str, Any]:
     }
 
 
+def waits(run: Run) -> str:
+    """For what a run waits that is yet to start ("waits for stage 1"); empty where it may start at any time."""
+    chain = of(run.id) if run.state == "created" else None
+    lines = picture(chain)["stages"] if chain else []
+    return next((str(line["waits"]) for line in lines if line["run"] == run.id), "")
+
+
 def _line(link: Link, run: Run | None) -> dict[str, Any]:
     line: dict[str, Any] = {
         "run": link.run,

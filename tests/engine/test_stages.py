@@ -82,7 +82,8 @@ def test_wrong_settings_of_all_stages_are_told_at_once_with_their_numbers(files:
 
 
 def test_what_stands_in_the_way_of_any_stage_is_told_before_anything_starts(files: Path) -> None:
-    (files / "bad.csv").write_text("question,answer\nWhat?,\nWho?,me\n", encoding="utf-8")
+    rows = [f"What is {number}?,number {number}" for number in range(12)]
+    (files / "bad.csv").write_text("\n".join(["question,answer", "Who?,", *rows]) + "\n", encoding="utf-8")
     bad = stage(files) | {"data": [{"source": str(files / "bad.csv")}]}
     gone = stage(files) | {"data": [{"source": str(files / "gone.csv")}]}
     told = problems({"stages": [first(files, tuner="prompt"), bad, gone]})
@@ -154,7 +155,7 @@ def test_a_teacher_can_be_what_an_earlier_stage_leaves(files: Path) -> None:
     ]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_chain_of_reading_chatting_and_distilling_runs_to_its_end(
     files: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
