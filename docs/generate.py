@@ -220,6 +220,8 @@ def command_line() -> Iterator[str]:
         shown = " ".join([top.prog, name, *(_usage(action) for action in actions)])
         yield from ("", f"## {name}", "", _sentence(helps[name]), "")
         yield from ("```", shown, "```")
+        if command.description:
+            yield from ("", command.description)
         told = [f"- `{_name(action)}`: {_sentence(_help(action))}" for action in actions if action.help]
         if told:
             yield from ("", *told)

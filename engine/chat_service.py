@@ -183,7 +183,9 @@ def _read(body: bytes) -> Said:
 
 def _usage(record: Any) -> Usage | None:
     found = record.get("usage") if isinstance(record, dict) else None
-    names = ("prompt_tokens", "completion_tokens") if isinstance(found, dict) else ()
+    if not isinstance(found, dict):
+        return None
+    names = ("prompt_tokens", "completion_tokens")
     counts = [count for name in names if isinstance(count := found.get(name), int) and count >= 0]
     return Usage(*counts) if len(counts) == 2 else None
 

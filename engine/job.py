@@ -234,6 +234,11 @@ class Objective(Method):
         """Whether it asks how likely each word of the vocabulary is."""
         return self.whole(facts) or self.beside_parameters(facts) > 0
 
+    def leaves_words(self, facts: ModelFacts) -> int | None:
+        """How many parameters of its own the head has that guesses words, which its results hold beside whatever it is
+        that learned; None where they hold none but that of a whole model."""
+        return None
+
     @abstractmethod
     def encode(self, example: Example, tokens: Tokens, settings: Any, max_tokens: int) -> Encoded:
         """Token ids of an example and which of them are learned. Needs no torch."""

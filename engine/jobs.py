@@ -14,6 +14,7 @@ from engine.data import example as examples_file
 from engine.data.example import Example
 from engine.errors import DataError, RunError, SettingError
 from engine.job import Job, Objective, Report, pair_refusal
+from engine.lineage import Parent
 from engine.parts import READ
 from engine.plan import Plan
 from engine.spec import RunSpec
@@ -151,13 +152,16 @@ def _counts(encoded: list[Encoded], virtual: int) -> timing.Counts:
     return timing.Counts([len(item.ids) + virtual for item in encoded], [sum(item.learned) for item in encoded])
 
 
-def require_pair(spec: RunSpec, facts: models.ModelFacts) -> None:
-    """Raises SettingError with the reason where objective, tuner and model don't go together."""
+def require_pair(spec: RunSpec, facts: models.ModelFacts, found: Parent | None = None) -> None:
+    """Raises SettingError with the reason where objective, tuner and model don't go together.
+
+    found: what the model is yet to be the result of, where it isn't there.
+    """
     refusals = [
         pair_refusal(spec.objective, spec.tuner),
         spec.objective.refuses(facts, spec.objective_settings),
         spec.tuner.refuses(facts, spec.tuner_settings),
-        stacking.refusal(spec),
+        stacking.refusal(spec, found),
         spec.objective.unfitted(spec.objective_settings, spec.tuner) if spec.tuner.kind == "fit" else None,
         spec.tuner.unweighable(spec.tuner_settings) if spec.objective.weighs(spec.objective_settings) else None,
     ]

@@ -41,6 +41,11 @@ class Parent:
     tuner_settings: dict[str, Any]
 
     @property
+    def called(self) -> str:
+        """What it is called inside a sentence."""
+        return f"run {self.id}"
+
+    @property
     def result(self) -> Path:
         return self.folder / "model"
 

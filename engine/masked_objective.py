@@ -66,6 +66,9 @@ class MaskedObjective(Objective):
     def scores_words(self, facts: ModelFacts) -> bool:
         return True
 
+    def leaves_words(self, facts: ModelFacts) -> int | None:
+        return self.beside_parameters(facts) or self.head_parameters(facts, 0)
+
     def rate_of_head(self, settings: Any) -> float | None:
         return self.new_head_rate if settings.new_head else None
 

@@ -84,16 +84,7 @@ class RunSpec:
 
         preset: plain sections that hold where the file says nothing.
         """
-        try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise UserError(f"There is no file {path}.", "Check the path of the spec.") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{path} can't be read: {error}.", "Give a YAML file in UTF-8.") from None
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            place = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-            raise UserError(f"{path} is not valid YAML{place}.", "Check indentation and quotes there.") from None
+        values = read_yaml(path)
         if preset and isinstance(values, Mapping):
             values = {**preset, **values}
         return cls.parse(changed(values, changes or {}))
@@ -131,6 +122,20 @@ def of_spec(spec: RunSpec, tables: Sequence[Table] | None = None) -> Prepared:
     """The rows of a run. tables: of its data entries, where they were read already. Raises DataError."""
     kind = spec.objective.kind(spec.objective_settings)
     return prepare(spec.data, spec.objective.wants, spec.training.seed, tables=tables, kind=kind)
+
+
+def read_yaml(path: Path) -> Any:
+    """What a YAML file holds. Raises UserError that names the place where it is none."""
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"There is no file {path}.", "Check the path of the spec.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} can't be read: {error}.", "Give a YAML file in UTF-8.") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise UserError(f"{path} is not valid YAML{place}.", "Check indentation and quotes there.") from None
 
 
 def changed(values: Any, changes: Mapping[str, str]) -> Any:

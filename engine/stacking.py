@@ -22,9 +22,12 @@ def parent_of(spec: RunSpec) -> Parent | None:
     return lineage.parent(spec.model.id) if lineage.is_run(spec.model.id) else None
 
 
-def refusal(spec: RunSpec) -> str | None:
-    """Why it can't go on so, or None where it can. Raises ModelError where the other run is gone."""
-    found = parent_of(spec)
+def refusal(spec: RunSpec, found: Parent | None = None) -> str | None:
+    """Why it can't go on so, or None where it can. Raises ModelError where the other run is gone.
+
+    found: what it goes on from, where that is yet to be trained.
+    """
+    found = found or parent_of(spec)
     if spec.model.continued and spec.model.keep_layers:
         return f"{SWITCH} needs all layers that it was added to; 'Layers to keep' (model.keep_layers) leaves some out."
     if found is not None:
@@ -40,8 +43,8 @@ def on_top(found: Parent) -> str | None:
     if found.is_whole or not before.unmergeable:
         return None
     return (
-        f"Run {found.id} learned with {before.title}, which can't become part of its base: nothing else can learn on "
-        f"top of it. {before.unmergeable}"
+        f"{_begun(found.called)} learned with {before.title}, which can't become part of its base: nothing else can "
+        f"learn on top of it. {before.unmergeable}"
     )
 
 
@@ -50,8 +53,8 @@ def goes_on(found: Parent) -> str | None:
     before = tuners.get(found.tuner)
     if found.is_whole:
         return (
-            f"Run {found.id} changed the whole model and added nothing: with {SWITCH} off, training goes on from that "
-            "model."
+            f"{_begun(found.called)} changed the whole model and added nothing: with {SWITCH} off, training goes on "
+            "from that model."
         )
     once = before.once
     try:
@@ -110,16 +113,26 @@ def _continuing(spec: RunSpec, found: Parent) -> str | None:
     if refused:
         return refused
     if spec.objective.name != found.objective:
-        return f"Run {found.id} has the objective {found.objective}; going on with what it added needs the same one."
+        return (
+            f"{_begun(found.called)} has the objective {found.objective}; going on with what it added needs the same "
+            "one."
+        )
     if spec.tuner.name != found.tuner:
-        return f"Run {found.id} learned with {before.title} (tuner: {found.tuner}); going on needs the same tuner."
+        return (
+            f"{_begun(found.called)} learned with {before.title} (tuner: {found.tuner}); going on needs the same tuner."
+        )
     try:
         theirs = parse(before.Settings, found.tuner_settings, "tuner").model_dump()
     except SettingError:
-        return f"The settings of run {found.id} are those of another Tunesmith; start from its base."
+        return f"The settings of {found.called} are those of another Tunesmith; start from its base."
     mine = spec.tuner_settings.model_dump()
     other = [name for name in theirs if mine.get(name) != theirs[name] and name not in before.may_differ]
     if not other:
         return None
     told = ", ".join(f"tuner.{name} is {mine.get(name)!r} in place of {theirs[name]!r}" for name in other)
-    return f"Going on with what run {found.id} added needs its settings: {told}."
+    return f"Going on with what {found.called} added needs its settings: {told}."
+
+
+def _begun(called: str) -> str:
+    """At the beginning of a sentence."""
+    return called[0].upper() + called[1:]

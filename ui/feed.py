@@ -19,7 +19,7 @@ from starlette.routing import BaseRoute, Route
 from engine import experience, export, tuners
 from engine.errors import RunError, SettingError
 from engine.events import Evaluation, Event, Progress
-from engine.runs import queue, store, view
+from engine.runs import chains, queue, store, view
 from ui import limits, owner, result
 from ui.door import guarded
 from ui.owner import own
@@ -127,7 +127,8 @@ def _line_at(run: store.Run, changed: int) -> dict[str, Any]:
 
 def _run(request: Request) -> Response:
     run = own(request.path_params["run"])
-    return JSONResponse({"summary": view.summary(run), "result": result.result(run), "verdict": result.verdict(run)})
+    told = {"summary": view.summary(run), "result": result.result(run), "verdict": result.verdict(run)}
+    return JSONResponse({**told, "waits": chains.waits(run)})
 
 
 def _feed(request: Request) -> Response:

@@ -14,10 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine import home, models
+from engine import home, models, stages
 from engine.errors import MachineError, ModelError, RunError, SettingError
 from engine.events import Notice, Writer
-from engine.runs import queue, store
+from engine.runs import chains, queue, store
 from engine.sections import Model
 from engine.spec import RunSpec
 from ui import owner
@@ -111,6 +111,13 @@ def resume(run: store.Run) -> None:
     queue.resume(run)
 
 
+def resume_chain(chain: chains.Chain) -> None:
+    """As `resume`, for all stages of a plan."""
+    require_turn()
+    require_disk()
+    chains.resume(chain)
+
+
 def require_disk(more_bytes: int = 0) -> None:
     """Raises MachineError where the visitor's files and runs, or those of all, would take more than they may."""
     if not apply():
@@ -140,6 +147,8 @@ def require_file(path: Path) -> None:
 
 def require_model(section: Model) -> None:
     """Raises where a model is not the visitor's to use, or more would be fetched for it than they may."""
+    if stages.is_stage(section.id):
+        return  # what an earlier stage leaves; it was asked for that one's model
     owner.require_model(section.id)
     if not apply():
         return

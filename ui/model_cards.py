@@ -8,17 +8,21 @@ from engine import offers
 from engine.model_search import Found
 from engine.offers import Choice, Cost, Offer
 from engine.runs import store
-from ui import choices, owner, words
+from ui import chaining, choices, owner, words
 from ui.choices import Card, Cards
 
 INPUT = "ts-model"
 """elem_id of the input that keeps the chosen model."""
 
 
-def offered(chosen: str, choice: Choice) -> str:
-    """What is offered without a search; what has to be downloaded is folded."""
+def offered(chosen: str, choice: Choice, chain: str = "") -> str:
+    """What is offered without a search; what has to be downloaded is folded.
+
+    chain: the stages that stand ready before this one, as `ui.chaining` writes them.
+    """
     mine = store.listed(owner=owner.current())
-    groups = offers.groups(choice, mine, folders=owner.visitor().is_host)
+    before = chaining.offered(chaining.read(chain))
+    groups = [*before, *offers.groups(choice, mine, folders=owner.visitor().is_host)]
     cards = [
         Cards(
             group.title,

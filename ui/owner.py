@@ -12,7 +12,7 @@ from typing import Any
 
 from engine import access, catalog, home
 from engine.errors import ModelError, RunError
-from engine.runs import store
+from engine.runs import chains, store
 from ui import sharing
 
 LOCAL = access.LOCAL
@@ -79,6 +79,14 @@ def own(run_id: Any) -> store.Run:
         return store.get(run_id, owner=current())
     except RunError as error:
         raise RunError(error.problem, "Choose one from the list of runs.") from None
+
+
+def own_chain(chain_id: Any) -> chains.Chain:
+    """The owner's chain. Raises RunError for one that is not theirs, which looks like one that is not there."""
+    try:
+        return chains.get(str(chain_id), owner=current())
+    except RunError as error:
+        raise RunError(error.problem, "Open one of its runs from the list.") from None
 
 
 def require_model(id: str) -> None:

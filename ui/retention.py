@@ -10,7 +10,8 @@ from pathlib import Path
 
 from engine import presets
 from engine.errors import RunError, SettingError
-from engine.runs import queue, store
+from engine.runs import chains, links, queue, store
+from engine.runs.index import reading
 from ui import limits, owner
 from ui.sharing import page
 
@@ -35,13 +36,19 @@ def days() -> float | None:
 
 
 def sweep(now: Callable[[], float] = time.time) -> None:
-    """Delete visitors' runs that have ended, and files, that nothing has changed for longer than they are kept."""
+    """Delete visitors' runs that have ended, and files, that nothing has changed for longer than they are kept.
+
+    Stages of a chain that is at work stay until it has ended.
+    """
     kept_days = days()
     if kept_days is None:
         return
     oldest = now() - kept_days * DAY_S
+    with reading() as rows:
+        waiting = links.waiting(rows)
     for run in store.listed():
-        if run.owner != owner.LOCAL and run.state not in store.ACTIVE and changed(run) < oldest:
+        is_at_rest = run.state not in store.ACTIVE and run.id not in waiting
+        if run.owner != owner.LOCAL and is_at_rest and changed(run) < oldest:
             _delete(run)
     for name in limits.owners():
         if name != owner.LOCAL:
@@ -51,6 +58,11 @@ def sweep(now: Callable[[], float] = time.time) -> None:
 
 def delete_all(name: str) -> int:
     """Delete an owner's runs and files; how many runs are still ending and stay until then."""
+    for chain in chains.listed(name):  # else the next stage would begin when one is stopped
+        try:
+            chains.stop(chain)
+        except RunError:
+            continue  # nothing of it is on its way
     active = [run for run in store.listed(owner=name) if run.state in store.ACTIVE]
     for run in active:
         try:

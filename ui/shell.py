@@ -16,7 +16,7 @@ from engine.settings import parse
 from ui import api, owner, prefill, words
 from ui.data_sets import About
 from ui.door import door
-from ui.screens import data, longest_row, method, run, runs, settings, start
+from ui.screens import chain, data, longest_row, method, run, runs, settings, start
 from ui.theme import STATIC
 
 TITLE = "Tunesmith"
@@ -62,6 +62,7 @@ def sample_run() -> store.Run:
 def _new() -> None:
     settings.build_notes()
     note = words.html()
+    picture = chain.build()
     with gr.Walkthrough(selected=1) as steps:
         with gr.Step(STEPS[1], id=1):
             rows = data.build(_sample)
@@ -79,6 +80,7 @@ def _new() -> None:
     to_start.click(lambda: gr.Walkthrough(selected=3), None, [steps], **quiet).then(
         door(last.look), last.inputs, last.outputs, concurrency_limit=4, **quiet
     )
+    chain.connect(picture, steps, rows, last)
     _open_by_address(steps, note, rows, last)
 
 
@@ -105,7 +107,7 @@ def _prefilled(last: start.StartScreen) -> Callable[[str], list[Any]]:
         rest = 3 + len(last.inputs)
         if not isinstance(found, prefill.Prefill):
             return [gr.skip(), found or "", *[gr.skip()] * rest]
-        spec = [gr.update(value=found.name), *last.rows.show(found.entry, found.sets), *last.how.show(found.spec)]
+        spec = [gr.update(value=found.name), *last.rows.show(found.entry, found.sets), *last.how.show(found.spec), ""]
         about = About(sets=len(found.spec["data"])).text()
         return [gr.Walkthrough(selected=found.step), found.note, str(found.step), about, method.OWN_CHOICE, *spec]
 

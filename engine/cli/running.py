@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
-import time
 from argparse import Namespace, _SubParsersAction
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from engine import access, demo, presets, stacking
-from engine.cli import telling
+from engine.cli import following, telling
 from engine.errors import UserError
-from engine.events import Checkpoint, Evaluation, Failed, Finished, Notice, Progress, Sample
-from engine.runs import queue, store, view
+from engine.events import Finished
+from engine.runs import chains, queue, store, view
 from engine.runs.outcome import outcome
-from engine.spec import RunSpec, of_spec
+from engine.spec import RunSpec
 from engine.tuners.merge import KINDS
-
-ENDED = ("finished", "failed", "stopped")
-SECONDS_BETWEEN_LOOKS = 0.2
 
 
 def add(commands: _SubParsersAction[Any]) -> None:
@@ -59,11 +54,11 @@ def add(commands: _SubParsersAction[Any]) -> None:
     merge.set_defaults(call=_merge)
 
     for name, call, help in (
-        ("show", _show, "what a run is, does or did, and what that says"),
+        ("show", _show, "what a run or a chain is, does or did, and what that says"),
         ("log", _log, "everything a run told, from its beginning"),
-        ("stop", _stop, "stop a run at its next step, with a whole checkpoint"),
-        ("resume", _resume, "go on with a run that was stopped or broke"),
-        ("delete", _delete, "remove a run and all its files"),
+        ("stop", _stop, "stop a run, or what is at work of a chain, at its next step, with a whole checkpoint"),
+        ("resume", _resume, "go on with a run or a chain that was stopped or broke"),
+        ("delete", _delete, "remove a run, or a chain with all its runs, and all files"),
     ):
         command = commands.add_parser(name, help=help)
         command.add_argument("run", metavar="RUN")
@@ -72,8 +67,8 @@ def add(commands: _SubParsersAction[Any]) -> None:
 
 
 def _demo(options: Namespace) -> int:
-    run = _started(demo.spec(), options)
-    if _followed(run, options) != "finished":
+    run = following.started(demo.spec(), options)
+    if following.followed(run, options) != "finished":
         return 1
     _print_result(store.get(run.id), options)
     return 0
@@ -88,7 +83,7 @@ def _train(options: Namespace) -> int:
         changes[name.strip()] = value
     preset = presets.load(access.LOCAL, options.preset) if options.preset else None
     spec = RunSpec.load(options.spec, changes, preset)
-    spec = _beside(spec, options.spec)
+    spec = following.beside(spec, options.spec)
     return _explain(spec, options) if options.explain else _trained(spec, options)
 
 
@@ -99,8 +94,8 @@ def _merge(options: Namespace) -> int:
 
 
 def _trained(spec: RunSpec, options: Namespace) -> int:
-    run = _started(spec, options)
-    state = _followed(run, options)
+    run = following.started(spec, options)
+    state = following.followed(run, options)
     if state == "finished":
         _print_result(store.get(run.id), options)
     elif options.json:
@@ -112,11 +107,12 @@ def _trained(spec: RunSpec, options: Namespace) -> int:
 
 def _compare(options: Namespace) -> int:
     table = []
-    specs = [_beside(RunSpec.load(path), path) for path in options.specs]  # all are checked before the first starts
+    # All are checked before the first starts.
+    specs = [following.beside(RunSpec.load(path), path) for path in options.specs]
     for path, spec in zip(options.specs, specs, strict=True):
-        _say(f"{path.name}:", options)
-        run = _started(spec, options)
-        _followed(run, options)
+        following.say(f"{path.name}:", options)
+        run = following.started(spec, options)
+        following.followed(run, options)
         table.append({"spec": path.name, **view.summary(store.get(run.id))})
     if options.json:
         print(json.dumps({"runs": table}, ensure_ascii=False))
@@ -138,8 +134,12 @@ def _runs(options: Namespace) -> int:
 
 def _show(options: Namespace) -> int:
     queue.reconcile()
+    if chains.is_chain(options.run):
+        return following.show(chains.get(options.run), options)
     run = store.get(options.run)
     record, judged = view.summary(run), outcome(run)
+    chain = chains.of(run.id)
+    record |= {"chain": chain.id if chain else None}
     if options.json:
         print(json.dumps({**record, "verdict": judged.as_dict() if judged else None}, ensure_ascii=False))
         return 0
@@ -158,34 +158,44 @@ def _log(options: Namespace) -> int:
         print(json.dumps({"events": [{"type": event.type, **vars(event)} for event in events]}, ensure_ascii=False))
     else:
         for event in events:
-            for line in _lines(event):
+            for line in following.lines(event):
                 print(line)
     return 0
 
 
 def _stop(options: Namespace) -> int:
+    if chains.is_chain(options.run):
+        chains.stop(chains.get(options.run))
+        return _told(options.run, "Stopping at the next step; what comes after it waits.", options)
     run = store.get(options.run)
     queue.stop(run)
-    return _told(run, "Stopping at the next step." if store.get(run.id).state != "stopped" else "Stopped.", options)
+    return _told(run.id, "Stopping at the next step." if store.get(run.id).state != "stopped" else "Stopped.", options)
 
 
 def _resume(options: Namespace) -> int:
+    if chains.is_chain(options.run):
+        chain = chains.get(options.run)
+        chains.resume(chain)
+        return following.to_the_end(chain, options)
     run = store.get(options.run)
     queue.resume(run)
-    state = _followed(run, options)
+    state = following.followed(run, options)
     if state == "finished":
         _print_result(store.get(run.id), options)
     return 0 if state == "finished" else 1
 
 
 def _delete(options: Namespace) -> int:
+    if chains.is_chain(options.run):
+        chains.delete(chains.get(options.run))
+        return _told(options.run, f"Chain {options.run} is deleted with its runs.", options)
     run = store.get(options.run)
     store.delete(run)
-    return _told(run, f"Run {run.id} is deleted.", options)
+    return _told(run.id, f"Run {run.id} is deleted.", options)
 
 
-def _told(run: store.Run, sentence: str, options: Namespace) -> int:
-    print(json.dumps({"run": run.id, "message": sentence}) if options.json else sentence)
+def _told(id: str, sentence: str, options: Namespace) -> int:
+    print(json.dumps({"run": id, "message": sentence}) if options.json else sentence)
     return 0
 
 
@@ -197,70 +207,6 @@ def _explain(spec: RunSpec, options: Namespace) -> int:
     return 0
 
 
-def _beside(spec: RunSpec, path: Path) -> RunSpec:
-    """Relative files of a spec lie beside it, wherever the command is given."""
-    entries = []
-    for entry in spec.data:
-        beside = path.resolve().parent / entry.source
-        entries.append(entry.model_copy(update={"source": str(beside)}) if beside.exists() else entry)
-    return spec.with_data(entries)
-
-
-def _started(spec: RunSpec, options: Namespace) -> store.Run:
-    queue.reconcile()
-    prepared = of_spec(spec)
-    for notice in prepared.notices:
-        _say(notice, options)
-    run = store.create(spec, prepared)
-    queue.start(run)
-    _say(f"Run {run.id} in {run.folder}", options)
-    return run
-
-
-def _followed(run: store.Run, options: Namespace) -> str:
-    """Tell what the run tells until it ends; its state then. The run itself goes on if this is interrupted."""
-    _, offset = run.events(0) if (run.folder / "events.jsonl").exists() and run.state != "created" else ([], 0)
-    try:
-        while True:
-            events, offset = run.events(offset)
-            for event in events:
-                for line in _lines(event):
-                    _say(line, options)
-            state = store.get(run.id).state
-            if state in ENDED and not events:
-                return state
-            if not events:
-                time.sleep(SECONDS_BETWEEN_LOOKS)
-                queue.reconcile()
-    except KeyboardInterrupt:
-        _say(f"\nThe run goes on. Look at it with: python -m engine show {run.id}", options)
-        raise
-
-
-def _lines(event: Any) -> list[str]:
-    if isinstance(event, Progress):
-        if event.phase != "train":
-            return [f"{event.phase}: {event.step} of {event.total_steps}"]
-        speed = f", {event.tokens_per_second:.0f} tokens/s" if event.tokens_per_second else ""
-        loss = f": loss {event.loss:.4f}" if event.loss is not None else ""
-        return [f"step {event.step} of {event.total_steps}{loss}{speed}"]
-    if isinstance(event, Evaluation):
-        return [f"held-out loss at step {event.step}: {event.metrics['loss']:.4f}"]
-    if isinstance(event, Sample):
-        return [f"sample at step {event.step}: {event.prompt!r} -> {event.answer!r} (expected {event.expected!r})"]
-    if isinstance(event, Checkpoint):
-        return [
-            f"checkpoint at step {event.step}: {event.bytes / 1e6:.1f} MB" + (", the best so far" if event.best else "")
-        ]
-    if isinstance(event, Notice):
-        return [event.text]
-    if isinstance(event, Failed):
-        return [event.problem, event.fix]
-    if isinstance(event, Finished):
-        return [f"finished after {event.seconds:.0f} s of training"]
-    return []
-
-
 def _print_result(run: store.Run, options: Namespace) -> None:
     record = view.summary(run)
     if options.json:
@@ -269,8 +215,3 @@ def _print_result(run: store.Run, options: Namespace) -> None:
     done = next(event for event in reversed(run.events(0)[0]) if isinstance(event, Finished))
     for line in telling.result_lines(run.id, done):
         print(line)
-
-
-def _say(text: str, options: Namespace) -> None:
-    stream: TextIO = sys.stderr if options.json else sys.stdout
-    print(text, file=stream, flush=True)

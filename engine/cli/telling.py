@@ -69,3 +69,24 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         f"{row['memory_bytes'] / 1e9:.1f} GB" if row.get("memory_bytes") else "",
         f"{row['artifact_bytes'] / 1e6:.1f} MB" if row.get("artifact_bytes") else "",
     )
+
+
+def chain_lines(found: dict[str, Any]) -> list[str]:
+    """A chain (see `engine.runs.chains.picture`): its stages with their scores, and what came of it."""
+    lines = [f"{found['name']} ({found['id']})"]
+    for stage in found["stages"]:
+        told = f"{stage['title']}: {stage.get('objective', '?')}, {stage.get('tuner', '?')}: {stage['state']}"
+        told += f", {stage['waits']}" if stage["waits"] not in ("", "next") else ""
+        if stage.get("after") is not None:
+            told += f"; {stage['main'].lower()} {_score(stage, 'before')} to {_score(stage, 'after')}"
+        lines.append(f"{told} ({stage['run']})")
+    lines.append(found["says"])
+    verdict = found["verdict"]
+    return [*lines, f"{verdict['headline']}.", verdict["sentence"], verdict["data"]] if verdict else lines
+
+
+def _score(stage: dict[str, Any], name: str) -> str:
+    value = stage[name]
+    if value is None:
+        return "(not scored)"
+    return f"{100 * value:.1f} %" if stage["unit"] == "share" else f"{value:.3f}"

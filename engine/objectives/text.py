@@ -125,6 +125,9 @@ class Text(_Text, CausalObjective):
     def head_parameters(self, facts: ModelFacts, classes: int) -> int:
         return MASKED.head_parameters(facts, classes) if facts.kind == "encoder" else 0
 
+    def leaves_words(self, facts: ModelFacts) -> int | None:
+        return MASKED.leaves_words(facts) if facts.kind == "encoder" else None
+
     def encode(self, example: Example, tokens: Tokens, settings: Any, max_tokens: int) -> Encoded:
         if only_reads(tokens.folder):
             return MASKED.encode(example, tokens, settings, max_tokens)

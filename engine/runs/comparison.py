@@ -72,13 +72,15 @@ class Comparison:
     """Rows that both answered: better in A, better in B, answered differently but no better, answered alike."""
     difference: Difference | None = None
     """B − A."""
+    better: str = ""
+    """A, B, or empty where it can't be told from chance."""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def compare(a: Run, b: Run) -> Comparison:
-    """Raises UserError where the settings of one can't be read."""
+def compare(a: Run, b: Run, names: tuple[str, str] = (A, B)) -> Comparison:
+    """names: what the two are called in sentences. Raises UserError where the settings of one can't be read."""
     found = gather(a.folder, a.state), gather(b.folder, b.state)
     same_measure = found[0].after and found[1].after and found[0].main == found[1].main
     pairs = paired(found[0].after, found[1].after) if same_measure else []
@@ -87,13 +89,14 @@ def compare(a: Run, b: Run) -> Comparison:
     rows = [_row(x, y, scale) for x, y in pairs if x.answer != y.answer or x.score != y.score]
     counts = {side: sum(row.better == side for row in rows) for side in (A, B, "")}
     return Comparison(
-        sentence=_sentence(found[0], pairs, change, scale) if change else _why_not(*found),
-        data=_data(a, b, *found, len(pairs)),
+        sentence=_sentence(found[0], pairs, change, scale, names) if change else _why_not(*found, names),
+        data=_data(a, b, *found, len(pairs), names=names),
         settings=list(_settings(found[0].spec, found[1].spec)),
         runs=[_side(run, evidence) for run, evidence in zip((a, b), found, strict=True)],
         rows=sorted(rows, key=lambda row: (not row.better, row.row))[:MOST_ROWS],
         counts={A: counts[A], B: counts[B], "other": counts[""], "alike": len(pairs) - len(rows)},
         difference=change,
+        better=_better(change, scale) if change else "",
     )
 
 
@@ -112,19 +115,26 @@ def _difference(pairs: Pairs, scale: Measure) -> Difference | None:
     return pairing.difference(*([_figure(pair[side], scale) for pair in pairs] for side in (0, 1)))
 
 
-def _sentence(a: Evidence, pairs: Pairs, change: Difference, scale: Measure) -> str:
+def _better(change: Difference, scale: Measure) -> str:
+    if not change.certain:
+        return ""
+    return B if (change.mean > 0) != scale.lower_is_better else A
+
+
+def _sentence(a: Evidence, pairs: Pairs, change: Difference, scale: Measure, names: tuple[str, str]) -> str:
+    one, other_one = names
     rows = f"On the {counted(len(pairs), 'held-out row', 'held-out rows')} that both answered,"
     first, second = (sum(_figure(pair[side], scale) for pair in pairs) / len(pairs) for side in (0, 1))
     verb = "are" if scale.unit == "bits" else "is"
-    told = f"{scale.title.lower()} {verb} {scale.written(first)} for {A} and {scale.written(second)} for {B}"
+    told = f"{scale.title.lower()} {verb} {scale.written(first)} for {one} and {scale.written(second)} for {other_one}"
     if not change.up and not change.down:
-        return f"{rows} {A} and {B} do equally well: {told}, row by row."
+        return f"{rows} {one} and {other_one} do equally well: {told}, row by row."
     unit = a.loss_unit if scale.unit == "nats" else scale.change_unit
     between = f"95 % interval {scale.change(change.low)} to {scale.change(change.high)}, paired row by row"
     differing = f"a difference of {scale.change(change.mean)} {unit} ({between})"
     if not change.certain:
-        return f"{rows} no difference between {A} and {B} can be told from chance: {told}, {differing}."
-    better, other = (B, A) if (change.mean > 0) != scale.lower_is_better else (A, B)
+        return f"{rows} no difference between {one} and {other_one} can be told from chance: {told}, {differing}."
+    better, other = (other_one, one) if _better(change, scale) == B else (one, other_one)
     # From the better one's side, so that nobody has to turn a minus round.
     low, high = sorted(map(abs, (change.low, change.high)))
     size, *ends = (scale.change(abs(value)).lstrip("+") for value in (change.mean, low, high))
@@ -135,23 +145,26 @@ def _sentence(a: Evidence, pairs: Pairs, change: Difference, scale: Measure) -> 
     )
 
 
-def _why_not(a: Evidence, b: Evidence) -> str:
-    for name, found in ((A, a), (B, b)):
+def _why_not(a: Evidence, b: Evidence, names: tuple[str, str]) -> str:
+    for name, found in zip(names, (a, b), strict=True):
         if not found.after:
             why = "it has not finished" if found.state != "finished" else "no rows were held out to score it"
             return f"Which is better is not known: {name} has no score after training, since {why}."
     if a.main != b.main:
         titles = [measure(found.main).title.lower() for found in (a, b)]
-        return f"Which is better is not known: {A} is scored by {titles[0]} and {B} by {titles[1]}."
-    return f"Which is better is not known: {A} and {B} were scored on different rows, and have none in common."
+        return f"Which is better is not known: {names[0]} is scored by {titles[0]} and {names[1]} by {titles[1]}."
+    return (
+        f"Which is better is not known: {names[0]} and {names[1]} were scored on different rows, and have none in "
+        "common."
+    )
 
 
-def _data(a: Run, b: Run, first: Evidence, second: Evidence, common: int) -> str:
+def _data(a: Run, b: Run, first: Evidence, second: Evidence, common: int, *, names: tuple[str, str]) -> str:
     hashes = [_hash(run.folder / "examples.jsonl") for run in (a, b)]
     if hashes[0] and hashes[0] == hashes[1]:
         return "Both learned from the same rows, split in the same way."
     counts = [counted(found.counts.get("train", 0), "row", "rows") for found in (first, second)]
-    told = f"The data differs: {A} learned from {counts[0]}, {B} from {counts[1]}."
+    told = f"The data differs: {names[0]} learned from {counts[0]}, {names[1]} from {counts[1]}."
     if not (first.after and second.after):
         return told
     most = max(len(first.after), len(second.after))

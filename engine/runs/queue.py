@@ -1,4 +1,7 @@
-"""Which run goes next. There is no daemon: whoever starts or ends a run takes the next one, under the index's lock."""
+"""Which run goes next. There is no daemon: whoever starts or ends a run takes the next one, under the index's lock.
+
+The same hands let the runs of a chain in, each when those before it have finished (`engine.runs.links`).
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from engine import access, home, keys
 from engine.errors import MachineError, RunError
 from engine.events import Event, Failed, Notice, Writer
 from engine.files import read_json, write_json
-from engine.runs import checkpoints, messages, process, room
+from engine.runs import checkpoints, links, messages, process, room
 from engine.runs.index import index, verdict
 from engine.runs.store import ACTIVE, Run, state_of, tidy
 
@@ -37,12 +40,16 @@ def start(run: Run) -> None:
             raise RunError(f"Run {run.id} is {state} already.", "Wait for it, or stop it.")
         if state == "finished":
             raise RunError(f"Run {run.id} has finished.", "Start a new run to train on.")
-        (run.folder / "stop").unlink(missing_ok=True)
+        waits = links.held(rows, run.id)
+        if waits is not None:
+            raise RunError(
+                f"This is {waits[0].lower()} of a chain, and {waits[1].lower()} has not finished.",
+                "It starts by itself when that has; if that was stopped or broke, resume it.",
+            )
         if (run.folder / "events.jsonl").exists():
             # A failure that stands last would be taken for this attempt's, should it die before its first word.
             _tell(run.folder, Notice("Resumed."))
-        (run.folder / "queued").touch()  # says so should the index be lost
-        rows.execute("UPDATE runs SET state = 'queued', queued = ?, deaths = 0 WHERE id = ?", (time.time(), run.id))
+        _let_in(rows, run.id, run.folder)
     advance()
 
 
@@ -67,11 +74,17 @@ def stop(run: Run, force: bool = False) -> None:
 
 
 def advance(apart: bool = False) -> None:
-    """Start queued runs, oldest first, while there is room.
+    """Start queued runs, oldest first, while there is room; runs of chains join the queue when their turn has come.
 
     apart: by a process that nobody types a key into. A run that needs one waits for the page or the next command.
     """
     with index() as rows:
+        for run_id in links.due(rows):
+            folder = home.runs() / run_id
+            try:
+                _let_in(rows, run_id, folder)
+            except OSError:
+                continue  # no room on the disk, or removed by hand; whoever looks next tries again
         for run_id, folder in _with_folder(rows, "SELECT id FROM runs WHERE state = 'queued' ORDER BY queued, id"):
             if access.is_visitors_process() and _owner(folder) == access.LOCAL:
                 return  # we were not given what this run may need; the page or the next command starts it
@@ -109,6 +122,7 @@ def reconcile() -> None:
     """Bring the index to what is so: runs whose processes died are taken up again, unless the person stopped them."""
     with index() as rows:
         tidy(rows)
+        links.tidy(rows)
         for run_id, folder in _with_folder(rows, _AT_WORK):
             if process.supervised(folder):
                 continue
@@ -117,6 +131,13 @@ def reconcile() -> None:
             else:
                 _settle(rows, run_id, folder)
     advance()
+
+
+def _let_in(rows: sqlite3.Connection, run_id: str, folder: Path) -> None:
+    """Put a run in the queue. Raises OSError."""
+    (folder / "stop").unlink(missing_ok=True)
+    (folder / "queued").touch()  # says so should the index be lost
+    rows.execute("UPDATE runs SET state = 'queued', queued = ?, deaths = 0 WHERE id = ?", (time.time(), run_id))
 
 
 def _adopt(rows: sqlite3.Connection, run_id: str, folder: Path) -> None:

@@ -200,8 +200,8 @@ def delete(run: Run) -> None:
 
 
 def _reads(run: Run, name: str) -> bool:
-    """Whether a run that is on its way uses another one's result beside its model."""
-    if run.state not in ACTIVE:
+    """Whether a run that is on its way, or waits for its turn, uses another one's result beside its model."""
+    if run.state not in ("created", *ACTIVE):
         return False
     spec = run.spec()
     return name in spec.objective.models(spec.objective_settings)

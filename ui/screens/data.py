@@ -61,6 +61,8 @@ class DataScreen:
     split_forms: list[Form] = field(repr=False)
     outputs: list[Any] = field(default_factory=list, repr=False)
     """What `look` gives anew."""
+    given: list[Any] = field(default_factory=list, repr=False)
+    """Inputs by which rows are given, which are emptied for the next data set."""
 
     @property
     def look(self) -> Callable[..., list[Any]]:
@@ -132,8 +134,9 @@ def build(empty: Callable[[], gr.Row]) -> DataScreen:
         screen, example, all_columns = _how(DataScreen(source, sets, roles, ready, [], skip, [given.hub], []))
         more = _more()
     screen = replace(screen, outputs=[found, example, all_columns, how, ready, roles, skip, listed, *screen.columns])
+    screen = replace(screen, given=[given.file, *given.texts])
     _connect(screen, given, [source, found, example, instead, roles, given.file, screen.format])
-    _connect_sets(screen, listed, more, given)
+    _connect_sets(screen, listed, more)
     return screen
 
 
@@ -196,11 +199,11 @@ def _more() -> gr.Button:
         return gr.Button("Add another data set", elem_classes=["ts-narrow"], min_width=230)
 
 
-def _connect_sets(screen: DataScreen, listed: gr.HTML, more: gr.Button, given: giving.Giving) -> None:
+def _connect_sets(screen: DataScreen, listed: gr.HTML, more: gr.Button) -> None:
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     more.click(None, None, None, js="() => document.dispatchEvent(new Event('ts-set-added'))")
     for happens, act in ((more.click, _add), (listed.click, _act)):
-        done = happens(door(act(screen)), screen.inputs, [*screen.inputs, given.file, *given.texts], **quiet)
+        done = happens(door(act(screen)), screen.inputs, [*screen.inputs, *screen.given], **quiet)
         done.success(door(_look(screen)), screen.inputs, screen.outputs, **quiet)
 
 

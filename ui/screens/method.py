@@ -21,6 +21,7 @@ from engine import (
     offers,
     recommend,
     stacking,
+    stages,
     tuners,
 )
 from engine.errors import SettingError, UserError
@@ -30,7 +31,7 @@ from engine.models import ModelFacts
 from engine.offers import Choice
 from engine.sections import Evaluate, Launch, Model, Output, Training
 from engine.settings import Section
-from ui import form, layer_view, limits, method_cards, model_cards, plan_words, words
+from ui import chaining, form, layer_view, limits, method_cards, model_cards, plan_words, words
 from ui.data_sets import About
 from ui.door import door
 from ui.form import Form
@@ -54,6 +55,8 @@ RATE = "training.learning_rate"
 GOES_ON = "model.continued"
 """Offered where the model is a run whose additions can go on learning."""
 LONGEST_ID = 300
+PAIR = f"{objectives.DEFAULT} {tuners.DEFAULT}"
+"""What is chosen at first, until something is known of the data."""
 MOVES = """(moved, objective, tuner, auto) => {
     const [from, to] = moved.split(">"), kept = [objective, tuner, auto];
     if (auto === "own" || from !== `${objective} ${tuner}`) return kept;
@@ -76,6 +79,8 @@ class MethodScreen:
     """What is known of the data, as `ui.data_sets.About` writes it ("480 labelled 1")."""
     auto: gr.Textbox
     """The pair that was chosen for the person ("chat lora"), or OWN_CHOICE."""
+    chain: gr.Textbox
+    """The stages that stand ready before this one, as `ui.chaining` writes them."""
     forms: list[tuple[str, Form]] = field(repr=False)
     """With their place in the spec: "training", "tuner lora", …"""
     changed: gr.HTML = field(repr=False)
@@ -105,7 +110,7 @@ class MethodScreen:
             found.setdefault(place, {}).update(part.values(rest[: len(part.inputs)]))
             rest = rest[len(part.inputs) :]
         chosen = {**found["model"], "id": str(model or "").strip()[:LONGEST_ID]}
-        if not lineage.is_run(chosen["id"]):  # then it is out of sight
+        if not (lineage.is_run(chosen["id"]) or stages.is_stage(chosen["id"])):  # then it is out of sight
             chosen["continued"] = False
         return {
             **{name: found[name] for name in COMMON},
@@ -126,10 +131,10 @@ class MethodScreen:
     def told(self, *given: Any) -> tuple[str, str]:
         """What is said of the settings: which differ from the defaults, and what learns with them.
 
-        given: what is known of the data, and `inputs`.
+        given: the stages before, what is known of the data, and `inputs`.
         """
-        about, *rest = given
-        return self.differing(*rest), self.picture(*rest, sets=About.read(about).sets)
+        chain, about, *rest = given
+        return self.differing(*rest), self.picture(*rest, sets=About.read(about).sets, chain=chain)
 
     def differing(self, *given: Any) -> str:
         """Which settings differ from the defaults, as markup."""
@@ -145,17 +150,17 @@ class MethodScreen:
         told += [f"Weights {', '.join(f'{weight:g}' for weight in found)}"] if (found := mix.given(weights)) else []
         return f"<p class='ts-changed'>Changed from the defaults: {escape(', '.join(told))}.</p>" if told else ""
 
-    def picture(self, *given: Any, sets: int = 1) -> str:
+    def picture(self, *given: Any, sets: int = 1, chain: str = "") -> str:
         """What of the model learns with these settings, and what it costs, as markup."""
         values = self.values(given)
-        facts, _ = _facts(values["model"]["id"])
+        facts, _ = _facts(values["model"]["id"], chain)
         if facts is None:
             return layer_view.missing("Once a model is chosen, its layers are shown here.")
         try:
             spec = offers.settled(values, sets)
             limits.require_models(spec)
             facts = models.kept(facts, spec.model)
-            jobs.require_pair(spec, facts)
+            jobs.require_pair(spec, facts, _left(spec.model.id, chain))
             cost = offers.cost_of(spec, facts, machine.inspect())
         except SettingError as error:
             return layer_view.missing(" ".join(error.problems))
@@ -194,7 +199,7 @@ def build() -> MethodScreen:
             min_width=280,
         )
     results = words.html()
-    about, auto = gr.Textbox(visible=False), gr.Textbox(_pair(), visible=False)
+    about, auto, chain = gr.Textbox(visible=False), gr.Textbox(PAIR, visible=False), gr.Textbox("", visible=False)
     objective, tuner = (_kept(kind, label) for kind, label in method_cards.LABELS.items())
     objectives_shown, tuners_shown = words.html(), words.html()
     refusal = words.html(visible=False)
@@ -214,7 +219,7 @@ def build() -> MethodScreen:
                 _methods(kind, form.advanced, forms, groups)
             forms += [(place, form.build(section, form.advanced(section))) for place, section in COMMON.items()]
     words.html("<h2>What learns</h2>")
-    screen = MethodScreen(model, objective, tuner, mixed, about, auto, forms, changed, words.html())
+    screen = MethodScreen(model, objective, tuner, mixed, about, auto, chain, forms, changed, words.html())
     moved = gr.Textbox(visible=False)
     shown = [advice, models_shown, objectives_shown, tuners_shown, refusal, moved, *_always(forms)]
     fields = _loop_fields(forms)
@@ -235,7 +240,7 @@ def _connect(
 ) -> Any:
     """chosen_by: what is in sight depending on the choice, as `_look` takes it. Returns the event of such a look."""
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "trigger_mode": "always_last"}
-    chosen = [screen.model, screen.objective, screen.tuner, screen.about, screen.auto]
+    chosen = [screen.model, screen.objective, screen.tuner, screen.about, screen.auto, screen.chain]
     look = door(_look(*chosen_by))
     page = gr.context.Context.root_block
     # One listener for all: of several, an answer that was asked for earlier could come last.
@@ -243,7 +248,7 @@ def _connect(
     looked = gr.on(chosen_anew, look, chosen, outputs, concurrency_limit=8, **quiet)
     searched = [search, screen.model, screen.objective, screen.tuner, screen.about]
     search.input(door(_search), searched, [results], concurrency_limit=4, **quiet)
-    told = [screen.about, *screen.inputs]
+    told = [screen.chain, screen.about, *screen.inputs]
     inputs = [item for _, part in screen.forms for item in part.inputs]
     changed = [item.blur if isinstance(item, gr.Textbox) else item.change for item in inputs]
     gr.on(
@@ -258,9 +263,9 @@ def _look(groups: Groups, fields: Sequence[str] = ()) -> Any:
     fields: settings ("training.epochs") that not every tuner has a use for.
     """
 
-    def look(model: str, objective: str, tuner: str, about: str, auto: str) -> list[Any]:
+    def look(model: str, objective: str, tuner: str, about: str, auto: str, chain: str = "") -> list[Any]:
         was = f"{objective} {tuner}"
-        facts, problem = _facts(model)
+        facts, problem = _facts(model, chain)
         known = About.read(about)
         here = machine.inspect()
         advised = recommend.recommended(facts, known.rows, known.labelled, here, known.plain) if facts else None
@@ -275,13 +280,13 @@ def _look(groups: Groups, fields: Sequence[str] = ()) -> Any:
         choice = Choice(objective, tuner, known.sets)
         return [
             plan_words.advice(advised.reason) if advised and not own else "",
-            model_cards.offered(str(model or "").strip(), choice),
+            model_cards.offered(str(model or "").strip(), choice, chain),
             method_cards.objectives_shown(objective, tuner, advised.objective if advised else ""),
             method_cards.tuners_shown(choice, advised.tuner if advised else "", facts),
             gr.update(value=words.refusal(problem) if problem else "", visible=bool(problem)),
             f"{was}>{OWN_CHOICE if own else f'{objective} {tuner}'}",
             gr.update(placeholder=rate, visible=not change.ignores(RATE)),
-            gr.update(visible=facts is not None and _can_go_on(model)),
+            gr.update(visible=facts is not None and _can_go_on(model, chain)),
             *(gr.update(visible=not change.ignores(name)) for name in fields),
             *(gr.update(visible=chosen[kind] == name) for kind, name, _ in groups),
         ]
@@ -305,22 +310,20 @@ def _search(query: str, model: str, objective: str, tuner: str, about: str) -> s
     return model_cards.results(found, model, Choice(goal.name, str(tuner), About.read(about).sets))
 
 
-def _facts(model: str) -> tuple[ModelFacts | None, str | None]:
+def _facts(model: str, chain: str = "") -> tuple[ModelFacts | None, str | None]:
     """What is known of the model that is named, or why it can't be used."""
     name = str(model or "").strip()
     known = next((entry for entry in catalog.HUB if entry.id == name), None)
     if known is not None:
         return models.catalog_facts(known), None
     try:
+        if stages.is_stage(name):
+            return chaining.facts(chaining.read(chain), name), None
         section = Model(id=name)
         limits.require_model(section)
         return models.facts(section), None
     except UserError as error:
         return None, f"{error.problem} {error.fix}" if name else "Choose a model, or write the id of one."
-
-
-def _pair() -> str:
-    return f"{objectives.DEFAULT} {tuners.DEFAULT}"
 
 
 def _section(spec: dict[str, Any], place: str) -> dict[str, Any]:
@@ -330,12 +333,19 @@ def _section(spec: dict[str, Any], place: str) -> dict[str, Any]:
     return dict(section) if not name or section.get("name") == name else {}
 
 
-def _can_go_on(model: str) -> bool:
-    """Whether a model is a run whose additions can go on learning. It was looked at before: it is the visitor's."""
+def _can_go_on(model: str, chain: str = "") -> bool:
+    """Whether a model is a run or a stage whose additions can go on learning. It was looked at: it is the visitor's."""
     try:
+        if stages.is_stage(model):
+            return stacking.goes_on(chaining.left(chaining.read(chain), model)) is None
         return lineage.is_run(model) and stacking.goes_on(lineage.parent(model)) is None
     except UserError:
         return False
+
+
+def _left(model: str, chain: str) -> stages.Planned | None:
+    """What the model is yet to be the result of. Raises UserError."""
+    return chaining.left(chaining.read(chain), model) if stages.is_stage(model) else None
 
 
 def _always(forms: list[tuple[str, Form]]) -> list[Any]:

@@ -1,6 +1,7 @@
 """One run: live while it works, its result, and a talk with base and result side by side.
 
-The scripts of `ui/static` draw what stands in `ts-run`, `ts-push` and `ts-more`; only the talk goes through Gradio.
+The scripts of `ui/static` draw what stands in `ts-chain`, `ts-run`, `ts-push` and `ts-more`; only the talk goes through
+Gradio.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden
 
 
 def build() -> None:
+    words.html("<div id='ts-chain'></div>")
     words.html("<div id='ts-run'><p class='ts-quiet' role='status'>Opening the run…</p></div>")
     with gr.Column(elem_classes=["ts-task"]):
         # Choices that an update has set are known to the session alone: see the columns of step 1.

@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -21,7 +22,8 @@ from engine.errors import UserError
 from engine.runs import queue, store
 from engine.sections import Model
 from engine.spec import RunSpec, of_spec
-from ui import limits, owner, plan_words, sources, words
+from engine.stages import Stages, is_stage, number_of
+from ui import chaining, limits, owner, plan_words, sources, words
 from ui.door import door
 from ui.screens.data import DataScreen
 from ui.screens.method import MethodScreen
@@ -41,10 +43,15 @@ class StartScreen:
     """What will happen, what it costs, how long the rows are, and why it was planned so."""
     preview: gr.HTML
     start: gr.Button
+    add: gr.Button
+    """Keeps this run as a stage, and begins the next one."""
+    compare: gr.Checkbox
+    """Of several stages: whether one is learned without those before it, too."""
 
     @property
     def inputs(self) -> list[Any]:
-        return [self.name, *self.rows.inputs, *self.how.inputs]
+        """The stages that stand ready come last."""
+        return [self.name, *self.rows.inputs, *self.how.inputs, self.how.chain]
 
     @property
     def outputs(self) -> list[Any]:
@@ -57,26 +64,52 @@ class StartScreen:
         entries = self.rows.entries(rest[:count])
         return RunSpec.parse({"name": (name or "").strip(), "data": entries, **self.how.values(rest[count:])})
 
+    def plan(self, given: Sequence[Any], compare: bool = False) -> Stages:
+        """The stages that stand ready and the one that the inputs describe; that one alone where there are none."""
+        return chaining.joined(chaining.read(str(given[-1] or "")), self.spec(given), compare)
+
     def look(self, *given: Any) -> Iterator[tuple[Any, ...]]:
         """What the run would do, bit by bit as it becomes known; the button when all is well."""
         # With its words: an update that comes before the step is drawn replaces those that the button was made with.
         wait, ready = (gr.update(value=START, interactive=known) for known in (False, True))
         try:
+            plan = self.plan(given)
+            wait, ready = (gr.update(value=started_by(plan), interactive=known) for known in (False, True))
             yield words.waiting("Looking at the rows…"), "", wait
-            wanted = self.spec(given)
+            *_, wanted = plan.specs
             tables = [table.load(entry) for entry in wanted.data]
             prepared = of_spec(wanted, tables).require()
             limits.require_models(wanted)
+            plan.require_pair(len(plan.specs))
+            note = _planned_with(plan)
+            wanted = plan.stand_in(len(plan.specs))
             folder = yield from _fetched(wanted.model, wait)
             for name in wanted.objective.models(wanted.objective_settings):
                 yield from _fetched(Model(id=name), wait)
             yield words.waiting(_counting()), "", wait
             found = explain.explain(wanted, prepared)
-            planned = plan_words.plan(found) + plan_words.reasons(found)
+            planned = note + plan_words.plan(found) + plan_words.reasons(found)
             yield planned, words.waiting("Preparing a preview of the rows…"), ready
             yield planned, _preview(folder, wanted, prepared, tables), ready
         except UserError as error:
             yield words.failure(error), "", wait
+
+
+def started_by(plan: Stages) -> str:
+    """What the button says that starts this."""
+    return START if len(plan.specs) == 1 else f"Start all {len(plan.specs)} stages"
+
+
+def _planned_with(plan: Stages) -> str:
+    """Of a stage that begins with what an earlier one leaves: what stands for that in the plan."""
+    *_, wanted = plan.specs
+    if not is_stage(wanted.model.id):
+        return ""
+    base = words.model_title(plan.base(wanted.model).id)
+    return (
+        f"<p class='ts-quiet'>It begins with what stage {number_of(wanted.model.id)} leaves. That is yet to be made, "
+        f"and has the shapes of {escape(base)}, with which this is planned.</p>"
+    )
 
 
 def _counting() -> str:
@@ -93,13 +126,21 @@ def build(rows: DataScreen, how: MethodScreen) -> StartScreen:
     )
     with gr.Row(elem_classes=["ts-acts"]):
         start = gr.Button(START, variant="primary", interactive=False)
-    screen = StartScreen(rows, how, name, shown, first, start)
+        add = gr.Button("Add a stage after this one", elem_classes=["ts-narrow", "ts-add-stage"], min_width=230)
+    compare = gr.Checkbox(
+        label="Find out whether the first stage helps",
+        info="The first task after reading is also learned without what comes before it, on the same rows, and both "
+        "are compared. It takes as long again as that stage.",
+        visible=False,
+    )
+    screen = StartScreen(rows, how, name, shown, first, start, add, compare)
     run = gr.Textbox(visible=False)
 
-    def begin(*given: Any) -> str:
-        return started(screen.spec(given)).id
+    def begin(compared: bool, *given: Any) -> str:
+        plan = screen.plan(given, bool(compared) and bool(given[-1]))
+        return started(plan.specs[0]).id if len(plan.specs) == 1 else chaining.started(plan)
 
-    begun = start.click(door(begin), screen.inputs, [run], concurrency_limit=4, api_visibility="private")
+    begun = start.click(door(begin), [compare, *screen.inputs], [run], concurrency_limit=4, api_visibility="private")
     begun.success(None, [run], None, js=GO)
     return screen
 

@@ -1,3 +1,4 @@
+import { chain } from "./chain.js";
 import { compare } from "./compare.js";
 import { keyboard } from "./keyboard.js";
 import { method } from "./method.js";
@@ -24,6 +25,7 @@ shortcuts(view);
 rail(asked.get("run"));
 VIEWS[view]?.(asked.get(view));
 if (view === "run") {
+  chain(asked.get("run"));
   said();
   push();
 }

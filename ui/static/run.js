@@ -61,6 +61,7 @@ export async function run(id) {
     clearTimeout(view.timer);
     return look();
   };
+  document.addEventListener("ts-chain-acted", view.again);
   document.addEventListener("visibilitychange", () => document.hidden || view.again());
   await look();
 }
@@ -170,6 +171,7 @@ function progress(view, news) {
 
 /* A run at rest: what that means, since when, and how long it trained. */
 function resting(view, state) {
+  if (state === "created" && view.waits) return view.waits === "next" ? "Not started. Its turn comes next." : `Not started. It ${view.waits}.`;
   if (!view.told || !["stopped", "finished", "failed"].includes(state)) return RESTING[state] || state;
   const when = new Date(1000 * view.told).toLocaleString("en-GB", { day: "numeric", month: "long", hour: "2-digit", minute: "2-digit" });
   const seconds = view.trained ?? view.last?.seconds;
@@ -194,9 +196,10 @@ function draw(view, news) {
   put(view.samplePlace, ...samples(view.samples));
 }
 
-function settle(view, { summary, result, verdict: judged }) {
+function settle(view, { summary, result, verdict: judged, waits }) {
   const state = summary.state;
   view.trained = result?.seconds;
+  view.waits = waits;
   if (!["running", "stopping"].includes(state)) say(view, resting(view, state));
   const button = (text, path, kind = "") => {
     const node = el("button", { class: `ts-button ${kind}`, type: "button" }, text);
@@ -222,7 +225,7 @@ function settle(view, { summary, result, verdict: judged }) {
     view.acts,
     ["running", "queued"].includes(state) ? button("Stop", "stop") : null,
     state === "stopping" ? button("End at once", "end") : null,
-    ["stopped", "failed", "created"].includes(state) ? button(state === "created" ? "Start" : "Resume", "resume", state === "failed" ? "" : "ts-primary") : null,
+    ["stopped", "failed", "created"].includes(state) && !waits ? button(state === "created" ? "Start" : "Resume", "resume", state === "failed" ? "" : "ts-primary") : null,
     done ? link("Download the result", "zip", "ts-primary") : null,
   );
   const { problem, fix } = summary;
