@@ -32,7 +32,8 @@ def _further(run: store.Run, merged: list[str]) -> dict[str, Any]:
     """What can be done with the result, and what its figures mean.
 
     talks: whether it answers; labels: whether it chooses a label for a text; pairs: for two texts at a time; on_top,
-    goes_on: whether another run can learn on top of it, or go on with what it added; merged: names of the runs that it
+    goes_on: whether another run can learn on top of it, or go on with what it added; onward: settings that such a run
+    has otherwise, by their dotted names; merged: names of the runs that it
     is the merge of, by their ids.
     """
     try:
@@ -47,6 +48,8 @@ def _further(run: store.Run, merged: list[str]) -> dict[str, Any]:
         "talks": "answers" in spec.objective.gives and not (run.folder / "model" / parts.MASKED_FILE).exists(),
         "labels": "class scores" in spec.objective.gives,
         "pairs": text_pairs.of_result(run.folder / "model"),
+        # A head that began anew is there now.
+        "onward": {"objective.new_head": False} if getattr(spec.objective_settings, "new_head", False) else {},
         "on_top": left is not None and stacking.on_top(left) is None,
         "goes_on": left is not None and stacking.goes_on(left) is None,
         "merged": {run_id: _name(run_id) for run_id in merged} if spec.tuner.kind == "merge" else None,

@@ -111,6 +111,8 @@ class Merge(Tuner):
                 return error.problem
             if not (found.result / "adapter_config.json").exists() or found.tuner not in COMBINED:
                 return f"Run {run_id} learned with {found.tuner}; only {', '.join(COMBINED)} can be merged with others."
+            if lineage.head_learned(found.result):
+                return f"The head of run {run_id} learned beside what was added; such heads can't be made one."
             if (base.keep_layers or facts.made_of or facts.layers) != facts.layers:
                 return f"Run {run_id} stands on other layers of {base.id} than those that were chosen here."
             if base.id != facts.id:

@@ -120,9 +120,44 @@ def tiny_masked_encoder(folder: Path) -> Path:
     """A BERT with a masked-language head that shares the word embeddings. Its mask is a token no other thing needs."""
     from transformers import BertConfig
 
-    tiny_encoder(folder)
+    tiny_headless_encoder(folder)
     config = BertConfig.from_pretrained(folder)
     _save_model("BertForMaskedLM", config, folder)
+    return folder
+
+
+MASKED_FAMILIES = ("bert", "distilbert", "roberta", "xlm-roberta", "modernbert", "electra", "albert")
+
+
+def tiny_of_family(folder: Path, family: str) -> Path:
+    """A masked language model of another architecture, with the tokenizer of `tiny_masked_encoder`."""
+    import transformers
+
+    small: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    if family == "distilbert":
+        small = {"dim": 32, "hidden_dim": 64, "n_layers": 2, "n_heads": 4}
+    elif family == "modernbert":  # its own ids lie beyond this vocabulary
+        small |= dict.fromkeys(("bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id"), 1)
+    elif family in ("electra", "albert"):
+        small["embedding_size"] = 16
+    if family != "distilbert":
+        small["num_attention_heads"] = 4
+    config = transformers.AutoConfig.for_model(
+        family,
+        vocab_size=VOCABULARY,
+        max_position_embeddings=CONTEXT,
+        pad_token_id=_specials().index("<pad>"),
+        **small,
+    )
+    tiny_headless_encoder(folder)
+    architecture = transformers.MODEL_FOR_MASKED_LM_MAPPING[type(config)].__name__
+    _save_model(architecture, config, folder)
+    return folder
+
+
+def tiny_headless_encoder(folder: Path) -> Path:
+    """A BERT without a masked-language head, whose tokenizer has a mask all the same, as all-MiniLM has."""
+    tiny_encoder(folder)
     _write_tokenizer_config(
         folder,
         {

@@ -201,7 +201,8 @@ export function advice(id, list, first, result) {
 function onward(id, result) {
   const link = (text, told, changes) => el("li", {}, el("div", {}, el("h3", {}, text), el("p", { class: "ts-quiet" }, told)), el("a", { class: "ts-button", href: again(id, changes), "aria-label": `Prepare this run: ${text}` }, "Prepare this run"));
   const ways = [];
-  if (result?.goes_on) ways.push(link("Train what it added further", "The same addition goes on learning, from where it is now: more passes, or other rows.", { "model.id": `run:${id}`, "model.continued": true }));
-  if (result?.on_top) ways.push(link("Train something new on top of it", "This result becomes a fixed base, and a new addition learns beside it; what it learned so far stays as it is.", { "model.id": `run:${id}` }));
+  const begins = { "model.id": `run:${id}`, ...(result?.onward ?? {}) };
+  if (result?.goes_on) ways.push(link("Train what it added further", "The same addition goes on learning, from where it is now: more passes, or other rows.", { ...begins, "model.continued": true }));
+  if (result?.on_top) ways.push(link("Train something new on top of it", "This result becomes a fixed base, and a new addition learns beside it; what it learned so far stays as it is.", begins));
   return ways.length ? [el("h2", {}, "Go on from here"), el("ul", { class: "ts-next" }, ...ways)] : [];
 }

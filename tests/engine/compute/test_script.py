@@ -52,12 +52,15 @@ def alone(folder: Path, base: Path) -> tuple[Path, list[float]]:
         ("chat", {"name": "prefix", "reparametrised": True, "hidden": 16}, "decoder"),
         ({"name": "cloze", "template": "{text} A {label}\n---\nB {text} is {label}"}, "lora", "decoder"),
         ({"name": "cloze", "template": "A {label}: {text} So.\n---\n{text}: {label}."}, "full", "masked"),
+        ({"name": "text", "masked_share": 0.3, "whole_words": False}, "full", "masked"),
+        ({"name": "text", "new_head": True}, "lora", "headless"),
     ],
 )
 def test_the_standalone_script_gives_the_same_losses(
     objective: str | dict[str, Any], tuner: str | dict[str, Any], model: str, tmp_path: Path
 ) -> None:
     made = {"decoder": models.tiny_decoder, "encoder": models.tiny_encoder, "masked": models.tiny_masked_encoder}
+    made["headless"] = models.tiny_headless_encoder
     base = made[model](tmp_path / "base")
     goal, how = ({"name": one} if isinstance(one, str) else one for one in (objective, tuner))
     spec = runs.spec(base, goal["name"], how["name"])
