@@ -79,6 +79,7 @@ def _new() -> None:
     to_start.click(lambda: gr.Walkthrough(selected=3), None, [steps], **quiet).then(
         door(last.look), last.inputs, last.outputs, concurrency_limit=4, **quiet
     )
+    to_start.click(door(last.asks_key), last.inputs, [last.key], **quiet)
     _open_by_address(steps, note, rows, last)
 
 
@@ -95,6 +96,7 @@ def _open_by_address(steps: gr.Walkthrough, note: gr.HTML, rows: data.DataScreen
     asked = address.change(door(_prefilled(last)), [address], shown, **quiet)
     looked = asked.success(door(rows.look), rows.inputs, rows.outputs, **quiet)
     looked.success(door(_planned(last)), [step, *last.inputs], last.outputs, **quiet)
+    looked.success(door(last.asks_key), last.inputs, [last.key], **quiet)
 
 
 def _prefilled(last: start.StartScreen) -> Callable[[str], list[Any]]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import gradio as gr
 
-from engine import explain, jobs, models, preview, speed
+from engine import addresses, explain, jobs, keys, models, preview, speed
 from engine.data import table
 from engine.data.example import Example
 from engine.data.prepare import Prepared, prepare
@@ -27,6 +27,11 @@ from ui.screens.data import DataScreen
 from ui.screens.method import MethodScreen
 
 START = "Start training"
+KEY = "Key of the service"
+KEY_HELP = (
+    "Given to this run's processes alone. This page holds it in its memory until the run has finished, and writes it "
+    "nowhere. Leave it empty where the service wants none."
+)
 ROWS_SHOWN = 3
 SETS_SHOWN = 6
 GO = "(run) => { if (run) window.location.assign('?run=' + encodeURIComponent(run)); }"
@@ -41,6 +46,8 @@ class StartScreen:
     """What will happen, what it costs, how long the rows are, and why it was planned so."""
     preview: gr.HTML
     start: gr.Button
+    key: gr.Textbox
+    """Of the service that the run turns to, in sight where it turns to one. No setting: it is kept in no file."""
 
     @property
     def inputs(self) -> list[Any]:
@@ -78,6 +85,15 @@ class StartScreen:
         except UserError as error:
             yield words.failure(error), "", wait
 
+    def asks_key(self, *given: Any) -> Any:
+        """An update of the key's input, which is in sight where the run turns to a service."""
+        try:
+            found = self.spec(given)
+        except UserError:  # what is wrong is told beside it
+            return gr.update(visible=False)
+        hosts = [addresses.host(address) for address, _ in found.objective.addresses(found.objective_settings)]
+        return gr.update(visible=bool(hosts), label=f"Key of {hosts[0]}" if hosts else KEY)
+
 
 def _counting() -> str:
     if speed.is_any_known():
@@ -91,27 +107,33 @@ def build(rows: DataScreen, how: MethodScreen) -> StartScreen:
     name = gr.Textbox(
         label="Name of the run", info="Empty means that it is named after what it learns and how.", max_length=80
     )
+    key = gr.Textbox(label=KEY, info=KEY_HELP, type="password", visible=False, max_length=500, autofocus=False)
     with gr.Row(elem_classes=["ts-acts"]):
         start = gr.Button(START, variant="primary", interactive=False)
-    screen = StartScreen(rows, how, name, shown, first, start)
+    screen = StartScreen(rows, how, name, shown, first, start, key)
     run = gr.Textbox(visible=False)
 
-    def begin(*given: Any) -> str:
-        return started(screen.spec(given)).id
+    def begin(typed: str, *given: Any) -> str:
+        return started(screen.spec(given), typed or "").id
 
-    begun = start.click(door(begin), screen.inputs, [run], concurrency_limit=4, api_visibility="private")
+    begun = start.click(door(begin), [key, *screen.inputs], [run], concurrency_limit=4, api_visibility="private")
     begun.success(None, [run], None, js=GO)
     return screen
 
 
-def started(wanted: RunSpec) -> store.Run:
-    """Prepare, create and queue a run of whoever is being answered, from data and a model that are theirs to use."""
+def started(wanted: RunSpec, key: str = "") -> store.Run:
+    """Prepare, create and queue a run of whoever is being answered, from data and a model that are theirs to use.
+
+    key: of the service that the run turns to, where somebody typed one.
+    """
+    keys.checked(key)
     for entry in wanted.data:
         sources.require(entry.source)
     limits.require_models(wanted)
     limits.require_turn()
     limits.require_disk()
     run = store.create(wanted, prepare(wanted.data, wanted.objective.wants, wanted.training.seed), owner.current())
+    keys.keep(run.folder, key)
     queue.start(run)
     return run
 
