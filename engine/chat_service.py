@@ -185,9 +185,10 @@ def _usage(record: Any) -> Usage | None:
     found = record.get("usage") if isinstance(record, dict) else None
     if not isinstance(found, dict):
         return None
-    names = ("prompt_tokens", "completion_tokens")
-    counts = [count for name in names if isinstance(count := found.get(name), int) and count >= 0]
-    return Usage(*counts) if len(counts) == 2 else None
+    asked, answered = found.get("prompt_tokens"), found.get("completion_tokens")
+    if not isinstance(asked, int) or not isinstance(answered, int) or min(asked, answered) < 0:
+        return None
+    return Usage(asked, answered)
 
 
 def _seconds(value: str | None) -> float | None:

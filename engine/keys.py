@@ -27,19 +27,29 @@ _typed: dict[str, str] = {}
 _taken: list[str] = []
 
 
+def checked(key: str) -> str:
+    """What somebody typed, without spaces around it; "" is none. Raises SettingError for what can't be a key."""
+    key = key.strip()
+    if key and (not key.isascii() or not key.isprintable() or " " in key or len(key) > LONGEST):
+        raise SettingError(["The key of the service holds characters that no key has."], "Copy it again.")
+    return key
+
+
 def keep(folder: Path, key: str) -> None:
     """Give a run's processes this key when they are started. Raises SettingError for what can't be one."""
-    key = key.strip()
-    if not key:
-        return
-    if not key.isascii() or not key.isprintable() or " " in key or len(key) > LONGEST:
-        raise SettingError(["The key of the service holds characters that no key has."], "Copy it again.")
-    _typed[folder.name] = key
-    (folder / MARK).touch()
+    key = checked(key)
+    if key:
+        _typed[folder.name] = key
+        (folder / MARK).touch()
 
 
-def forget(folder: Path) -> None:
-    _typed.pop(folder.name, None)
+def held() -> list[str]:
+    """The runs for which this process holds a key."""
+    return list(_typed)
+
+
+def forget(run_id: str) -> None:
+    _typed.pop(run_id, None)
 
 
 def lacking(folder: Path) -> bool:

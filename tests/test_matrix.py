@@ -35,9 +35,11 @@ KINDS = {f"classify, {name}": name for name in ("several labels", "number")}
 """Kinds of answers of one objective, which have a loss of their own, and by the names that their pairs have here."""
 MASKED = ("cloze", "text")
 """The objectives to which an encoder's masked-language head makes a difference."""
-IN_FULL = {"distill": ("lora", "full", "prompt")}
+IN_FULL = {"distill": ("lora", "full", "prompt"), "imitate": ("lora", "full", "prompt"), "imitate-service": ()}
 """Of some objectives, the only tuners that learn here. What is new in them is the loss, which a tuner has no part in but by
-what it changes: additions, the base's own weights, or what is read. A pair that is not here is judged all the same."""
+what it changes: additions, the base's own weights, or what is read; or the rows alone, of which those that a service writes
+stand in tests/engine/test_imitate_service.py. A pair that is not here is judged all the same."""
+WITH_TEACHER = ("distill", "imitate")
 TEACHERS = {"decoder": "biased-decoder", "biased-decoder": "decoder", "encoder": "decoder"}
 """Of which other tiny model one learns, where an objective has a teacher."""
 PARTS = 6
@@ -98,7 +100,7 @@ def goal(objective: str, kind: str, tiny: dict[str, Path]) -> str | dict[str, An
     """The objective as a spec of a tiny model names it."""
     if objective in KINDS:
         return {"name": "classify", "kind": KINDS[objective]}
-    return {"name": objective, "teacher": str(tiny[TEACHERS[kind]])} if objective == "distill" else objective
+    return {"name": objective, "teacher": str(tiny[TEACHERS[kind]])} if objective in WITH_TEACHER else objective
 
 
 def works(objective: str, tuner: str, model: Path) -> str | None:
@@ -188,11 +190,14 @@ def test_every_refused_pair_names_what_is_missing() -> None:
             assert refusal is None or tuner.title in refusal
 
 
+@pytest.mark.parametrize("objective", ["distill", "imitate", "imitate-service"])
 @pytest.mark.parametrize("kind", ["decoder", "biased-decoder", "encoder"])
-def test_a_model_is_distilled_with_every_tuner_with_which_it_learns_to_answer(kind: str, tiny: dict[str, Path]) -> None:
-    chat, distill = objectives.get("chat"), objectives.get("distill")
+def test_a_model_learns_from_a_teacher_with_every_tuner_with_which_it_learns_to_answer(
+    kind: str, objective: str, tiny: dict[str, Path]
+) -> None:
+    chat, distill = objectives.get("chat"), objectives.get(objective)
     for tuner in tuners.all():
-        told = works("distill", tuner.name, tiny[kind])
+        told = works(objective, tuner.name, tiny[kind])
         reason = works("chat", tuner.name, tiny[kind])
         assert told == (reason and reason.replace(chat.title, distill.title))
 

@@ -31,8 +31,8 @@ def add(rows: str) -> dict[str, Any]:
     return {"source": sources.kept(str(rows))}
 
 
-def train(spec: dict[str, Any] | str) -> dict[str, Any]:
-    """Start a run from a spec, as a mapping or as YAML text; {"run": its id}."""
+def train(spec: dict[str, Any] | str, key: str = "") -> dict[str, Any]:
+    """Start a run from a spec, as a mapping or as YAML text; {"run": its id}. key: of the service that it turns to."""
     if isinstance(spec, str):
         try:
             spec = yaml.safe_load(spec)
@@ -41,7 +41,7 @@ def train(spec: dict[str, Any] | str) -> dict[str, Any]:
     wanted = RunSpec.parse(spec)
     for entry in wanted.data:
         sources.require(entry.source)
-    return {"run": start.started(wanted).id}
+    return {"run": start.started(wanted, str(key)).id}
 
 
 def status(run_id: str) -> dict[str, Any]:
@@ -65,9 +65,9 @@ def stop(run_id: str) -> dict[str, Any]:
     return view.summary(own(run_id))
 
 
-def resume(run_id: str) -> dict[str, Any]:
-    """Go on with a run that was stopped or broke."""
-    limits.resume(own(run_id))
+def resume(run_id: str, key: str = "") -> dict[str, Any]:
+    """Go on with a run that was stopped or broke. key: of the service that it turns to."""
+    limits.resume(own(run_id), str(key))
     return view.summary(own(run_id))
 
 

@@ -10,7 +10,7 @@ import json
 from html import escape
 from typing import Any
 
-from engine import objectives, stages, tuners
+from engine import addresses, keys, objectives, stages, tuners
 from engine.data import history
 from engine.errors import ModelError, SettingError
 from engine.models import ModelFacts
@@ -88,13 +88,28 @@ def offered(plan: Stages) -> list[Group]:
     return [Group("This plan", found[::-1])] if found else []
 
 
-def started(plan: Stages) -> str:
-    """Check all stages, make their runs and let the first one in; its id."""
+def services(plan: Stages) -> list[str]:
+    """The hosts that its stages turn to, each once."""
+    found = [one for spec in plan.specs for one, _ in spec.objective.addresses(spec.objective_settings)]
+    return list(dict.fromkeys(map(addresses.host, found)))
+
+
+def started(plan: Stages, key: str = "") -> str:
+    """Check all stages, make their runs and let the first one in; its id.
+
+    key: of the first service, for the runs that turn to it. One that needs another key asks for it when it is resumed.
+    """
+    keys.checked(key)
     for spec in plan.specs:
         require(spec)
     limits.require_turn()
     limits.require_disk()
     chain = chains.create(plan, plan.check(lambda told: None), owner.current())
+    for run in filter(None, chains.runs(chain)):
+        spec = run.spec()
+        turned = [addresses.host(one) for one, _ in spec.objective.addresses(spec.objective_settings)]
+        if turned and turned[0] == services(plan)[0]:
+            keys.keep(run.folder, key)
     chains.start(chain)
     return chain.links[0].run
 

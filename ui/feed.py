@@ -16,11 +16,11 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from engine import experience, export, tuners
-from engine.errors import RunError, SettingError
+from engine import addresses, experience, export, tuners
+from engine.errors import RunError, SettingError, UserError
 from engine.events import Evaluation, Event, Progress
 from engine.runs import chains, queue, store, view
-from ui import limits, owner, result
+from ui import bodies, limits, owner, result
 from ui.door import guarded
 from ui.owner import own
 
@@ -42,7 +42,6 @@ def routes() -> list[BaseRoute]:
     actions: dict[str, Callable[[store.Run], object]] = {
         "stop": queue.stop,
         "end": lambda run: queue.stop(run, force=True),
-        "resume": limits.resume,
         "delete": store.delete,
     }
     acts = [Route(f"{_RUN}/{name}", guarded(_action(act)), methods=["POST"]) for name, act in actions.items()]
@@ -51,6 +50,7 @@ def routes() -> list[BaseRoute]:
         Route(_RUN, guarded(_run)),
         Route(f"{_RUN}/feed", guarded(_feed)),
         Route(f"{_RUN}/download/{{what}}", guarded(_download)),
+        Route(f"{_RUN}/resume", guarded(_resume), methods=["POST"]),
         *acts,
     ]
 
@@ -128,7 +128,22 @@ def _line_at(run: store.Run, changed: int) -> dict[str, Any]:
 def _run(request: Request) -> Response:
     run = own(request.path_params["run"])
     told = {"summary": view.summary(run), "result": result.result(run), "verdict": result.verdict(run)}
-    return JSONResponse({**told, "waits": chains.waits(run)})
+    return JSONResponse({**told, "waits": chains.waits(run), "service": _service(run)})
+
+
+def _service(run: store.Run) -> str | None:
+    """The host of the service that a run turns to, which may want a key when it is resumed."""
+    try:
+        spec = run.spec()
+    except (UserError, OSError):  # settings of another version
+        return None
+    return next((addresses.host(one) for one, _ in spec.objective.addresses(spec.objective_settings)), None)
+
+
+def _resume(request: Request) -> Response:
+    run = own(request.path_params["run"])
+    limits.resume(run, bodies.text(bodies.read(request), "key") or "")
+    return JSONResponse({"done": True})
 
 
 def _feed(request: Request) -> Response:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine import home, models, stages
+from engine import home, keys, models, stages
 from engine.errors import MachineError, ModelError, RunError, SettingError
 from engine.events import Notice, Writer
 from engine.runs import chains, queue, store
@@ -104,10 +104,14 @@ def require_turn() -> None:
         )
 
 
-def resume(run: store.Run) -> None:
-    """Go on with a run where the visitor may have one more at work. Raises RunError, MachineError."""
+def resume(run: store.Run, key: str = "") -> None:
+    """Go on with a run where the visitor may have one more at work. Raises RunError, MachineError.
+
+    key: of the service that the run turns to, where somebody typed one.
+    """
     require_turn()
     require_disk()
+    keys.keep(run.folder, key)
     queue.resume(run)
 
 

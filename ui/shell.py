@@ -81,6 +81,7 @@ def _new() -> None:
         door(last.look), last.inputs, last.outputs, concurrency_limit=4, **quiet
     )
     chain.connect(picture, steps, rows, last)
+    to_start.click(door(last.asks_key), last.inputs, [last.key], **quiet)
     _open_by_address(steps, note, rows, last)
 
 
@@ -97,6 +98,7 @@ def _open_by_address(steps: gr.Walkthrough, note: gr.HTML, rows: data.DataScreen
     asked = address.change(door(_prefilled(last)), [address], shown, **quiet)
     looked = asked.success(door(rows.look), rows.inputs, rows.outputs, **quiet)
     looked.success(door(_planned(last)), [step, *last.inputs], last.outputs, **quiet)
+    looked.success(door(last.asks_key), last.inputs, [last.key], **quiet)
 
 
 def _prefilled(last: start.StartScreen) -> Callable[[str], list[Any]]:

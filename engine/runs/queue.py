@@ -123,6 +123,9 @@ def reconcile() -> None:
     with index() as rows:
         tidy(rows)
         links.tidy(rows)
+        for run_id in keys.held():
+            if rows.execute("SELECT 1 FROM runs WHERE id = ? AND state = 'finished'", (run_id,)).fetchone():
+                keys.forget(run_id)
         for run_id, folder in _with_folder(rows, _AT_WORK):
             if process.supervised(folder):
                 continue

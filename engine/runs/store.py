@@ -195,7 +195,7 @@ def delete(run: Run) -> None:
                 f"Run {run.id} can't be deleted: {error.strerror}.", "Look who may write in its folder."
             ) from None
         rows.execute("DELETE FROM runs WHERE id = ?", (run.id,))
-    keys.forget(run.folder)
+    keys.forget(run.id)
     _bury(grave)
 
 

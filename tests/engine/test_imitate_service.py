@@ -530,7 +530,7 @@ def test_a_run_whose_key_was_typed_elsewhere_waits_for_the_page(
     with monkeypatch.context() as held:
         held.setattr(queue, "advance", lambda apart=False: None)
         queue.start(run)
-    keys.forget(run.folder)
+    keys.forget(run.id)
     queue.advance(apart=True)
     assert not started
     queue.advance()

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 SEED = 20
 CONTEXT = 512
 VOCABULARY = 320
+FOREIGN_VOCABULARY = 304
 
 CHATML = (
     "{% for message in messages %}"
@@ -31,6 +32,10 @@ _TEXT = [
     "system user assistant You are a helpful assistant. The answer is the name of the intent.",
     "card_arrival card_swallowed transfer_fee_charged edit_personal_details exchange_rate top_up",
     "What is the capital of France? The capital of France is Paris.",
+]
+_FOREIGN = [
+    "user assistant system exchange rate, transfer fee, card arrival: these are names of what people ask for.",
+    "Which rate do you use for euros and pounds? The fee was wrong, and the arrival of the card is late.",
 ]
 
 
@@ -70,6 +75,25 @@ def tiny_biased_decoder(folder: Path) -> Path:
     )
     _save_model("Qwen2ForCausalLM", config, folder)
     return _save_chat_tokenizer(folder, pad="<|im_end|>", template_file=True)
+
+
+def tiny_foreign_decoder(folder: Path) -> Path:
+    """A Llama whose tokenizer is another one than that of all others here: fewer tokens, of other texts, other ids."""
+    from transformers import LlamaConfig
+
+    config = LlamaConfig(
+        vocab_size=FOREIGN_VOCABULARY,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=CONTEXT,
+        tie_word_embeddings=False,
+        **_ids(pad="<|pad|>"),
+    )
+    _save_model("LlamaForCausalLM", config, folder)
+    return _save_chat_tokenizer(folder, pad="<|pad|>", template_file=False, texts=_FOREIGN, size=FOREIGN_VOCABULARY)
 
 
 def tiny_gpt2(folder: Path, layers: int = 2) -> Path:
@@ -192,7 +216,7 @@ def _save_model(architecture: str, config: PreTrainedConfig, folder: Path) -> No
     model.save_pretrained(folder)
 
 
-def _tokenizer(frame: tuple[str, str] | None = None) -> Any:
+def _tokenizer(frame: tuple[str, str] | None = None, texts: list[str] | None = None, size: int = VOCABULARY) -> Any:
     """Byte-level BPE, so that every text can be encoded. `frame` is put around each text, as encoders want it."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
@@ -200,12 +224,12 @@ def _tokenizer(frame: tuple[str, str] | None = None) -> Any:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
+        vocab_size=size,
         special_tokens=_specials(),
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_TEXT, trainer)
+    tokenizer.train_from_iterator(texts or _TEXT, trainer)
     if frame:
         first, last = frame
         tokenizer.post_processor = processors.TemplateProcessing(
@@ -216,8 +240,10 @@ def _tokenizer(frame: tuple[str, str] | None = None) -> Any:
     return tokenizer
 
 
-def _save_chat_tokenizer(folder: Path, pad: str, template_file: bool) -> Path:
-    _tokenizer().save(str(folder / "tokenizer.json"))
+def _save_chat_tokenizer(
+    folder: Path, pad: str, template_file: bool, texts: list[str] | None = None, size: int = VOCABULARY
+) -> Path:
+    _tokenizer(texts=texts, size=size).save(str(folder / "tokenizer.json"))
     values = {"bos_token": "<|im_start|>", "eos_token": "<|im_end|>", "pad_token": pad}
     if template_file:
         (folder / "chat_template.jinja").write_text(CHATML, encoding="utf-8")

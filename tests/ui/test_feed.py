@@ -10,6 +10,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from engine import keys
 from engine.data.prepare import Prepared
 from engine.events import Evaluation, Finished, Notice, Progress, Writer
 from engine.runs import store
@@ -185,3 +186,21 @@ def test_the_settings_of_a_run_are_given_as_yaml() -> None:
 def test_a_download_of_a_result_that_is_not_there_says_so() -> None:
     answer = client().get(f"/tunesmith/runs/{made().id}/download/zip")
     assert answer.status_code == 404 and "no result yet" in answer.json()["problem"]
+
+
+def test_a_run_that_turns_to_a_service_says_so_and_takes_its_key_when_it_is_resumed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    objective = {"name": "imitate-service", "service": "http://127.0.0.1:9/v1", "model": "large"}
+    run = store.create(
+        runs.spec(Path("/nowhere"), objective, "lora"), Prepared(runs.examples("messages"), [], [], []), "local"
+    )
+    monkeypatch.setattr(feed.limits.queue, "resume", lambda run: None)
+    asked = client()
+    assert asked.get(f"/tunesmith/runs/{run.id}").json()["service"] == "127.0.0.1"
+    assert asked.get(f"/tunesmith/runs/{made().id}").json()["service"] is None
+    assert asked.post(f"/tunesmith/runs/{run.id}/resume", json={"key": "sk-typed-12345"}).json() == {"done": True}
+    assert keys.environment(run.folder) == {keys.VARIABLE: "sk-typed-12345"}
+    assert asked.post(f"/tunesmith/runs/{run.id}/resume", json={"key": "two words"}).status_code == 422
+    store.delete(run)
+    assert keys.environment(run.folder) == {}

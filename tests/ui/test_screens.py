@@ -309,3 +309,18 @@ def test_in_place_of_a_picture_stands_why_there_is_none(screen: start.StartScree
     rank = next(place for place, item in enumerate(screen.how.inputs) if item.label == "Rank")
     values[rank] = 0
     assert "Rank (tuner.rank) is 0" in screen.how.picture(*values)
+
+
+def test_a_key_is_asked_for_where_the_run_turns_to_a_service(screen: start.StartScreen) -> None:
+    record = {
+        "model": {"id": "embedded:smollm2-135m"},
+        "data": [{"source": SAMPLE}],
+        "objective": {"name": "imitate-service", "service": "http://127.0.0.1:8000/v1", "model": "large"},
+        "tuner": {"name": "lora"},
+    }
+    told = screen.asks_key(*updates(screen, RunSpec.parse(record)))
+    assert (told["visible"], told["label"]) == (True, "Key of 127.0.0.1")
+    plain = RunSpec.parse({**record, "objective": {"name": "chat"}})
+    assert screen.asks_key(*updates(screen, plain))["visible"] is False
+    assert screen.asks_key(*given(screen, {screen.rows.source._id: ""}))["visible"] is False
+    assert screen.key._id not in {part._id for part in screen.inputs}  # a link or a preset never fills it

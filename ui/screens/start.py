@@ -13,7 +13,7 @@ from typing import Any
 
 import gradio as gr
 
-from engine import explain, jobs, models, preview, speed
+from engine import explain, jobs, keys, models, preview, speed
 from engine.data import table
 from engine.data.example import Example
 from engine.data.prepare import Prepared
@@ -29,6 +29,11 @@ from ui.screens.data import DataScreen
 from ui.screens.method import MethodScreen
 
 START = "Start training"
+KEY = "Key of the service"
+KEY_HELP = (
+    "Given to this run's processes alone. This page holds it in its memory until the run has finished, and writes it "
+    "nowhere. Leave it empty where the service wants none."
+)
 ROWS_SHOWN = 3
 SETS_SHOWN = 6
 GO = "(run) => { if (run) window.location.assign('?run=' + encodeURIComponent(run)); }"
@@ -47,6 +52,8 @@ class StartScreen:
     """Keeps this run as a stage, and begins the next one."""
     compare: gr.Checkbox
     """Of several stages: whether one is learned without those before it, too."""
+    key: gr.Textbox
+    """Of the service that the run turns to, in sight where it turns to one. No setting: it is kept in no file."""
 
     @property
     def inputs(self) -> list[Any]:
@@ -94,6 +101,14 @@ class StartScreen:
         except UserError as error:
             yield words.failure(error), "", wait
 
+    def asks_key(self, *given: Any) -> Any:
+        """An update of the key's input, which is in sight where the run turns to a service."""
+        try:
+            hosts = chaining.services(self.plan(given))
+        except UserError:  # what is wrong is told beside it
+            return gr.update(visible=False)
+        return gr.update(visible=bool(hosts), label=f"Key of {hosts[0]}" if hosts else KEY)
+
 
 def started_by(plan: Stages) -> str:
     """What the button says that starts this."""
@@ -124,6 +139,7 @@ def build(rows: DataScreen, how: MethodScreen) -> StartScreen:
     name = gr.Textbox(
         label="Name of the run", info="Empty means that it is named after what it learns and how.", max_length=80
     )
+    key = gr.Textbox(label=KEY, info=KEY_HELP, type="password", visible=False, max_length=500, autofocus=False)
     with gr.Row(elem_classes=["ts-acts"]):
         start = gr.Button(START, variant="primary", interactive=False)
         add = gr.Button("Add a stage after this one", elem_classes=["ts-narrow", "ts-add-stage"], min_width=230)
@@ -133,26 +149,33 @@ def build(rows: DataScreen, how: MethodScreen) -> StartScreen:
         "are compared. It takes as long again as that stage.",
         visible=False,
     )
-    screen = StartScreen(rows, how, name, shown, first, start, add, compare)
+    screen = StartScreen(rows, how, name, shown, first, start, add, compare, key)
     run = gr.Textbox(visible=False)
 
-    def begin(compared: bool, *given: Any) -> str:
+    def begin(compared: bool, typed: str, *given: Any) -> str:
         plan = screen.plan(given, bool(compared) and bool(given[-1]))
-        return started(plan.specs[0]).id if len(plan.specs) == 1 else chaining.started(plan)
+        one = len(plan.specs) == 1
+        return started(plan.specs[0], typed or "").id if one else chaining.started(plan, typed or "")
 
-    begun = start.click(door(begin), [compare, *screen.inputs], [run], concurrency_limit=4, api_visibility="private")
+    inputs = [compare, key, *screen.inputs]
+    begun = start.click(door(begin), inputs, [run], concurrency_limit=4, api_visibility="private")
     begun.success(None, [run], None, js=GO)
     return screen
 
 
-def started(wanted: RunSpec) -> store.Run:
-    """Prepare, create and queue a run of whoever is being answered, from data and a model that are theirs to use."""
+def started(wanted: RunSpec, key: str = "") -> store.Run:
+    """Prepare, create and queue a run of whoever is being answered, from data and a model that are theirs to use.
+
+    key: of the service that the run turns to, where somebody typed one.
+    """
+    keys.checked(key)
     for entry in wanted.data:
         sources.require(entry.source)
     limits.require_models(wanted)
     limits.require_turn()
     limits.require_disk()
     run = store.create(wanted, of_spec(wanted), owner.current())
+    keys.keep(run.folder, key)
     queue.start(run)
     return run
 

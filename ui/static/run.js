@@ -196,7 +196,7 @@ function draw(view, news) {
   put(view.samplePlace, ...samples(view.samples));
 }
 
-function settle(view, { summary, result, verdict: judged, waits }) {
+function settle(view, { summary, result, verdict: judged, waits, service }) {
   const state = summary.state;
   view.trained = result?.seconds;
   view.waits = waits;
@@ -221,11 +221,13 @@ function settle(view, { summary, result, verdict: judged, waits }) {
     ),
     ACTIVE.includes(state) ? null : button("Delete this run", "delete", "ts-danger"),
   );
+  const resumes = ["stopped", "failed", "created"].includes(state);
   put(
     view.acts,
+    resumes && !waits && service ? keyField(service) : null,
     ["running", "queued"].includes(state) ? button("Stop", "stop") : null,
     state === "stopping" ? button("End at once", "end") : null,
-    ["stopped", "failed", "created"].includes(state) && !waits ? button(state === "created" ? "Start" : "Resume", "resume", state === "failed" ? "" : "ts-primary") : null,
+    resumes && !waits ? button(state === "created" ? "Start" : "Resume", "resume", state === "failed" ? "" : "ts-primary") : null,
     done ? link("Download the result", "zip", "ts-primary") : null,
   );
   const { problem, fix } = summary;
@@ -244,12 +246,20 @@ function settle(view, { summary, result, verdict: judged, waits }) {
   document.dispatchEvent(new CustomEvent("ts-run-settled", { detail: { id: view.id, summary, result, verdict: judged } }));
 }
 
+/* Of the service that a run turns to. It is sent once and never written into the page again. */
+function keyField(service) {
+  const about = `Key of ${service}, if it wants one and this page doesn't hold it`;
+  return el("input", { class: "ts-key", type: "password", autocomplete: "off", spellcheck: "false", maxlength: 500, "aria-label": about, placeholder: `Key of ${service}`, title: about });
+}
+
 async function act(view, node, path) {
   if (path === "delete" && !window.confirm("Delete this run with its result and all its files?")) return;
   const back = keepFocus(() => view.acts);
   node.disabled = true;
   try {
-    await ask(`runs/${view.id}/${path}`, "POST");
+    const key = view.acts.querySelector(".ts-key");
+    await ask(`runs/${view.id}/${path}`, "POST", path === "resume" ? { key: key?.value ?? "" } : undefined);
+    if (key) key.value = "";
     if (path === "delete") return window.location.assign("?");
     await view.again();
   } catch (error) {
