@@ -234,6 +234,10 @@ class Objective(Method):
         """Whether it asks how likely each word of the vocabulary is."""
         return self.whole(facts) or self.beside_parameters(facts) > 0
 
+    def unused(self, facts: ModelFacts | None) -> frozenset[str]:
+        """Its settings that do nothing with this model, which a form doesn't show; of None those of any model."""
+        return frozenset()
+
     def leaves_words(self, facts: ModelFacts) -> int | None:
         """How many parameters of its own the head has that guesses words, which its results hold beside whatever it is
         that learned; None where they hold none but that of a whole model."""

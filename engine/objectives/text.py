@@ -106,6 +106,12 @@ class Text(_Text, CausalObjective):
             return no_head(self.title, facts)
         return super().refuses(facts, settings)
 
+    def unused(self, facts: ModelFacts | None) -> frozenset[str]:
+        hidden = frozenset({"masked_share", "whole_words", "new_head"})
+        if facts is None or facts.kind == "decoder":
+            return hidden
+        return frozenset({"new_head"}) if facts.has_mlm_head else frozenset()
+
     def remarks(self, settings: Any) -> list[str]:
         if (settings.masked_share, settings.whole_words) == (Reading().masked_share, Reading().whole_words):
             return []

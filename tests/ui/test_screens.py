@@ -191,6 +191,17 @@ def test_settings_that_a_tuner_has_no_use_for_are_out_of_sight() -> None:
     assert seen("head") == [False, False, True]
 
 
+def test_inputs_that_do_nothing_with_a_model_are_out_of_sight() -> None:
+    names = [f"objective text.{name}" for name in ("masked_share", "whole_words", "new_head")]
+    look = method._look([], names)
+
+    def seen(model: str) -> list[bool]:
+        return [update["visible"] for update in look(model, "text", "lora", "", method.OWN_CHOICE)[-3:]]
+
+    assert seen("embedded:smollm2-135m") == [False, False, False], "it writes, and learns every token"
+    assert seen("embedded:minilm") == [True, True, True], "it has no head that guesses words"
+
+
 def test_changed_settings_that_the_tuner_has_no_use_for_are_not_named(screen: start.StartScreen) -> None:
     record = RunSpec.parse(
         {

@@ -25,7 +25,7 @@ from engine import (
     tuners,
 )
 from engine.errors import SettingError, UserError
-from engine.job import pair_refusal
+from engine.job import Objective, pair_refusal
 from engine.method import Method
 from engine.models import ModelFacts
 from engine.offers import Choice
@@ -260,7 +260,7 @@ def _connect(
 def _look(groups: Groups, fields: Sequence[str] = ()) -> Any:
     """A handler for all that depends on model, objective and tuner: cards, advice, refusal, and which inputs show.
 
-    fields: settings ("training.epochs") that not every tuner has a use for.
+    fields: settings ("training.epochs") that not every tuner or model has a use for.
     """
 
     def look(model: str, objective: str, tuner: str, about: str, auto: str, chain: str = "") -> list[Any]:
@@ -278,6 +278,7 @@ def _look(groups: Groups, fields: Sequence[str] = ()) -> Any:
         rate = f"{change.base_rate * goal.rate_factor:g}"
         chosen: dict[str, str] = {"objective": objective, "tuner": tuner}
         choice = Choice(objective, tuner, known.sets)
+        unused = _unused(goal, facts)
         return [
             plan_words.advice(advised.reason) if advised and not own else "",
             model_cards.offered(str(model or "").strip(), choice, chain),
@@ -287,7 +288,7 @@ def _look(groups: Groups, fields: Sequence[str] = ()) -> Any:
             f"{was}>{OWN_CHOICE if own else f'{objective} {tuner}'}",
             gr.update(placeholder=rate, visible=not change.ignores(RATE)),
             gr.update(visible=facts is not None and _can_go_on(model, chain)),
-            *(gr.update(visible=not change.ignores(name)) for name in fields),
+            *(gr.update(visible=not change.ignores(name) and name not in unused) for name in fields),
             *(gr.update(visible=chosen[kind] == name) for kind, name, _ in groups),
         ]
 
@@ -354,9 +355,16 @@ def _always(forms: list[tuple[str, Form]]) -> list[Any]:
     return [placed[RATE], placed[GOES_ON]]
 
 
+def _unused(goal: Objective, facts: ModelFacts | None) -> set[str]:
+    """Settings of an objective that do nothing with this model; of None those that do nothing with some."""
+    return {f"objective {goal.name}.{name}" for name in goal.unused(facts)}
+
+
 def _loop_fields(forms: list[tuple[str, Form]]) -> list[tuple[str, Any]]:
-    """Settings that some tuner has no use for, with their inputs; but for the learning rate, which has its own."""
+    """Settings that some tuner or model has no use for, with their inputs; but for the learning rate, which has its
+    own."""
     unused = {name for name, _ in _placed(forms) for tuner in tuners.all() if tuner.ignores(name)}
+    unused |= {name for goal in objectives.all() for name in _unused(goal, None)}
     return [(name, item) for name, item in _placed(forms) if name in unused and name != RATE]
 
 
