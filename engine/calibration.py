@@ -1,11 +1,10 @@
-"""Whether a classifier is as sure as it is right, and the temperature that makes it so (Guo et al. 2017, 1706.04599).
+"""Whether a classifier is as sure as it is right: before, and with the temperature that makes it so.
 
 Scores are logits, (rows, classes); a softmax over them, divided by the temperature, gives the chances.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,44 +12,13 @@ from typing import Any
 import numpy as np
 
 from engine.files import read_json
+from engine.temperature import log_chances
 
 BINS, FEWEST_IN_BIN = 15, 20
 """At most so many, of equally many rows each and of no fewer than that: in small ones chance alone makes a gap."""
 FEWEST_ROWS = 10
 """Fewer say nothing of how sure to be."""
 MOST_ROWS = 2000
-LOWEST, HIGHEST, ROUNDS = 0.02, 50.0, 60
-_GOLDEN = (math.sqrt(5) - 1) / 2
-
-
-def log_chances(scores: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    """(rows, classes), float64."""
-    warm = np.asarray(scores, dtype=np.float64) / temperature
-    warm = warm - warm.max(axis=1, keepdims=True)
-    return warm - np.log(np.exp(warm).sum(axis=1, keepdims=True))
-
-
-def temperature(scores: np.ndarray, classes: np.ndarray) -> float:
-    """The temperature under which the classes of these rows are likeliest. classes: as numbers, (rows,).
-
-    A row counts as its class but for a share of 1 in rows + 2, which belongs to all classes alike (Platt 1999): a few
-    rows that are all right would make it endlessly sure.
-    """
-    spread = 1 / (len(classes) + 2)
-    rows = np.arange(len(classes))
-
-    def loss(log_degree: float) -> float:
-        found = log_chances(scores, math.exp(log_degree))
-        return float(-((1 - spread) * found[rows, classes] + spread * found.mean(axis=1)).mean())
-
-    low, high = math.log(LOWEST), math.log(HIGHEST)
-    for _ in range(ROUNDS):  # convex in 1 / temperature, so that it has one lowest point
-        third = (high - low) * _GOLDEN
-        if loss(high - third) <= loss(low + third):
-            high = low + third
-        else:
-            low = high - third
-    return math.exp((low + high) / 2)
 
 
 def error(chances: np.ndarray, right: np.ndarray) -> float:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from importlib import metadata
 from types import ModuleType
 
-from engine import heads, text_pairs
+from engine import heads, temperature, text_pairs
 from engine.job import Job
 from engine.pooling import Reading
 
@@ -166,8 +166,10 @@ def script(job: Job, quantization: str) -> str:
     imports, fitting = _body(estimators)
     head, constants = header.split("\nMODEL = ", 1)
     main = MAIN.replace("READ_HERE\n", text_pairs.script(job) if job.pairs else text_pairs.READ)
+    sure = inspect.getsource(temperature).partition("import numpy as np\n")[2]
     return (
-        f"{head}{imports}\nMODEL = {constants}{_scoring()}\n\n# How classifiers are fitted and chosen\n{fitting}{main}"
+        f"{head}{imports}\nMODEL = {constants}{_scoring()}\n\n# How sure they are{sure}"
+        f"\n\n# How classifiers are fitted and chosen\n{fitting}{main}"
     )
 
 
@@ -190,4 +192,4 @@ def _body(module: ModuleType) -> tuple[str, str]:
     text = text[text.index("from __future__") :]
     end = text.index("\nfrom engine")
     imports = text[:end].partition("\n")[2].strip("\n")
-    return imports + "\n", re.sub(r"^\nfrom engine[^\n]*\n", "\n", text[end:])
+    return imports + "\n", re.sub(r"^(\nfrom engine[^\n]*)+\n", "\n", text[end:])

@@ -28,6 +28,7 @@ from engine.jobs import chosen_rows
 from engine.memory import rows_at_once
 from engine.pooling import Reading
 from engine.scores import ScoredRow, Scores
+from engine.temperature import temperature
 from engine.tokens import Encoded
 
 HEAD_FILE = "head.safetensors"
@@ -209,7 +210,7 @@ def calibrate(job: Job, model: nn.Module, report: Report) -> str:
             f"and at least {calibration.FEWEST_ROWS} are needed (data.split.validation)."
         )
     scores = class_scores(job, model, rows, report).numpy()
-    model.temperature = calibration.temperature(scores, class_numbers(job, rows))
+    model.temperature = temperature(scores, class_numbers(job, rows))
     model.calibrated_on = len(rows)
     sure = "too sure" if model.temperature > 1 else "less sure than it may be"
     told = (

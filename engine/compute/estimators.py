@@ -19,6 +19,7 @@ from sklearn.svm import LinearSVC
 from threadpoolctl import threadpool_limits
 
 from engine import heads
+from engine.temperature import temperature
 
 Head = dict[str, np.ndarray]
 Counts = dict[str, np.ndarray]
@@ -38,7 +39,6 @@ MOST_FOR_TREES = 10_000_000
 """Rows × features × classes up to which trees are tried by themselves: some seconds a fit."""
 UNWEIGHED = frozenset({"knn"})
 """Classifiers in which every row counts alike, whatever its class."""
-TEMPERATURES = np.geomspace(0.02, 20, 61)
 
 
 @dataclass(frozen=True)
@@ -155,18 +155,6 @@ def fit(name: str, x: np.ndarray, y: np.ndarray, classes: int, seed: int, weight
             return _knn(x, y, classes)
         how = _trees if name == "trees" else partial(_by_products, name)
         return how(x, y, classes, seed, counts)
-
-
-def temperature(scores: np.ndarray, y: np.ndarray) -> float:
-    """What to divide the scores by, so that a softmax over them gives chances that hold (Guo et al. 2017)."""
-
-    def loss(degree: float) -> float:
-        warm = scores / degree
-        top = warm.max(axis=1, keepdims=True)
-        total = np.log(np.exp(warm - top).sum(axis=1)) + top[:, 0]
-        return float((total - warm[np.arange(len(y)), y]).mean())
-
-    return float(min(TEMPERATURES, key=loss))
 
 
 def tempered(form: str, head: Head, degree: float) -> Head:

@@ -11,6 +11,7 @@ import pytest
 from engine import calibration
 from engine.data.example import Example
 from engine.runs.worker import main as work
+from engine.temperature import log_chances, temperature
 from tests.fakes import models, runs
 
 
@@ -18,18 +19,18 @@ def overconfident(rows: int = 4000, factor: float = 3.0) -> tuple[np.ndarray, np
     """Logits that are `factor` times what they should be, and classes drawn by the chances as they should be."""
     random = np.random.default_rng(1)
     true = random.normal(0, 1.5, (rows, 4))
-    chances = np.exp(calibration.log_chances(true))
+    chances = np.exp(log_chances(true))
     return true * factor, (chances.cumsum(axis=1) > random.random((rows, 1))).argmax(axis=1)
 
 
 def test_the_temperature_undoes_what_made_scores_too_sure() -> None:
     scores, classes = overconfident()
-    assert calibration.temperature(scores, classes) == pytest.approx(3.0, rel=0.06)
+    assert temperature(scores, classes) == pytest.approx(3.0, rel=0.06)
 
 
 def test_it_is_that_of_the_lowest_loss() -> None:
     scores, classes = overconfident(500)
-    found = calibration.temperature(scores, classes)
+    found = temperature(scores, classes)
     losses = [
         calibration.measured(scores, classes, degree)["calibrated_loss"] for degree in (found / 1.1, found, found * 1.1)
     ]
@@ -38,8 +39,8 @@ def test_it_is_that_of_the_lowest_loss() -> None:
 
 def test_few_rows_that_are_all_right_make_it_no_surer_than_they_allow() -> None:
     scores = np.tile([4.0, 0.0], (12, 1))
-    found = calibration.temperature(scores, np.zeros(12, dtype=int))
-    chance = np.exp(calibration.log_chances(scores, found))[0, 0]
+    found = temperature(scores, np.zeros(12, dtype=int))
+    chance = np.exp(log_chances(scores, found))[0, 0]
     assert 0.9 < chance < 0.99
 
 
@@ -58,9 +59,9 @@ def test_the_error_is_measured_group_by_group() -> None:
 
 def test_a_temperature_lowers_error_and_loss_of_other_rows() -> None:
     scores, classes = overconfident()
-    degree = calibration.temperature(scores[:2000], classes[:2000])
+    degree = temperature(scores[:2000], classes[:2000])
     told = calibration.measured(scores[2000:], classes[2000:], degree)
-    plain = -calibration.log_chances(scores[2000:])[np.arange(2000), classes[2000:]].mean()
+    plain = -log_chances(scores[2000:])[np.arange(2000), classes[2000:]].mean()
     assert told["calibrated_error"] < 0.05 < 0.15 < told["calibration_error"]
     assert told["calibrated_loss"] < plain - 0.3
 

@@ -9,6 +9,7 @@ import pytest
 
 from engine import heads
 from engine.compute import estimators
+from engine.temperature import temperature
 
 ROWS, WIDTH = 90, 6
 
@@ -94,8 +95,10 @@ def test_a_class_that_counts_for_more_is_named_more_often(name: str) -> None:
 
 def test_scores_that_are_too_sure_get_a_high_temperature() -> None:
     scores = np.array([[9.0, 0.0]] * 10)
-    assert estimators.temperature(scores, np.array([0] * 6 + [1] * 4)) > 5
-    assert estimators.temperature(scores, np.array([0] * 10)) < 1
+    assert temperature(scores, np.array([0] * 6 + [1] * 4)) > 5
+    assert temperature(np.array([[1.0, 0.0]] * 1000), np.zeros(1000, dtype=int)) < 1
+    # Ten rows that are all right don't prove one in eight thousand wrong (Platt 1999).
+    assert temperature(scores, np.array([0] * 10)) > 1
 
 
 def test_every_class_is_spread_evenly_over_the_folds() -> None:
