@@ -11,7 +11,7 @@ from engine import architecture, general, masking
 from engine.data.example import Example
 from engine.errors import ModelError
 from engine.job import Job, Losses, Objective, Report
-from engine.masked_script import script
+from engine.masked_script import script, words_of
 from engine.models import ModelFacts
 from engine.pooling import FOLDER
 from engine.scores import Scores
@@ -175,11 +175,6 @@ class MaskedObjective(Objective):
             labels[place] = ids[place]
         read = masking.hidden(ids, at, tokens.mask_id or 0, words_of(job), tokens.special_ids, chance)
         return {**row, "input_ids": read, "labels": labels}
-
-
-def words_of(job: Job) -> int:
-    """How many ids both tokenizer and model know."""
-    return min(job.facts.vocabulary, max(job.tokens.vocabulary.values()) + 1)
 
 
 @lru_cache(maxsize=64)

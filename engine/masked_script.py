@@ -95,8 +95,6 @@ def load():
 
 
 def script(job: Job) -> str:
-    from engine.masked_objective import words_of
-
     settings = job.objective_settings
     begun = starts_with_head(job)
     new = settings.new_head or begun
@@ -115,6 +113,11 @@ def script(job: Job) -> str:
     for name, value in values.items():
         text = text.replace(name, value)
     return text.replace("    \n", "")
+
+
+def words_of(job: Job) -> int:
+    """How many ids both tokenizer and model know."""
+    return min(job.facts.vocabulary, max(job.tokens.vocabulary.values()) + 1)
 
 
 def starts_with_head(job: Job) -> bool:

@@ -53,7 +53,7 @@ def _refusal(objective: Objective, tuner: Tuner, facts: ModelFacts | None) -> st
     refusal = pair_refusal(objective, tuner)
     if refusal or facts is None:
         return refusal
-    return objective.refuses(facts) or tuner.refuses(facts, tuner.Settings())
+    return objective.refuses(facts, objective.Settings()) or tuner.refuses(facts, tuner.Settings())
 
 
 def _described(method: Method) -> dict[str, Any]:
