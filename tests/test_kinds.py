@@ -146,7 +146,7 @@ def test_the_threshold_is_that_of_the_highest_micro_f1_and_the_one_nearest_to_a_
     from engine.compute.several import best_threshold
 
     wanted = np.array([[True, False], [True, True], [False, False]])
-    assert best_threshold(np.array([[0.3, 0.1], [0.25, 0.22], [0.1, 0.2]]), wanted) == pytest.approx(0.21)
+    assert best_threshold(np.array([[0.3, 0.1], [0.25, 0.225], [0.1, 0.2]]), wanted) == pytest.approx(0.22)
     assert best_threshold(np.array([[0.9, 0.1], [0.8, 0.7], [0.1, 0.2]]), wanted) == pytest.approx(0.5)
 
 
