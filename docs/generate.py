@@ -178,13 +178,18 @@ def _inner(section: type[Section], name: str) -> type[Section] | None:
     return None
 
 
+BAR = "\\|"
+"""What stands for itself within a table."""
+
+
 def _table(section: type[Section], declared: list[Setting]) -> Iterator[str]:
     yield from ("| setting | default | what it means |", "| --- | --- | --- |")
     for setting in declared:
         default = "required" if setting.required else _value(setting.default)
         choices = f" One of {', '.join(f'`{choice}`' for choice in setting.choices)}." if setting.choices else ""
         told = f"**{setting.title}.** {setting.help}{choices}{_limits(section, setting)}"
-        yield f"| `{setting.name}` | {default} | {told} |"
+        cell = told.replace("|", BAR)
+        yield f"| `{setting.name}` | {default} | {cell} |"
 
 
 def _limits(section: type[Section], setting: Setting) -> str:
