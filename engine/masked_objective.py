@@ -34,7 +34,7 @@ class MaskedObjective(Objective):
 
     architectures = frozenset({"encoder"})
     gives = frozenset({"gradients", "trainable base"})
-    main_metric = "masked_bits_per_byte"
+    main_metric = "bits_per_hidden_byte"
     new_head_rate = 1e-3
 
     def scored_beside(self, settings: Any) -> list[Example]:

@@ -90,7 +90,7 @@ MEASURES = {
         "bits",
         True,
     ),
-    "masked_bits_per_byte": Measure(
+    "bits_per_hidden_byte": Measure(
         "Bits per hidden byte",
         "how many bits the model needs to guess each byte of the words that are hidden in text that it has not read "
         "(the same words each time) from what stands on both sides of them; not to be compared with bits per byte of "
@@ -99,7 +99,7 @@ MEASURES = {
         True,
         "hidden byte",
     ),
-    "general_masked_bits_per_byte": Measure(
+    "general_bits_per_hidden_byte": Measure(
         "Bits per hidden byte of general text",
         "the same for words hidden in passages of an encyclopedia that have nothing to do with the data; where it "
         "rises, the model forgot some of what it knew",

@@ -16,7 +16,7 @@ from engine.settings import parse
 from ui import api, owner, prefill, words
 from ui.data_sets import About
 from ui.door import door
-from ui.screens import chain, data, longest_row, method, run, runs, settings, start
+from ui.screens import chain, data, longest_row, method, run, runs, settings, start, word_proposals
 from ui.theme import STATIC
 
 TITLE = "Tunesmith"
@@ -75,6 +75,7 @@ def _new() -> None:
         with gr.Step(STEPS[3], id=3):
             last = start.build(rows, how)
             longest_row.build(how, last)
+            word_proposals.build(how, last)
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     to_method.click(door(_with_data(rows)), [rows.ready, *rows.inputs], [steps, how.about], **quiet)
     to_start.click(lambda: gr.Walkthrough(selected=3), None, [steps], **quiet).then(

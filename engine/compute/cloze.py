@@ -45,8 +45,7 @@ class WordLosses:
 
     def scores(self, model: nn.Module, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Of each label, before they are made chances: (rows, labels), float32."""
-        if self._direct is None:
-            self._direct = not hasattr(model, "language_head") and head_is_plain(model, inputs)
+        ask = self.asking(model, inputs)
         numbers = inputs["templates"].tolist()
         found: list[torch.Tensor] = []
         order: list[int] = []
@@ -57,11 +56,14 @@ class WordLosses:
                 "mask": inputs["attention_mask"][own],
                 "slots": inputs["slots"][own],
             }
-            found.append(label_scores(self._asking(model), some, self.slots[number], self.normalised))
+            found.append(label_scores(ask, some, self.slots[number], self.normalised))
             order += own
         return torch.cat(found)[torch.tensor(order).argsort().to(found[0].device)]
 
-    def _asking(self, model: nn.Module) -> Any:
+    def asking(self, model: nn.Module, inputs: dict[str, torch.Tensor]) -> Any:
+        """What gives the words' scores at places of rows, as `label_scores` asks for them. inputs: any batch."""
+        if self._direct is None:
+            self._direct = not hasattr(model, "language_head") and head_is_plain(model, inputs)
         if hasattr(model, "language_head"):
             return model
 

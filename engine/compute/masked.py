@@ -87,7 +87,7 @@ def hidden_bytes(job: Job, row: Example, encoded: Encoded) -> int:
     return sum(len(row.text[place].encode()) for place in found)
 
 
-HOW = How("masked_bits_per_byte", "bits a hidden byte", padded, hidden_bytes)
+HOW = How("bits_per_hidden_byte", "bits a hidden byte", padded, hidden_bytes)
 """How well hidden words are guessed, as `reading.scores` wants it."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,8 @@ from engine.tokens import Encoded, Tokens
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+    from engine.compute.cloze import WordLosses
 
 NAMED = 3
 
@@ -224,10 +227,15 @@ class Cloze(Objective):
         return padded(rows, job.tokens.pad_id or 0)
 
     def losses(self, job: Job) -> Losses:
-        from engine.compute.cloze import WordLosses
         from engine.compute.tasks import told
 
-        return told(job, WordLosses(self._job_slots(job), job.objective_settings.length_normalised))
+        return told(job, self.losses_of(job))
+
+    def losses_of(self, job: Job) -> WordLosses:
+        """By which a run's labels are scored, with what asks the model for words."""
+        from engine.compute.cloze import WordLosses
+
+        return WordLosses(self._job_slots(job), job.objective_settings.length_normalised)
 
     def score(self, job: Job, model: nn.Module, rows: list[Example], report: Report) -> Scores:
         from engine.compute.classifier import found_scores
@@ -258,8 +266,13 @@ class Cloze(Objective):
         save(job, model, about, folder)
 
     def _log_chances(self, job: Job, model: nn.Module, rows: list[Example], report: Report) -> torch.Tensor:
-        from engine.compute.cloze import WordLosses, log_chances
+        from engine.compute.cloze import log_chances
 
+        texts, losses = self.asked_rows(job, rows), self.losses_of(job)
+        return log_chances(job, model, losses, texts, [row.source for row in rows], report)
+
+    def asked_rows(self, job: Job, rows: Sequence[Example]) -> list[list[dict[str, Any]]]:
+        """Of each row what is read of it for every template, without a word in its slot."""
         settings, masked = job.objective_settings, _is_masked(job.model_folder)
         begin, end = _frame(job.tokens, masked)
         texts: list[list[dict[str, Any]]] = []
@@ -270,8 +283,7 @@ class Cloze(Objective):
                 ids = [*begin, *prompt.left, *prompt.right, *end]
                 own.append({"input_ids": ids, "slot": len(begin) + len(prompt.left), "template": number, "labels": 0})
             texts.append(own)
-        losses = WordLosses(self._job_slots(job), settings.length_normalised)
-        return log_chances(job, model, losses, texts, [row.source for row in rows], report)
+        return texts
 
     def _prompt(self, tokens: Tokens, settings: Any, template: Template, row: Example, max_tokens: int) -> Prompt:
         begin, end = _frame(tokens, _is_masked(tokens.folder))

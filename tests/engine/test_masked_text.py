@@ -153,8 +153,8 @@ def test_general_text_is_scored_beside_and_no_name_is_that_of_models_that_write(
     job = job_of(tmp_path, tiny["masked"])
     rows = [Example(number, "test", text=TEXT) for number in (1, 2)]
     found = scores(job, job.objective.load(job), rows, general.meter()[:2], lambda done, total: None, masked.HOW)
-    assert found.main == "masked_bits_per_byte" and "bits_per_byte" not in found.metrics
-    assert found.metrics["general_masked_bits_per_byte_low"] < found.metrics["general_masked_bits_per_byte_high"]
+    assert found.main == "bits_per_hidden_byte" and "bits_per_byte" not in found.metrics
+    assert found.metrics["general_bits_per_hidden_byte_low"] < found.metrics["general_bits_per_hidden_byte_high"]
     assert measure(found.main).change_unit == "bits a hidden byte"
     assert found.rows[0].answer.endswith("bits a hidden byte") and found.rows[0] == replace(found.rows[1], row=1)
 
@@ -193,10 +193,10 @@ def test_a_new_head_learns_is_saved_and_is_a_real_one_for_what_comes_after(tuner
     end = events[-1]
     facts = models.facts(spec.model)
     assert (end["trainable_parameters"], end["total_parameters"]) == parameter_counts(spec.on(facts), facts, [])
-    assert end["metrics"]["after"]["masked_bits_per_byte"] < end["metrics"]["before"]["masked_bits_per_byte"]
+    assert end["metrics"]["after"]["bits_per_hidden_byte"] < end["metrics"]["before"]["bits_per_hidden_byte"]
     assert json.loads((first / "model" / "masked_text.json").read_text())["head_learned"] is True
     verdict = judge(gather(first, "finished"))
-    assert "its per hidden byte" in verdict.headline and verdict.measure == "masked_bits_per_byte"
+    assert "its per hidden byte" in verdict.headline and verdict.measure == "bits_per_hidden_byte"
     assert any(sentence.startswith("Bits per hidden byte of general text went from ") for sentence in verdict.sentences)
 
     left = models.facts(Model(id=f"run:{first.name}"))

@@ -35,8 +35,9 @@ from ui import chaining, form, layer_view, limits, method_cards, model_cards, pl
 from ui.data_sets import About
 from ui.door import door
 from ui.form import Form
-from ui.screens import mix
+from ui.screens import mix, word_choice
 from ui.screens.mix import Mix
+from ui.screens.word_choice import WordChoice
 
 COMMON: dict[str, type[Section]] = {
     "training": Training,
@@ -87,6 +88,7 @@ class MethodScreen:
     """Says which settings differ from the defaults."""
     layers: gr.HTML = field(repr=False)
     """The picture of what learns."""
+    proposals: WordChoice = field(repr=False)
 
     @property
     def inputs(self) -> list[Any]:
@@ -96,11 +98,15 @@ class MethodScreen:
     @property
     def longest(self) -> gr.Number:
         """The input of the longest row, which the plan's histogram sets, too."""
-        for place, part in self.forms:
+        return self.input("training", "max_tokens")
+
+    def input(self, place: str, name: str) -> Any:
+        """The input of a setting, such as "max_tokens" of "training"."""
+        for own, part in self.forms:
             for setting, item in zip(part.settings, part.inputs, strict=True):
-                if (place, setting.name) == ("training", "max_tokens"):
+                if (own, setting.name) == (place, name):
                     return item
-        raise LookupError("training.max_tokens")
+        raise LookupError(f"{place}.{name}")
 
     def values(self, given: Sequence[Any]) -> dict[str, Any]:
         """The spec's sections, all but data, from the inputs."""
@@ -210,6 +216,8 @@ def build() -> MethodScreen:
         for kind in REGISTRIES:
             _methods(kind, form.basic, forms, groups)
         forms += [(place, form.build(COMMON[place], form.basic(COMMON[place]))) for place in ("training", "evaluation")]
+    proposals = word_choice.build()
+    groups.append(("objective", word_choice.OBJECTIVE, proposals.group))
     mixed = mix.build()
     forms.append(("mixture", mixed.form))
     changed = words.html()
@@ -219,7 +227,8 @@ def build() -> MethodScreen:
                 _methods(kind, form.advanced, forms, groups)
             forms += [(place, form.build(section, form.advanced(section))) for place, section in COMMON.items()]
     words.html("<h2>What learns</h2>")
-    screen = MethodScreen(model, objective, tuner, mixed, about, auto, chain, forms, changed, words.html())
+    layers = words.html()
+    screen = MethodScreen(model, objective, tuner, mixed, about, auto, chain, forms, changed, layers, proposals)
     moved = gr.Textbox(visible=False)
     shown = [advice, models_shown, objectives_shown, tuners_shown, refusal, moved, *_always(forms)]
     fields = _loop_fields(forms)
