@@ -10,7 +10,7 @@ from typing import Any
 from engine import trend
 from engine.data.rows import counted, listed
 from engine.evidence import Evidence
-from engine.measures import loss, points, share
+from engine.measures import loss, measure, share
 from engine.spec import RunSpec
 from engine.verdict import Verdict
 
@@ -271,7 +271,8 @@ def _more_held_out(found: Evidence, verdict: Verdict) -> Iterator[Advice]:
     change = verdict.difference
     if change is None or not change.rows:
         return
-    between = f"from {points(change.low)} to {points(change.high)} percentage points"
+    scale = measure(found.main)
+    between = f"from {scale.change(change.low)} to {scale.change(change.high)} {scale.change_unit}"
     if verdict.measure == "loss":
         between = f"from {change.low:+.3f} to {change.high:+.3f} {found.loss_unit}"
     reason = f"On {counted(change.rows, 'row', 'rows')} the true change may lie anywhere {between}."

@@ -108,10 +108,14 @@ def told(found: Found, kind: KindName, asked: AskedKind, is_classified: bool = T
     """What a person should know of how answers are read. is_classified: by an objective that can do otherwise."""
     if not is_classified:
         may = [f"{found.several} The objective classify learns them so."] if found.several else []
-        return may + ([f"{found.number} The objective classify can learn it (kind: number)."] if found.number else [])
+        return may + (
+            [f"{found.number} The objective classify can learn how large each is (kind of answer: number)."]
+            if found.number
+            else []
+        )
     if kind == "several labels":
         how = found.several or f"No row of {found.column!r} holds several labels; each is read as one."
-        return [f"{how} Read as several labels; where a cell is one label, choose the kind 'one label'."]
+        return [f"{how} Read as several labels; where a cell is one label, choose the kind of answer 'one label'."]
     if kind == "number" or not (found.several or found.number):
         return []
     if found.several:
@@ -119,7 +123,7 @@ def told(found: Found, kind: KindName, asked: AskedKind, is_classified: bool = T
     return (
         []
         if asked != "auto"
-        else [f"{found.number} Each is read as a label; the kind 'number' learns how large it is."]
+        else [f"{found.number} Each is read as a label; the kind of answer 'number' learns how large it is."]
     )
 
 

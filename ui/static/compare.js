@@ -101,7 +101,7 @@ function curves(runs, width) {
   svg.append(...[...rules, ...lines].filter(Boolean));
   const keys = [el("span", { class: "ts-key-a" }, "A, training"), el("span", { class: "ts-key-b" }, "B, training")];
   if (shown.some((run) => run.held.length > 1)) keys.push(el("span", { class: "ts-key-dashed" }, "Held-out"));
-  return [head, el("figure", { class: "ts-curve" }, el("figcaption", {}, ...keys, "in nats, over steps; lower is better; training loss is smoothed"), svg)];
+  return [head, el("figure", { class: "ts-curve" }, el("figcaption", {}, ...keys, "over steps; lower is better; training loss is smoothed"), svg)];
 }
 
 const point = ([step, value]) => ({ step, loss: value });

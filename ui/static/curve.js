@@ -65,7 +65,7 @@ function render(view) {
     el("span", {}, "Training loss"),
     best ? el("span", { class: "ts-key-held" }, "Held-out loss") : null,
     best ? el("span", { class: "ts-key-best" }, `Best: ${loss(best.loss)} at step ${count(best.step)}`) : null,
-    "loss by step, in nats; lower is better");
+    "loss by step; lower is better");
   if (view.at === null) {
     const said = train.length ? `Training loss from ${loss(train[0].loss)} to ${loss(train.at(-1).loss)} at step ${count(train.at(-1).step)} of ${count(total)}` : "No step yet";
     say(view, train.length ? HOW : "The curve begins with the first step.", held.length ? `${said}, held-out loss ${loss(held[0].loss)} to ${loss(held.at(-1).loss)}` : said);

@@ -54,7 +54,8 @@ def test_labels_that_stand_in_one_cell_are_found_and_that_is_said(mark: str, tmp
     assert [row.labels for row in found.examples[:4]] == [["late"], ["broken"], ["late", "broken"], ["lost", "late"]]
     (told,) = found.notices
     assert (
-        f"holds several labels in 4 rows, divided by {mark.strip()!r}" in told and "choose the kind 'one label'" in told
+        f"holds several labels in 4 rows, divided by {mark.strip()!r}" in told
+        and "choose the kind of answer 'one label'" in told
     )
 
 
@@ -175,7 +176,7 @@ def test_many_numbers_are_no_classes_and_the_refusal_names_the_kind(tmp_path: Pa
 
 def test_few_numbers_are_labels_and_it_is_said_that_they_could_be_numbers(tmp_path: Path) -> None:
     found = read(numbers(tmp_path, *["1", "2", "3", "4"] * 4))
-    assert found.kind == "one label" and "the kind 'number' learns how large it is" in found.notices[-1]
+    assert found.kind == "one label" and "the kind of answer 'number' learns how large it is" in found.notices[-1]
 
 
 def test_words_gaps_and_what_is_no_number_are_problems_with_their_places(tmp_path: Path) -> None:
