@@ -47,7 +47,7 @@ COMMON: dict[str, type[Section]] = {
     "model": Model,
 }
 """Sections of the spec that every run has, besides its data."""
-Groups = list[tuple[str, str, gr.Row]]
+Groups = list[tuple[str, str, gr.Row | gr.Column]]
 """Kind, name and inputs of each method that has settings."""
 REGISTRIES = {"objective": objectives, "tuner": tuners}
 OWN_CHOICE = "own"

@@ -17,15 +17,16 @@ BUTTON = "Propose words"
 
 @dataclass(frozen=True)
 class WordChoice:
-    group: gr.Row
+    group: gr.Column
     """In sight where the objective has words for its labels."""
     ask: gr.Button
     said: gr.HTML
 
 
 def build() -> WordChoice:
-    with gr.Row(visible=False, elem_classes=["ts-acts"]) as group:
-        ask = gr.Button(BUTTON)
+    with gr.Column(visible=False) as group:
+        with gr.Row():
+            ask = gr.Button(BUTTON, elem_classes=["ts-narrow"], min_width=160)
         said = words.html(
             words.waiting(
                 "The model reads some rows of each label. Words of one token that it finds likelier there than with "
@@ -44,9 +45,10 @@ def shown(found: Sequence[Proposal], labels: int) -> str:
     )
     missing = labels - len(found)
     left = f" For {missing} no word was left; their own names stand in." if missing else ""
+    head = "".join(f"<th scope='col'>{name}</th>" for name in ("Label", "Word", "Times as likely", "Next best"))
     return (
-        f"<p class='ts-quiet' role='status'>Written above as Label words; change what you know better.{left}</p>"
-        "<div class='ts-scroll'><table><thead><tr><th scope='col'>Label</th><th scope='col'>Word</th>"
-        "<th scope='col'>Times as likely as with other labels</th><th scope='col'>Next best</th></tr></thead>"
-        f"<tbody>{rows}</tbody></table></div>"
+        "<p class='ts-quiet' role='status'>Written above as Label words; change what you know better. The figure says "
+        f"how many times as likely the model finds a word there as with the other labels.{left}</p>"
+        "<div class='ts-scroll' tabindex='0' role='region' aria-label='Proposed words'>"
+        f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
