@@ -75,7 +75,7 @@ class StartScreen:
             prepared = prepare(wanted.data, wanted.objective.wants, wanted.training.seed, tables=tables).require()
             limits.require_models(wanted)
             folder = yield from _fetched(wanted.model, wait)
-            for name in wanted.objective.models(wanted.objective_settings):
+            for name in wanted.objective.fetched(wanted.objective_settings):
                 yield from _fetched(Model(id=name), wait)
             yield words.waiting(_counting()), "", wait
             found = explain.explain(wanted, prepared)
