@@ -112,10 +112,10 @@ def _costs(models: dict[str, Any]) -> Iterator[str]:
     """Size and speed of both."""
     theirs, mine = models.get(TEACHER), models.get("after")
     if theirs and mine:
-        yield (
-            f"The teacher has {theirs['parameters']:,} weights and the model {mine['parameters']:,}; held-out rows "
-            f"were read at {theirs['tokens_per_second']:,.0f} and {mine['tokens_per_second']:,.0f} tokens a second."
-        )
+        told = f"The teacher has {theirs['parameters']:,} weights and the model {mine['parameters']:,}"
+        speeds = [float(one["tokens_per_second"]) for one in (theirs, mine)]
+        read = f"; held-out rows were read at {speeds[0]:,.0f} and {speeds[1]:,.0f} tokens a second"
+        yield f"{told}{read if all(speeds) else ''}."
 
 
 def _percent(share: float) -> str:

@@ -169,6 +169,10 @@ class Objective(Method):
         """Names of the models that it uses besides the one that learns, as `model.id` would name them."""
         return []
 
+    def fetched(self, settings: Any) -> list[str]:
+        """Those of `models` that have to be here as folders before a run can be looked at."""
+        return self.models(settings)
+
     def renamed(self, settings: Any, rename: Callable[[str], str]) -> Any:
         """The settings with other names for these models."""
         return settings

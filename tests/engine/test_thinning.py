@@ -186,3 +186,23 @@ def test_what_stands_on_it_is_pushed_as_merged_weights_alone(whole: dict[str, Pa
     with pytest.raises(SettingError, match="nobody else has") as told:
         push.begin(run, push.Request("me/it", True, False), None)
     assert told.value.fix == "Push merged weights."
+
+
+def test_merged_weights_of_what_stands_on_it_are_the_smaller_model(whole: dict[str, Path], tmp_path: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from engine.compute.result import open_result, save_result
+    from tests import test_matrix
+
+    learned = test_matrix.trained(runs.folder(tmp_path / "run", spec(whole["llama"], "chat", "lora")))
+    save_result(learned.job, learned.model)
+    merged = export(tmp_path / "run", "merged", tmp_path / "merged")
+    assert not (merged / "base").exists() and models.folder_facts(merged, "it").layers == 3
+    alone = AutoModelForCausalLM.from_pretrained(merged, dtype=torch.float32).eval()
+    _, ours = open_result(tmp_path / "run")
+    _, before = open_result(tmp_path / "run", base=True)
+    ids = torch.arange(8, 24)[None]
+    with torch.no_grad():
+        torch.testing.assert_close(alone(ids).logits, ours(ids).logits, rtol=1e-4, atol=1e-5)
+        assert not torch.allclose(alone(ids).logits, before(ids).logits, rtol=1e-4, atol=1e-5)

@@ -19,7 +19,7 @@ def main(only_new: bool) -> None:
     known = json.loads(test_matrix.GOLDEN.read_text(encoding="utf-8")) if only_new else {}
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(temporary)
-        tiny = {name: make(place / name) for name, make in test_matrix.MODELS.items()}
+        tiny = test_matrix.made(place)
         for objective, tuner, kind in test_matrix.PAIRS:
             name = f"{objective} {tuner} {kind}"
             if name in known and test_matrix.works(objective, tuner, tiny[kind]) is None:

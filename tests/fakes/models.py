@@ -6,6 +6,7 @@ They are made anew from a fixed seed: equal calls write equal weights and tokeni
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,6 +135,35 @@ def tiny_encoder(folder: Path, layers: int = 2) -> Path:
     )
     tokenizer = _tokenizer(frame=("<s>", "</s>"))
     tokenizer.save(str(folder / "tokenizer.json"))
+    _write_tokenizer_config(
+        folder, {"bos_token": "<s>", "eos_token": "</s>", "cls_token": "<s>", "sep_token": "</s>", "pad_token": "<pad>"}
+    )
+    return folder
+
+
+def tiny_classifier(folder: Path, labels: Sequence[str]) -> Path:
+    """A BERT that classifies, with another tokenizer than all others here. Its head is large enough to be sure."""
+    import torch
+    from safetensors.torch import load_file, save_file
+    from transformers import BertConfig
+
+    config = BertConfig(
+        vocab_size=FOREIGN_VOCABULARY,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=CONTEXT,
+        pad_token_id=_specials().index("<pad>"),
+        id2label=dict(enumerate(labels)),
+        label2id={label: number for number, label in enumerate(labels)},
+    )
+    _save_model("BertForSequenceClassification", config, folder)
+    weights = load_file(folder / "model.safetensors")
+    weights["classifier.weight"] = 40 * weights["classifier.weight"]
+    weights["bert.pooler.dense.weight"] = torch.eye(32)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    _tokenizer(("<s>", "</s>"), _FOREIGN, FOREIGN_VOCABULARY).save(str(folder / "tokenizer.json"))
     _write_tokenizer_config(
         folder, {"bos_token": "<s>", "eos_token": "</s>", "cls_token": "<s>", "sep_token": "</s>", "pad_token": "<pad>"}
     )

@@ -91,7 +91,7 @@ class StartScreen:
             note = _planned_with(plan)
             wanted = plan.stand_in(len(plan.specs))
             folder = yield from _fetched(wanted.model, wait)
-            for name in wanted.objective.models(wanted.objective_settings):
+            for name in wanted.objective.fetched(wanted.objective_settings):
                 yield from _fetched(Model(id=name), wait)
             yield words.waiting(_counting()), "", wait
             found = explain.explain(wanted, prepared)

@@ -1,0 +1,196 @@
+"""Distill labels: a classifier learns how likely a larger one, its teacher, finds each label."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from engine import label_teacher, lineage, parts, teacher
+from engine.data.example import Example
+from engine.errors import SettingError
+from engine.job import Beside, Job, Losses, Report
+from engine.label_objective import LabelObjective
+from engine.label_teacher import LabelTeacher
+from engine.models import ModelFacts
+from engine.scores import TEACHER, Scores
+from engine.sections import Model
+from engine.settings import Section, setting
+from engine.tokens import Encoded
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+SCRIPT = '''
+SOFT = json.loads((HERE / "SOFT_FILE_HERE").read_text(encoding="utf-8"))  # what the teacher gives each label, by text
+TEMPERATURE, DATA_WEIGHT = CHOICES_HERE
+encode_alone = encode
+
+
+SOURCE_HERE
+
+
+def encode(example):
+    key = hashlib.sha256(json.dumps([example["text"], example.get("second", "")]).encode()).hexdigest()[:16]
+    return {**encode_alone(example), "soft": SOFT[key]}
+
+
+def losses(model, rows):
+    """Of each row: how far the model's labels are from the teacher's, and the loss of the data's own."""
+    found = scores(model, rows)
+    labels = torch.tensor([row["target"] for row in rows], device=DEVICE)
+    expected = torch.nn.functional.cross_entropy(found, labels, reduction="none")
+    theirs = softened(torch.tensor([row["soft"] for row in rows], device=DEVICE), len(LABELS), TEMPERATURE)
+    apart = divergence("forward-kl", softened(found, len(LABELS), TEMPERATURE), theirs)
+    return DATA_WEIGHT * expected + (1 - DATA_WEIGHT) * TEMPERATURE**2 * apart
+'''
+SOFT_FILE = "soft_labels.json"
+
+
+class DistillLabels(LabelObjective):
+    name = "distill-labels"
+    title = "Distill labels (learn from a larger classifier)"
+    help = (
+        "The model learns how likely a larger classifier, its teacher, finds each label of a text, beside the data's "
+        "own label. The teacher reads the texts once, with its own tokenizer, and is gone before training."
+    )
+    paper = "https://arxiv.org/abs/1503.02531"
+    order = 21
+    # A classifier that is fitted to fixed features would take no notice of the teacher.
+    gives = LabelObjective.gives - {"pooled features"}
+
+    class Settings(Section):
+        teacher: str = setting(
+            "",
+            "Teacher",
+            "A classifier with the data's labels: run:ID, a run that classifies, or a model for sequence "
+            "classification, of the Hub (owner/name) or in a folder.",
+        )
+        temperature: float = setting(
+            2.0,
+            "Temperature",
+            "Above 1 the teacher's unlikely labels count for more. The loss is multiplied by its square, so that "
+            "gradients keep their size.",
+            gt=0,
+            le=20,
+        )
+        data_weight: float = setting(
+            0.5,
+            "Share of the data's own labels",
+            "How much of the loss is that of the data's label; the rest is the teacher's.",
+            ge=0,
+            lt=1,
+        )
+
+    class Settled(Settings):
+        """With the data's labels, and the teacher once it is at hand."""
+
+        labels: Any = Field(exclude=True)
+        pairs: bool = Field(False, exclude=True)
+        found: Any = Field(None, exclude=True)
+
+    def models(self, settings: Any) -> list[str]:
+        return [settings.teacher.strip()] if settings.teacher.strip() else []
+
+    def fetched(self, settings: Any) -> list[str]:
+        # A run's result is opened as it is, and need not become one with its base.
+        return [name for name in self.models(settings) if not lineage.is_run(name)]
+
+    def renamed(self, settings: Any, rename: Callable[[str], str]) -> Any:
+        names = self.models(settings)
+        return settings.model_copy(update={"teacher": rename(names[0])}) if names else settings
+
+    def settled(self, settings: Any, model_folder: Path, examples: list[Example]) -> Any:
+        if not settings.teacher.strip():
+            raise SettingError(
+                ["No teacher is named (objective.teacher)."],
+                "Name one: run:ID, or a model for sequence classification.",
+            )
+        labels = sorted({example.label for example in examples})
+        return self.Settled(**settings.model_dump(), labels=labels, pairs=any(example.second for example in examples))
+
+    def gathered(
+        self, settings: Any, model: Model, facts: ModelFacts, folder: Path, report: Callable[[str], None]
+    ) -> Any:
+        found = label_teacher.gather(settings.teacher, settings.labels, report)
+        if found.pairs is not None and found.pairs != settings.pairs:
+            reads, has = ("two texts", "one text") if found.pairs else ("one text", "two texts")
+            raise SettingError(
+                [f"The teacher {found.id} reads {reads} at a time; a row of the data has {has}."],
+                "Choose another teacher.",
+            )
+        return settings.model_copy(update={"found": found})
+
+    def beside(self, facts: ModelFacts, settings: Any) -> Beside | None:
+        # Before anybody has looked, one like the model that learns stands for the teacher.
+        found = getattr(settings, "found", None)
+        return Beside(found.facts if found else facts, each_step=False)
+
+    def remarks(self, settings: Any) -> list[str]:
+        found = getattr(settings, "found", None)
+        if found is None:
+            return []
+        told = f"The teacher, {found.id} with {found.facts.parameters:,} weights in its base,"
+        return [f"{told} reads the texts once before training."]
+
+    def row(self, job: Job, example: Example, encoded: Encoded) -> dict[str, Any]:
+        from engine.compute import soft_labels
+
+        found = super().row(job, example, encoded)
+        soft = soft_labels.of(job.folder, example)
+        # Rows that the teacher was not asked about count by the data's label alone.
+        return found if soft is None else {**found, "soft": soft}
+
+    def batch(self, job: Job, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        found = super().batch(job, rows)
+        if all("soft" in row for row in rows):
+            import torch
+
+            found["soft"] = torch.tensor([row["soft"] for row in rows])
+        return found
+
+    def prepare(self, job: Job, report: Report) -> None:
+        from engine.compute import soft_labels
+
+        soft_labels.write(job, self._with_teacher(job), report)
+
+    def losses(self, job: Job) -> Losses:
+        from engine.compute.soft_labels import soft_losses
+        from engine.compute.tasks import told
+
+        settings = job.objective_settings
+        return told(job, soft_losses(settings.temperature, settings.data_weight))
+
+    def baselines(self, job: Job, model: nn.Module, rows: list[Example], report: Report) -> dict[str, Scores]:
+        from engine.compute import classifier, soft_labels
+
+        scores = soft_labels.read(job, self._with_teacher(job), rows, report)
+        return {TEACHER: classifier.found_scores(job, rows, *classifier.predictions(job, rows, scores))}
+
+    def told(self, job: Job, scores: dict[str, Scores]) -> dict[str, Any]:
+        return teacher.beside_student(job.facts, self._with_teacher(job).facts, scores)
+
+    def save(self, job: Job, model: nn.Module, folder: Path) -> None:
+        from engine.compute import soft_labels
+
+        super().save(job, model, folder)
+        soft_labels.copy(job.folder, folder / parts.START / SOFT_FILE)
+
+    def script(self, job: Job) -> str:
+        settings = job.objective_settings
+        text = SCRIPT.replace("SOURCE_HERE", parts.source("compute.divergence"))
+        text = text.replace("SOFT_FILE_HERE", f"{parts.START}/{SOFT_FILE}")
+        text = text.replace("CHOICES_HERE", repr((settings.temperature, settings.data_weight)))
+        return "\nimport hashlib\n" + super().script(job) + text
+
+    def _with_teacher(self, job: Job) -> LabelTeacher:
+        """Of a job that was opened to answer, it is fetched only where it is needed."""
+        settings = job.objective_settings
+        found: LabelTeacher | None = settings.found
+        return found or label_teacher.gather(settings.teacher, job.labels, lambda text: None)
+
+
+METHOD = DistillLabels()
