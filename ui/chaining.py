@@ -126,16 +126,16 @@ def shown(plan: Stages) -> str:
     cards.append(_card(here, "Described below", "", "", here=True))
     return (
         "<section class='ts-chain' aria-label='Stages of this plan'><h2 tabindex='-1'>"
-        f"A plan of {here} stages</h2><ol class='ts-links'>{''.join(cards)}</ol></section>"
+        f"A plan of {here} stages</h2><ol class='ts-stages'>{''.join(cards)}</ol></section>"
     )
 
 
 def _card(number: int, what: str, data: str, state: str, here: bool = False) -> str:
     current = " aria-current='step'" if here else ""
-    lines = [f"<span class='ts-link-data'>{escape(data)}</span>"] if data else []
-    lines += [f"<span class='ts-link-state'>{escape(state)}</span>"] if state else []
+    lines = [f"<span class='ts-stage-data'>{escape(data)}</span>"] if data else []
+    lines += [f"<span class='ts-stage-state'>{escape(state)}</span>"] if state else []
     return (
-        f"<li class='ts-link'{current}><b>{escape(stages.title(number))}</b>"
+        f"<li class='ts-stage'{current}><b>{escape(stages.title(number))}</b>"
         f"<span>{escape(what)}</span>{''.join(lines)}</li>"
     )
 

@@ -33,7 +33,7 @@ class Picture:
 def build() -> Picture:
     shown = words.html()
     with gr.Row(visible=False, elem_classes=["ts-chain-acts"]) as acts:
-        same = gr.Button("Use the rows of stage 1 again", elem_classes=["ts-narrow"], min_width=230)
+        same = gr.Button("Use the rows of stage 1 again", elem_classes=["ts-narrow"], min_width=280)
         back = gr.Button("Back to stage 1", elem_classes=["ts-narrow"], min_width=160)
     return Picture(shown, acts, back, same)
 

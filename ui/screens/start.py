@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from queue import SimpleQueue
@@ -95,6 +95,8 @@ class StartScreen:
                 yield from _fetched(Model(id=name), wait)
             yield words.waiting(_counting()), "", wait
             found = explain.explain(wanted, prepared)
+            if note:
+                found = replace(found, model=f"What stage {number_of(plan.specs[-1].model.id)} leaves")
             planned = note + plan_words.plan(found) + plan_words.reasons(found)
             yield planned, words.waiting("Preparing a preview of the rows…"), ready
             yield planned, _preview(folder, wanted, prepared, tables), ready
@@ -122,8 +124,8 @@ def _planned_with(plan: Stages) -> str:
         return ""
     base = words.model_title(plan.base(wanted.model).id)
     return (
-        f"<p class='ts-quiet'>It begins with what stage {number_of(wanted.model.id)} leaves. That is yet to be made, "
-        f"and has the shapes of {escape(base)}, with which this is planned.</p>"
+        f"<p class='ts-quiet ts-note'>It begins with what stage {number_of(wanted.model.id)} leaves. That is yet to be "
+        f"made, and has the shapes of {escape(base)}, with which this is planned.</p>"
     )
 
 
@@ -140,15 +142,15 @@ def build(rows: DataScreen, how: MethodScreen) -> StartScreen:
         label="Name of the run", info="Empty means that it is named after what it learns and how.", max_length=80
     )
     key = gr.Textbox(label=KEY, info=KEY_HELP, type="password", visible=False, max_length=500, autofocus=False)
-    with gr.Row(elem_classes=["ts-acts"]):
-        start = gr.Button(START, variant="primary", interactive=False)
-        add = gr.Button("Add a stage after this one", elem_classes=["ts-narrow", "ts-add-stage"], min_width=230)
     compare = gr.Checkbox(
         label="Find out whether the first stage helps",
         info="The first task after reading is also learned without what comes before it, on the same rows, and both "
         "are compared. It takes as long again as that stage.",
         visible=False,
     )
+    with gr.Row(elem_classes=["ts-acts"]):
+        start = gr.Button(START, variant="primary", interactive=False)
+        add = gr.Button("Add a stage after this one", elem_classes=["ts-narrow", "ts-add-stage"], min_width=230)
     screen = StartScreen(rows, how, name, shown, first, start, add, compare, key)
     run = gr.Textbox(visible=False)
 

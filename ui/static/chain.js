@@ -44,7 +44,7 @@ function draw(view, picture) {
       "section",
       { class: "ts-chain", "aria-label": "Stages of this plan" },
       el("h2", {}, picture.name),
-      el("ol", { class: "ts-links" }, ...picture.stages.map((stage) => link(stage, view.id))),
+      el("ol", { class: "ts-stages" }, ...picture.stages.map((stage) => link(stage, view.id))),
       view.says,
       ...verdict(picture.verdict),
       acts(view, picture),
@@ -60,11 +60,11 @@ function link(stage, here) {
   const state = stage.state === "running" && stage.percent !== null ? `At work, ${Math.round(stage.percent)} %` : STATES[stage.state] || stage.state;
   return el(
     "li",
-    { class: `ts-link${stage.alone ? " ts-link-alone" : ""}`, "data-state": stage.state, "aria-current": stage.run === here ? "page" : null },
+    { class: `ts-stage${stage.alone ? " ts-stage-alone" : ""}`, "data-state": stage.state, "aria-current": stage.run === here ? "page" : null },
     name,
     what ? el("span", {}, what) : null,
-    stage.data ? el("span", { class: "ts-link-data" }, stage.data) : null,
-    el("span", { class: "ts-link-state" }, stage.waits && stage.waits !== "next" ? sentence(stage.waits) : state),
+    stage.data ? el("span", { class: "ts-stage-data" }, stage.data) : null,
+    el("span", { class: "ts-stage-state" }, stage.waits && stage.waits !== "next" ? sentence(stage.waits) : state),
     score(stage),
   );
 }
@@ -72,7 +72,7 @@ function link(stage, here) {
 function score({ main, before, after, unit }) {
   if (after === null || after === undefined) return null;
   const from = before === null || before === undefined ? "" : `${figure(before, unit)} → `;
-  return el("span", { class: "ts-link-score" }, `${main}: ${from}`, el("b", {}, figure(after, unit)));
+  return el("span", { class: "ts-stage-score" }, `${main}: ${from}`, el("b", {}, figure(after, unit)));
 }
 
 function verdict(found) {

@@ -38,6 +38,11 @@ export function method() {
     last = null;
     radios(name).find((radio) => radio.value === value)?.focus();
   }).observe(document.body, { childList: true, subtree: true });
+  // With a card more, such as what a stage leaves, Gradio makes new cards of the old ones, and a radio that was taken before
+  // does not heed the markup any more.
+  new MutationObserver((changes) => {
+    if (changes.some(({ target }) => target.closest?.(".ts-choices[data-for=ts-model]"))) take("ts-model", field("ts-model")?.value.trim());
+  }).observe(document.body, { childList: true, subtree: true, attributeFilter: ["checked", "value"] });
 }
 
 function keepOpen(fold) {
