@@ -173,7 +173,7 @@ class LabelObjective(Objective):
     def save(self, job: Job, model: nn.Module, folder: Path) -> None:
         from engine.compute.classifier import save_head
 
-        save_head(job, model, folder)
+        save_head(job, model, folder, self.answer(job.objective_settings).kept(job, model))
 
     def restore(self, model: nn.Module, folder: Path) -> None:
         from engine.compute.classifier import restore_head

@@ -16,7 +16,7 @@ from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from engine import calibration, heads, kinds, text_pairs
+from engine import calibration, heads, text_pairs
 from engine.compute import tasks
 from engine.compute.precision import autocast
 from engine.compute.score import interval, macro_f1
@@ -254,13 +254,13 @@ def chances(job: Job, model: nn.Module, example: Example) -> list[tuple[str, flo
     return sorted(zip(job.labels, found, strict=True), key=lambda one: -one[1])
 
 
-def save_head(job: Job, model: nn.Module, folder: Path) -> None:
-    """head.safetensors with the head's arrays, classifier.json with what they mean."""
+def save_head(job: Job, model: nn.Module, folder: Path, about: dict[str, Any]) -> None:
+    """head.safetensors with the head's arrays, classifier.json with what they mean. about: of its kind of answer."""
     reading = model.reading
     config: dict[str, Any] = {"labels": job.labels, "pooling": reading.pooling}
     if job.pairs:
         config["pair"] = text_pairs.described(job)
-    config |= kinds.of(job.objective_settings.kind).kept(job, model)
+    config |= about
     if isinstance(model.head, FittedHead):
         arrays = {name: np.ascontiguousarray(array) for name, array in model.head.arrays.items()}
         save_arrays(arrays, folder / HEAD_FILE)
