@@ -31,6 +31,7 @@ from tests.engine.tokenizer_folders import wordpiece
 from tests.fakes import models as fakes
 from tests.fakes import runs
 from tests.fakes.finished import settled
+from tests.test_matrix import hashes, trained
 
 TEXT = "Where is my card? It has not come, and I wait for the answer of the bank, as I often do."
 
@@ -119,6 +120,19 @@ def test_held_out_words_are_the_same_whatever_the_settings(tiny: dict[str, Path]
     assert rows[0] == rows[1]
     hidden = [one for one, label in zip(rows[0]["input_ids"], rows[0]["labels"], strict=True) if label != -100]
     assert set(hidden) == {job.tokens.mask_id}
+
+
+def test_a_run_that_was_stopped_hides_the_same_words_in_the_passes_that_follow(
+    tiny: dict[str, Path], tmp_path: Path
+) -> None:
+    spec = spec_of(tiny["masked"], max_steps=6)  # of which four are the first pass
+    whole = trained(runs.folder(tmp_path / "whole", spec))
+    first = trained(runs.folder(tmp_path / "part", spec), stop=True)
+    (tmp_path / "part" / "stop").unlink()
+    second = trained(tmp_path / "part")
+    assert len(whole.reporter.losses) == 6
+    assert first.reporter.losses + second.reporter.losses == whole.reporter.losses
+    assert hashes(second.model, trainable=True) == hashes(whole.model, trainable=True)
 
 
 # How they are scored
