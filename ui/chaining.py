@@ -81,7 +81,7 @@ def offered(plan: Stages) -> list[Group]:
             "",
             None,
             None,
-            f"{spec.objective.title}, {spec.tuner.title}: {_data(spec)}.",
+            f"{_what(spec)}: {_data(spec)}.",
         )
         for number, spec in enumerate(plan.specs, 1)
     ]
@@ -118,10 +118,7 @@ def shown(plan: Stages) -> str:
     """The stages as markup: those that stand ready, and the one that is described below."""
     if not plan.specs:
         return ""
-    cards = [
-        _card(number, f"{spec.objective.title}, {spec.tuner.title}", _data(spec), "Ready")
-        for number, spec in enumerate(plan.specs, 1)
-    ]
+    cards = [_card(number, _what(spec), _data(spec), "Ready") for number, spec in enumerate(plan.specs, 1)]
     here = len(plan.specs) + 1
     cards.append(_card(here, "Described below", "", "", here=True))
     return (
@@ -138,6 +135,10 @@ def _card(number: int, what: str, data: str, state: str, here: bool = False) -> 
         f"<li class='ts-stage'{current}><b>{escape(stages.title(number))}</b>"
         f"<span>{escape(what)}</span>{''.join(lines)}</li>"
     )
+
+
+def _what(spec: RunSpec) -> str:
+    return f"{chains.brief(spec.objective.title)}, {chains.brief(spec.tuner.title)}"
 
 
 def _data(spec: RunSpec) -> str:

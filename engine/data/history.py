@@ -46,7 +46,12 @@ def title(source: str) -> str:
     if made:
         return made.title
     path = Path(source)
-    return _MARK.sub("", path.name) if path.is_absolute() else source
+    return unmarked(path.name) if path.is_absolute() else source
+
+
+def unmarked(name: str) -> str:
+    """A file's name as its person gave it."""
+    return _MARK.sub("", name)
 
 
 def read(source: str) -> History | None:

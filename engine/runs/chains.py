@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from engine import objectives, tuners
+from engine.data import history
 from engine.errors import MachineError, RunError, SettingError, UserError
 from engine.measures import measure
 from engine.runs import links, queue, store, view
@@ -207,7 +208,8 @@ def _line(link: Link, run: Run | None) -> dict[str, Any]:
     if run is None:
         return line
     found = view.summary(run)
-    line |= {name: found[name] for name in ("name", "percent", "model", "data", "before", "after", "unit", "problem")}
+    line |= {name: found[name] for name in ("name", "percent", "model", "before", "after", "unit", "problem")}
+    line["data"] = history.unmarked(run.about.data)
     line["objective"] = _title(objectives, run.about.objective)
     line["tuner"] = _title(tuners, run.about.tuner)
     line["main"] = measure(found["main"]).title if found["main"] else None
@@ -216,9 +218,14 @@ def _line(link: Link, run: Run | None) -> dict[str, Any]:
 
 def _title(registry: Any, name: str) -> str:
     try:
-        return str(registry.get(name).title)
+        return brief(str(registry.get(name).title))
     except SettingError:  # settings of another version
         return name
+
+
+def brief(title: str) -> str:
+    """A method's title without what it says in brackets."""
+    return title.partition(" (")[0]
 
 
 def _waits(here: Link, state: str) -> str:

@@ -188,3 +188,11 @@ def test_a_chain_of_reading_chatting_and_distilling_runs_to_its_end(
     assert "Stage 3: Distill, LoRA: finished; exact match" in out and found["verdict"]["sentence"] in out
     assert main(["chains"]) == 0 and "All 4 runs have finished." in capsys.readouterr().out
     assert main(["delete", chain.id]) == 0 and store.listed() == []
+
+
+def test_the_plan_in_the_docs_is_one() -> None:
+    page = (Path(__file__).resolve().parent.parent.parent / "docs" / "go-on.md").read_text(encoding="utf-8")
+    (text,) = [block for block in page.split("```") if block.startswith("yaml\nname: ")]
+    plan = Stages.parse(yaml.safe_load(text.removeprefix("yaml")))
+    assert [spec.objective.name for spec in plan.specs] == ["text", "chat", "distill"]
+    assert (plan.compared, plan.line(3)) == (2, (1, 2))

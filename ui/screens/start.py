@@ -124,8 +124,9 @@ def _planned_with(plan: Stages) -> str:
         return ""
     base = words.model_title(plan.base(wanted.model).id)
     return (
-        f"<p class='ts-quiet ts-note'>It begins with what stage {number_of(wanted.model.id)} leaves. That is yet to be "
-        f"made, and has the shapes of {escape(base)}, with which this is planned.</p>"
+        "<p class='ts-quiet ts-note ts-planned-with'>"
+        f"It begins with what stage {number_of(wanted.model.id)} leaves. That is yet to be made, and has the shapes of "
+        f"{escape(base)}, with which this is planned.</p>"
     )
 
 

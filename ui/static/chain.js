@@ -93,7 +93,7 @@ function acts(view, picture) {
   const resting = !MOVING.includes(picture.state);
   return el(
     "div",
-    { class: "ts-acts", role: "group", "aria-label": "What can be done with all stages" },
+    { class: "ts-stage-acts", role: "group", "aria-label": "What can be done with all stages" },
     ["queued", "running"].includes(picture.state) ? button("Stop all stages", "stop") : null,
     picture.state === "waiting" ? button("Resume the plan", "resume") : null,
     resting ? button("Delete all stages", "delete", "ts-danger") : null,
