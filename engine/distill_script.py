@@ -72,3 +72,41 @@ _KEPT = """\
 """
 KEPT = SCRIPT.replace("def losses(", _ENCODE.lstrip("\n"), 1).replace(_ASKED, _KEPT)
 """The same where the teacher reads the rows before training, and is gone by then."""
+
+ALIGNED = "aligned.json"
+"""In the folder for what a script begins with: the teacher's tokens of each row, and where both tokenizers agree."""
+_READ = '''
+ALIGNED = json.loads((HERE / ALIGNED_HERE).read_text(encoding="utf-8"))["rows"]  # the teacher's tokens, row by row
+encode_alone = encode
+
+
+def encode(example):
+    """With the teacher's tokens, and the places at which both go on from the same text."""
+    return {**encode_alone(example), **ALIGNED.pop(0)}
+
+
+def marked(rows, ids, places):
+    """Token ids, (rows, tokens), and where of them the places are."""
+    longest = max(len(row[ids]) for row in rows)
+    found = torch.tensor([row[ids] + [PAD] * (longest - len(row[ids])) for row in rows], device=DEVICE)
+    at = torch.zeros_like(found, dtype=torch.bool)
+    for index, row in enumerate(rows):
+        at[index, row[places]] = True
+    return found, at[:, 1:]
+
+
+def losses('''
+_SORTED = """\
+    aligned = marked(rows, "ids", "places")[1][learned]
+    their_ids, there = marked(rows, "their_ids", "their_places")
+    with torch.no_grad():
+        theirs = teacher()(input_ids=their_ids, use_cache=False).logits[:, :-1][there]
+    apart = torch.zeros_like(expected)
+    apart[aligned] = sorted_distance(logits[aligned], theirs, TEMPERATURE)
+"""
+ACROSS = (
+    SCRIPT.replace("def losses(", _READ.lstrip("\n"), 1)
+    .replace(_ASKED, _SORTED)
+    .replace("(1 - DATA_WEIGHT) * TEMPERATURE**2", "(1 - DATA_WEIGHT) * TEMPERATURE")
+)
+"""The same where the teacher's tokenizer is another one."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from engine import models
 from engine.errors import ModelError
+from engine.job import Job
 from engine.models import ModelFacts
 from engine.scores import TEACHER, Scores
 from engine.sections import Model
@@ -17,7 +19,10 @@ from engine.tokens import Tokens
 
 NAMED = 3
 """Tokens that a refusal names."""
-FIX = "Choose a teacher of the same family, whose tokenizer is the same."
+FIX = (
+    "Choose a teacher of the same family, whose tokenizer is the same, or set 'Divergence' (objective.divergence) to "
+    "sorted, which compares across tokenizers."
+)
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,26 @@ def fingerprint(folder: Path) -> str:
     files = sorted(file for file in folder.iterdir() if file.is_file())
     told = [(file.name, (about := file.stat()).st_size, about.st_mtime_ns) for file in files]
     return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
+
+
+@lru_cache(maxsize=2)
+def tokens(folder: Path) -> Tokens:
+    """Of a teacher, which every row is read with."""
+    return Tokens.load(folder)
+
+
+def as_job(job: Job, teacher: Teacher) -> Job:
+    """The run's job with the teacher's tokens in place of the model's, for what it writes or answers."""
+    tokens = Tokens.load(teacher.folder)
+    return replace(job, facts=teacher.facts, model_folder=teacher.folder, tokens=tokens)
+
+
+def comparable(job: Job, teacher: Teacher, scores: Scores) -> Scores:
+    """The teacher's scores without its loss where its tokens are others: loss counts by the token."""
+    if not difference(job.tokens.vocabulary, Tokens.load(teacher.folder).vocabulary):
+        return scores
+    metrics = {name: value for name, value in scores.metrics.items() if name != "loss"}
+    return replace(scores, metrics=metrics, rows=[replace(row, loss=None) for row in scores.rows])
 
 
 def beside_student(student: ModelFacts, teacher: ModelFacts, scores: Mapping[str, Scores]) -> dict[str, Any]:

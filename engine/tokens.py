@@ -11,7 +11,7 @@ from pathlib import Path
 
 import tokenizers
 
-from engine import pair_tokens, tokenizer
+from engine import alignment, pair_tokens, tokenizer
 from engine.errors import ModelError
 from engine.markers import with_markers
 from engine.templates import CHATML, PLAIN, ChatTemplate, Message, Span, Tools
@@ -153,6 +153,13 @@ class Tokens:
         rendered = [self._template(own).answers(chat, own) for chat, own in zip(conversations, given, strict=True)]
         encodings = self._backend.encode_batch([item.text for item in rendered], add_special_tokens=False)
         return [_cut(encoding, item.answers, max_tokens) for encoding, item in zip(encodings, rendered, strict=True)]
+
+    def steps(self, messages: Sequence[Message], max_tokens: int, tools: Tools = None) -> alignment.Steps:
+        """A conversation's tokens with where each goes on in its answers, cut as `encode_chat` does it."""
+        rendered = self._template(tools).answers(messages, tools)
+        encoding = self._backend.encode(rendered.text, add_special_tokens=False)
+        learned = _learned(encoding.offsets, rendered.answers)
+        return alignment.steps(encoding.ids[:max_tokens], encoding.offsets, learned, rendered.text, rendered.answers)
 
     def encode_prompt(self, messages: Sequence[Message], tools: Tools = None) -> list[int]:
         """A conversation up to where the model's answer begins."""

@@ -25,6 +25,20 @@ def divergence(kind: str, student: torch.Tensor, teacher: torch.Tensor) -> torch
     return (_kl(teacher, middle) + _kl(student, middle)) / 2
 
 
+def sorted_distance(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Between distributions over different words, of logits (positions, words): (positions,), from 0 to 2.
+
+    Both are sorted, the shorter one is filled up with zeros, and the differences are summed: the Wasserstein distance
+    where every word is as far from every other (universal logit distillation, arXiv 2402.12030).
+    """
+    words = max(student.shape[-1], teacher.shape[-1])
+    ordered = []
+    for logits in (student, teacher):
+        shares = (logits.float() / temperature).softmax(-1).sort(-1, descending=True).values
+        ordered.append(torch.nn.functional.pad(shares, (0, words - shares.shape[-1])))
+    return (ordered[0] - ordered[1]).abs().sum(-1)
+
+
 def softened(logits: torch.Tensor, words: int, temperature: float) -> torch.Tensor:
     """Log-probabilities (positions, words) of the first `words` words at a temperature, float32."""
     return (logits[..., :words].float() / temperature).log_softmax(-1)

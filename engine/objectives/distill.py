@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from engine import parts, teacher
+from engine.alignment import paired
 from engine.answer_objective import ENCODE, AnswerObjective
 from engine.causal_script import LOAD
 from engine.data.example import Example
-from engine.distill_script import KEPT, SCRIPT
+from engine.distill_script import ACROSS as ACROSS_SCRIPT
+from engine.distill_script import ALIGNED, KEPT, SCRIPT
 from engine.errors import SettingError
+from engine.files import write_json
 from engine.job import Beside, Job, Losses, Report
 from engine.models import ModelFacts
 from engine.scores import TEACHER, Scores
@@ -26,7 +29,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-SCORE_BYTES = {"forward-kl": 32, "reverse-kl": 40, "jensen-shannon": 56}
+ACROSS = "sorted"
+SCORE_BYTES = {"forward-kl": 32, "reverse-kl": 40, "jensen-shannon": 56, ACROSS: 72}
 """For each learned position and word: both models' scores and logarithms, their products, and gradients of these."""
 TOP_K_SCORE_BYTES = 32
 """The same where the teacher's are on the disk: of the model's own scores two copies more are held than alone."""
@@ -46,20 +50,23 @@ class Distill(AnswerObjective):
         teacher: str = setting(
             "",
             "Teacher",
-            "A model with the same tokenizer: of the Hub (owner/name), a folder, an embedded one, or run:ID, what "
-            "another run left. Empty means the model itself, whole and as it is before training.",
+            "A model with the same tokenizer (for the divergence sorted with any): of the Hub (owner/name), a folder, "
+            "an embedded one, or run:ID, what another run left. Empty means the model itself, whole and as it is "
+            "before training.",
         )
-        divergence: Literal["forward-kl", "reverse-kl", "jensen-shannon"] = setting(
+        divergence: Literal["forward-kl", "reverse-kl", "jensen-shannon", "sorted"] = setting(
             "forward-kl",
             "Divergence",
             "How far the model is from its teacher. forward-kl makes it cover all that the teacher finds likely, "
-            "reverse-kl keeps it to what the teacher finds likeliest, jensen-shannon lies between.",
+            "reverse-kl keeps it to what the teacher finds likeliest, jensen-shannon lies between. sorted is for a "
+            "teacher with another tokenizer: it compares how likely words are in order of likelihood, whichever they "
+            "are, wherever both go on from the same text.",
         )
         temperature: float = setting(
             2.0,
             "Temperature",
-            "Above 1 the teacher's unlikely words count for more. The loss is multiplied by its square, so that "
-            "gradients keep their size.",
+            "Above 1 the teacher's unlikely words count for more. The loss is multiplied by its square (of sorted by "
+            "itself), so that gradients keep their size.",
             gt=0,
             le=20,
         )
@@ -96,7 +103,15 @@ class Distill(AnswerObjective):
     def gathered(
         self, settings: Any, model: Model, facts: ModelFacts, folder: Path, report: Callable[[str], None]
     ) -> Any:
-        found = teacher.gather(settings.teacher, model, facts, folder, report)
+        if settings.divergence == ACROSS:
+            found = teacher.fetched(settings.teacher, model, folder, report)
+        else:
+            found = teacher.gather(settings.teacher, model, facts, folder, report)
+        if settings.divergence == ACROSS and settings.top_k:
+            raise SettingError(
+                ["The divergence sorted needs all words of the teacher, of which only some would be kept."],
+                "Set 'Words kept of the teacher' (objective.top_k) to 0.",
+            )
         if found.is_student and not settings.data_weight:
             raise SettingError(
                 ["The teacher is the model that learns, and the data's answers don't count: nothing would be learned."],
@@ -132,8 +147,10 @@ class Distill(AnswerObjective):
         return [f"The teacher is {found.facts.id} with {found.facts.parameters:,} weights; it {when}."]
 
     def row(self, job: Job, example: Example, encoded: Encoded) -> dict[str, Any]:
-        found = super().row(job, example, encoded)
-        if not job.objective_settings.top_k:
+        found, settings = super().row(job, example, encoded), job.objective_settings
+        if settings.divergence == ACROSS:
+            return {**found, **self._aligned(job, example)} if isinstance(settings, self.Settled) else found
+        if not settings.top_k:
             return found
         from engine.compute.taught import key
 
@@ -145,7 +162,21 @@ class Distill(AnswerObjective):
             import torch
 
             found["taught"] = torch.tensor([row["taught"] for row in rows])
+        if "their_ids" in rows[0]:
+            from engine.compute import across
+
+            found |= across.batch(rows, job.tokens.pad_id or 0, job.plan.packing)
         return found
+
+    def _aligned(self, job: Job, example: Example) -> dict[str, list[int]]:
+        """The teacher's tokens of a row, and the places, its and the model's, that go on from the same text."""
+        found: Teacher = job.objective_settings.found
+        most = found.facts.context or 1_000_000
+        theirs = teacher.tokens(found.folder).steps(example.messages, most, tools=example.tools)
+        mine = job.tokens.steps(example.messages, job.training.max_tokens, tools=example.tools)
+        pairs = paired(mine, theirs)
+        places, their_places = ([pair[side] for pair in pairs] for side in (0, 1))
+        return {"their_ids": theirs.ids, "their_places": their_places, "places": places}
 
     def prepare(self, job: Job, report: Report) -> None:
         if job.objective_settings.top_k:
@@ -154,11 +185,13 @@ class Distill(AnswerObjective):
             taught.write(job, self._with_teacher(job), report)
 
     def losses(self, job: Job) -> Losses:
+        from engine.compute.across import AcrossLosses
         from engine.compute.distillation import DistillLosses
         from engine.compute.tasks import told
 
         settings = self._with_teacher(job)
-        return told(job, DistillLosses(job, settings, settings.found))
+        kind = AcrossLosses if settings.divergence == ACROSS else DistillLosses
+        return told(job, kind(job, settings, settings.found))
 
     def baselines(self, job: Job, model: nn.Module, rows: list[Example], report: Report) -> dict[str, Scores]:
         from engine.compute.distillation import load
@@ -166,11 +199,20 @@ class Distill(AnswerObjective):
         found = super().baselines(job, model, rows, report)
         settings = self._with_teacher(job)
         if not settings.found.is_student:
-            found[TEACHER] = self.score(job, load(job, settings.found), rows, report)
+            theirs = self.score(teacher.as_job(job, settings.found), load(job, settings.found), rows, report)
+            found[TEACHER] = teacher.comparable(job, settings.found, theirs)
         return found
 
     def told(self, job: Job, scores: dict[str, Scores]) -> dict[str, Any]:
         return teacher.beside_student(job.facts, self._with_teacher(job).found.facts, scores)
+
+    def save(self, job: Job, model: nn.Module, folder: Path) -> None:
+        """For the script, where the tokenizers differ: what `row` adds to each row to learn from, in their order."""
+        super().save(job, model, folder)
+        settings = job.objective_settings
+        if settings.divergence == ACROSS and isinstance(settings, self.Settled):
+            (folder / parts.START).mkdir(exist_ok=True)
+            write_json(folder / parts.START / ALIGNED, {"rows": [self._aligned(job, e) for e in job.examples["train"]]})
 
     def script(self, job: Job) -> str:
         settings = self._with_teacher(job)
@@ -179,8 +221,9 @@ class Distill(AnswerObjective):
             "CHOICES_HERE": (settings.divergence, settings.temperature, settings.data_weight),
             "WORDS_HERE": settings.found.words,
             "TOP_K_HERE": settings.top_k,
+            "ALIGNED_HERE": f"{parts.START}/{ALIGNED}",
         }
-        script = KEPT if settings.top_k else SCRIPT
+        script = ACROSS_SCRIPT if settings.divergence == ACROSS else KEPT if settings.top_k else SCRIPT
         text = script.replace("SOURCE_HERE", parts.source("compute.divergence"))
         for name, value in values.items():
             text = text.replace(name, repr(value))

@@ -177,7 +177,8 @@ class DistillLabels(LabelObjective):
         from engine.compute import soft_labels
 
         super().save(job, model, folder)
-        soft_labels.copy(job.folder, folder / parts.START / SOFT_FILE)
+        if job.objective_settings.found is not None:  # after training, for the script
+            soft_labels.copy(job.folder, folder / parts.START / SOFT_FILE)
 
     def script(self, job: Job) -> str:
         settings = job.objective_settings

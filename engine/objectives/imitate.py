@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from engine.sections import Model
 from engine.settings import setting
 from engine.teacher import Teacher
 from engine.teacher_answers import Answers
-from engine.tokens import Tokens
 
 
 class Imitate(ImitatingObjective):
@@ -97,7 +95,8 @@ class Imitate(ImitatingObjective):
         report: Report,
     ) -> None:
         found: Teacher = self._with_teacher(job).found
-        tokens, most = Tokens.load(found.folder), job.objective_settings.answer_tokens
+        theirs, most = teacher.as_job(job, found), job.objective_settings.answer_tokens
+        tokens = theirs.tokens
         asked = {name: tokens.encode_prompt(row.prompt, tools=row.tools) for name, row in prompts.items()}
         longest = max(map(len, asked.values()))
         if found.facts.context and longest + most > found.facts.context:
@@ -111,7 +110,7 @@ class Imitate(ImitatingObjective):
             tell(f"The teacher: {tokens.template_note}")
         from engine.compute import writing
 
-        writing.write(self._as_teacher(job, found, tokens), found, asked, answers, report)
+        writing.write(theirs, found, asked, answers, report)
 
     def baselines(self, job: Job, model: Any, rows: list[Example], report: Report) -> dict[str, Scores]:
         """Beside those of chat, the teacher's, by its own tokens: its loss can't be held beside the model's."""
@@ -120,17 +119,12 @@ class Imitate(ImitatingObjective):
         scores = super().baselines(job, model, rows, report)
         found: Teacher = self._with_teacher(job).found
         if not found.is_student:
-            tokens = Tokens.load(found.folder)
-            theirs = self.score(self._as_teacher(job, found, tokens), load(job, found), rows, report)
-            alike = not teacher.difference(job.tokens.vocabulary, tokens.vocabulary)
-            scores[TEACHER] = theirs if alike else _without_loss(theirs)
+            theirs = self.score(teacher.as_job(job, found), load(job, found), rows, report)
+            scores[TEACHER] = teacher.comparable(job, found, theirs)
         return scores
 
     def told(self, job: Job, scores: dict[str, Scores]) -> dict[str, Any]:
         return teacher.beside_student(job.facts, self._with_teacher(job).found.facts, scores)
-
-    def _as_teacher(self, job: Job, found: Teacher, tokens: Tokens) -> Job:
-        return replace(job, facts=found.facts, model_folder=found.folder, tokens=tokens)
 
     def _with_teacher(self, job: Job) -> Any:
         """The run's settings; of a job that was opened to answer, the teacher is fetched only where it is needed."""
@@ -138,11 +132,6 @@ class Imitate(ImitatingObjective):
         if isinstance(settings, self.Settled):
             return settings
         return self.gathered(settings, job.model, job.facts, job.model_folder, lambda text: None)
-
-
-def _without_loss(scores: Scores) -> Scores:
-    metrics = {name: value for name, value in scores.metrics.items() if name != "loss"}
-    return replace(scores, metrics=metrics, rows=[replace(row, loss=None) for row in scores.rows])
 
 
 METHOD = Imitate()

@@ -12,8 +12,8 @@ import torch
 from torch.distributions import Categorical, kl_divergence
 
 from engine.compute import taught
-from engine.compute.divergence import bucketed, divergence, largest, softened
-from engine.errors import MachineError
+from engine.compute.divergence import bucketed, divergence, largest, softened, sorted_distance
+from engine.errors import MachineError, UserError
 from engine.jobs import open_job
 from engine.runs.worker import main as work
 from engine.spec import RunSpec
@@ -35,6 +35,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "student": models.tiny_decoder(place / "student"),
         "teacher": models.tiny_biased_decoder(place / "teacher"),
         "wide": models.tiny_decoder(place / "wide", width=64),
+        "foreign": models.tiny_foreign_decoder(place / "foreign"),
     }
 
 
@@ -289,6 +290,83 @@ def test_a_run_tells_of_its_teacher_and_is_answered_without_it(base: dict[str, P
     job, model = open_result(folder)
     row = job.examples["test"][0]
     assert isinstance(answers(job, model, [job.tokens.encode_prompt(row.prompt)], 4)[0], str)
+
+
+def across(base: dict[str, Path], **settings: Any) -> RunSpec:
+    return spec({**base, "teacher": base["foreign"]}, divergence="sorted", **settings)
+
+
+def test_sorted_shares_are_held_against_each_other_whatever_the_words() -> None:
+    student, teacher = logits(0, 11), logits(1, 7)
+    p = (student / 1.5).softmax(-1).sort(-1, descending=True).values
+    q = (teacher / 1.5).softmax(-1).sort(-1, descending=True).values
+    by_hand = (p[:, :7] - q).abs().sum(-1) + p[:, 7:].sum(-1)
+    torch.testing.assert_close(sorted_distance(student, teacher, 1.5), by_hand)
+    torch.testing.assert_close(sorted_distance(teacher, student, 1.5), by_hand)
+    mixed = student[:, torch.randperm(11)]
+    torch.testing.assert_close(sorted_distance(student, mixed, 1.0), torch.zeros(5))
+    sure, unsure = torch.tensor([[99.0, 0.0]]), torch.zeros(1, 1000)
+    assert float(sorted_distance(sure, unsure, 1.0)) == pytest.approx(1.998)
+
+
+@pytest.mark.parametrize("packing", ["off", "on"])
+def test_a_model_learns_from_a_teacher_with_another_tokenizer(
+    packing: str, base: dict[str, Path], tmp_path: Path
+) -> None:
+    """Against both models asked about one row at a time, and the places counted by the text that stands before."""
+    from engine.compute.distillation import load
+    from engine.compute.model import base_model
+    from engine.tokens import Tokens
+
+    wanted = across(base, temperature=1.5, data_weight=0.3)
+    wanted = replace(wanted, training=wanted.training.model_copy(update={"packing": packing}))
+    job = open_job(runs.folder(tmp_path / "run", wanted), lambda text: None)
+    model, teacher = base_model(job), load(job, job.objective_settings.found)
+    theirs = Tokens.load(base["foreign"])
+    examples = job.examples["train"][:4]
+    rows = [job.objective.row(job, e, c) for e, c in zip(examples, job.encoded["train"], strict=False)]
+    found, places = job.objective.losses(job)(model, job.objective.batch(job, rows))
+    expected = []
+    for example in examples:
+        mine, other = job.tokens.encode_chat(example.messages, 64), theirs.encode_chat(example.messages, 64)
+        with torch.no_grad():
+            own = model(input_ids=torch.tensor([mine.ids])).logits[0]
+            foreign = teacher(input_ids=torch.tensor([other.ids])).logits[0]
+        befores = {theirs.decode(other.ids[:at], skip_special=False): at for at, on in enumerate(other.learned) if on}
+        for at, learned in enumerate(mine.learned):
+            if learned:
+                loss = 0.3 * -own[at - 1].log_softmax(-1)[mine.ids[at]]
+                there = befores.get(job.tokens.decode(mine.ids[:at], skip_special=False))
+                if there is not None:
+                    apart = sorted_distance(own[at - 1][None], foreign[there - 1][None], 1.5)[0]
+                    loss = loss + 0.7 * 1.5 * apart
+                expected.append(loss)
+    torch.testing.assert_close(found, torch.stack(expected), rtol=1e-4, atol=1e-5)
+    assert len(places) == len(found) and job.plan.packing is (packing == "on")
+
+
+def test_a_run_learns_across_tokenizers_and_its_script_gives_the_same_losses(
+    base: dict[str, Path], tmp_path: Path
+) -> None:
+    from engine.compute.result import load_scores
+
+    folder = runs.folder(tmp_path / "run", across(base))
+    assert work(folder) == 0
+    theirs = load_scores(folder, "before, teacher")
+    assert theirs is not None and len(theirs.rows) == 2 and all(row.loss is None for row in theirs.rows)
+    ours = [e["loss"] for e in runs.events(folder) if e["type"] == "progress" and e.get("loss") is not None]
+    _, losses = alone(folder, base["student"])
+    assert [losses[0], losses[-1]] == pytest.approx([ours[0], ours[-1]], rel=1e-4)
+
+
+def test_another_tokenizer_is_refused_with_the_way_to_go_and_few_words_are_not_enough_for_it(
+    base: dict[str, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="has other words") as told:
+        open_job(runs.folder(tmp_path / "one", spec({**base, "teacher": base["foreign"]})), lambda text: None)
+    assert "sorted" in told.value.fix
+    with pytest.raises(UserError, match="needs all words"):
+        open_job(runs.folder(tmp_path / "two", across(base, top_k=3)), lambda text: None)
 
 
 @pytest.mark.model
