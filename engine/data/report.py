@@ -90,7 +90,7 @@ def natural(read: Table, entry: Data) -> Wants:
 
     Plain texts as such, texts of which some may have several labels as those, all others as conversations.
     """
-    guess = _recognised(read, entry, entry.columns)
+    guess = _recognised(read, entry, {role: name for role, name in entry.columns.items() if name in read.columns})
     if guess.format == "labelled":
         return "labelled" if targets.find(read, guess, entry).kind == "several labels" else "messages"
     return "text" if _recognised(read, entry, {}).format == "text" else "messages"

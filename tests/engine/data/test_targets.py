@@ -204,3 +204,8 @@ def test_pairs_of_texts_may_have_a_number(tmp_path: Path) -> None:
     path.write_text("\n".join(["sentence1,sentence2,score", *lines]) + "\n", encoding="utf-8")
     (first, *_) = read(path, "number").examples
     assert (first.text, first.second, first.number) == ("one 0", "two 0", 0.0)
+
+
+def test_a_column_that_is_not_there_is_told_before_the_objective_is_known(tmp_path: Path) -> None:
+    told = report.check(Data(source=str(joined(tmp_path)), columns={"label": "lable"}))
+    assert "has no column 'lable'" in told["error"]["problem"]
