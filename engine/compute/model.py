@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any, Literal
 
 import torch
@@ -35,8 +37,7 @@ def load_backbone(job: Job, kind: Part) -> nn.Module:
         if kind == "masked with a new head":
             arguments["config"] = AutoConfig.from_pretrained(job.model_folder, local_files_only=True)
             arguments["config"].tie_word_embeddings = True
-        with torch.random.fork_rng():
-            torch.manual_seed(job.training.seed)
+        with _seeded(job) if kind == "masked with a new head" else nullcontext():
             model, found = loader.from_pretrained(
                 job.model_folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, **arguments
             )
@@ -66,6 +67,14 @@ def load_backbone(job: Job, kind: Part) -> nn.Module:
         if head is not None:
             head.register_forward_pre_hook(lambda module, given: (given[0].contiguous(),))
     return model.requires_grad_(False).eval()
+
+
+@contextmanager
+def _seeded(job: Job) -> Iterator[None]:
+    """What is drawn inside follows from the run's seed, and nothing outside from it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(job.training.seed)
+        yield
 
 
 def apply_tuner(job: Job, model: nn.Module) -> nn.Module:
