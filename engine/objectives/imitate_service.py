@@ -96,6 +96,10 @@ class ImitateService(ImitatingObjective):
             raise SettingError(["The model of the service (objective.model) is not named."], "Name one it has.")
         _require_prices(settings)
         rows = [row for row in examples if row.split == "train"]
+        if settings.score_teacher:
+            rows += [row for row in examples if row.split == "test"] or [
+                row for row in examples if row.split != "train"
+            ]
         require_plain(rows, addresses.host(settings.service))
         tokens = Tokens.load(model_folder)
         distinct = {key(row): row for row in rows}.values()
