@@ -21,7 +21,10 @@ README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
 PAGES = [CHECKOUT / "README.md", CHECKOUT / "CHANGELOG.md", *sorted((CHECKOUT / "docs").rglob("*.md"))]
 USERS_PAGES = [
     CHECKOUT / "docs" / f"{name}.md"
-    for name in ("first-run", "own-data", "documents", "choose-a-model", "read-the-result", "push", "sharing", "space")
+    for name in (
+        *("first-run", "own-data", "documents", "kinds-of-answers", "choose-a-model", "read-the-result", "push"),
+        *("sharing", "space"),
+    )
 ]
 MOST_LINES = 120
 """Of a page for users."""
