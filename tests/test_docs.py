@@ -22,15 +22,8 @@ PAGES = [CHECKOUT / "README.md", CHECKOUT / "CHANGELOG.md", *sorted((CHECKOUT / 
 USERS_PAGES = [
     CHECKOUT / "docs" / f"{name}.md"
     for name in (
-        "first-run",
-        "own-data",
-        "documents",
-        "choose-a-model",
-        "learn-from-a-model",
-        "read-the-result",
-        "push",
-        "sharing",
-        "space",
+        *("first-run", "own-data", "documents", "kinds-of-answers", "choose-a-model", "learn-from-a-model"),
+        *("read-the-result", "push", "sharing", "space"),
     )
 ]
 MOST_LINES = 120
