@@ -165,6 +165,26 @@ def test_a_teacher_that_reads_once_is_gone_while_the_model_learns(folders: dict[
         ready(folders["student"], teacher=str(folders["teacher"]), top_k=320)
 
 
+def test_the_time_in_which_a_teacher_writes_is_planned_by_the_length_of_its_answers(folders: dict[str, Path]) -> None:
+    here = Machine("cpu", 2, 16 * 10**9, 14 * 10**9, 10**11, True)
+    speed = Speed(products=1e11, memory=1e10, read=Course(1e-3, 1e-4, 1e-9), **_rest())
+    counts = timing.Rows(timing.Counts([60, 90], [20, 40]), timing.Counts([], []), timing.Counts([], []))
+    seconds = []
+    for most in (4, 40):
+        wanted = runs.spec(
+            folders["student"], {"name": "imitate", "teacher": str(folders["teacher"]), "answer_tokens": most}, "lora"
+        )
+        facts = models.facts(wanted.model)
+        found = wanted.objective.gathered(
+            wanted.objective_settings, wanted.model, facts, folders["student"], lambda text: None
+        )
+        wanted = replace(wanted, objective_settings=found)
+        plan = planner.make(wanted, facts, [60, 90], here, [20, 40])
+        seconds.append(timing.predict(wanted, facts, plan, counts, speed))
+    assert seconds[1]["answers"] > 5 * seconds[0]["answers"] > 0
+    assert "teacher" not in seconds[0] and seconds[0]["train"] == seconds[1]["train"]
+
+
 def _rest() -> dict[str, Any]:
     from dataclasses import fields
 
