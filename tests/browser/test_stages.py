@@ -94,7 +94,7 @@ def test_three_stages_are_planned_by_clicks_and_run_to_their_end(
     expect(page.get_by_role("heading", name="What came of them")).to_be_visible()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_stage_is_taken_back_and_one_run_alone_is_as_it_was(open_page: OpenPage, tiny: Path, chats: Path) -> None:
     page = open_page()
     given(page, chats, "60 rows")
