@@ -46,6 +46,11 @@ def load_backbone(job: Job, kind: Part) -> nn.Module:
             f"{job.facts.id} can't be loaded: {str(error).splitlines()[0]}",
             "Choose another model, or its safetensors version.",
         ) from error
+    if kind == "causal" and found["missing_keys"]:
+        raise ModelError(
+            f"{job.facts.id} lacks a part of its language head ({min(found['missing_keys'])}), as a classifier does.",
+            "Choose a model that writes, or go on classifying with this one.",
+        )
     may_lack = "" if kind == "masked" else f"{model.base_model_prefix}."
     missing = sorted(name for name in found["missing_keys"] if name.startswith(may_lack))
     if kind.startswith("masked") and missing:

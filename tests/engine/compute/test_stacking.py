@@ -137,6 +137,14 @@ def test_a_chat_models_result_becomes_the_base_of_a_classifier_and_the_other_way
             torch.testing.assert_close(kept[name], tensor, check_device=False)
 
 
+def test_a_body_without_its_language_head_is_not_given_a_new_one(bases: dict[str, Path]) -> None:
+    """Its head shares nothing with the word embeddings, so that a classifier's result is a body alone."""
+    trained(runs.spec(bases["biased-decoder"], "classify", "full"))
+    job = open_job(runs.folder(home.runs() / "20260101-000000-bbbbbbbb", going_on("chat", "lora", False)), print)
+    with pytest.raises(UserError, match=r"lacks a part of its language head \(lm_head"):
+        job.objective.load(job)
+
+
 def test_a_head_goes_on_where_the_labels_are_the_same_and_begins_anew_where_not(bases: dict[str, Path]) -> None:
     from engine.compute.model import base_model
 
