@@ -21,6 +21,9 @@ IDEAS: dict[Idea, tuple[str, str]] = {
 OTHERS = "Others"
 """Where a tuner is folded that names no family."""
 
+FROM_ANOTHER = "From another model"
+"""Under what objectives are folded by which a model learns from a teacher."""
+
 
 @dataclass(frozen=True)
 class Chapter:

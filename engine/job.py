@@ -126,6 +126,8 @@ class Objective(Method):
     architectures: ClassVar[frozenset[str]]
     """Kinds of models it works on: "decoder", "encoder"."""
     gives: ClassVar[frozenset[Capability]]
+    family: ClassVar[str] = ""
+    """Under what the page folds it with its like; empty for those that are in sight."""
     rate_factor: ClassVar[float] = 1.0
     """Multiplies the tuner's base learning rate."""
     head_rate: ClassVar[float | None] = None

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from engine import ideas, machine, measured, objectives, offers, tuners
 from engine.errors import UserError
-from engine.job import pair_refusal
+from engine.job import Objective, pair_refusal
 from engine.layer_picture import picture
 from engine.machine import Machine
 from engine.method import Method
@@ -28,19 +28,19 @@ SAVED_BYTES = 4
 def objectives_shown(chosen: str, tuner: str, best: str) -> str:
     """best: the recommended one, or nothing."""
     other = tuners.get(tuner)
-    cards = [
-        Card(
-            one.name,
-            one.title,
-            one.help,
-            mark=_mark(one, best),
-            said=_goes_with([(own, pair_refusal(one, own)) for own in tuners.all()])
-            if pair_refusal(one, other)
-            else "",
-        )
-        for one in objectives.all()
+    families: dict[str, list[Objective]] = {}
+    for one in objectives.all():
+        families.setdefault(one.family, []).append(one)
+
+    def card(one: Objective) -> Card:
+        said = _goes_with([(own, pair_refusal(one, own)) for own in tuners.all()]) if pair_refusal(one, other) else ""
+        return Card(one.name, one.title, one.help, mark=_mark(one, best), said=said)
+
+    groups = [
+        Cards(family, [card(one) for one in inside], folded=bool(family), told=_listed(inside) if family else "")
+        for family, inside in sorted(families.items(), key=lambda item: bool(item[0]))
     ]
-    return choices.fieldset(OBJECTIVE, LABELS["objective"], [Cards("", cards)], chosen)
+    return choices.fieldset(OBJECTIVE, LABELS["objective"], groups, chosen)
 
 
 def tuners_shown(choice: Choice, best: str, facts: ModelFacts | None) -> str:
@@ -113,6 +113,11 @@ def _memory(facts: ModelFacts, choice: Choice, here: Machine) -> tuple[str, choi
         return model_cards.cost(offers.cost(facts, choice, here))
     except UserError as error:
         return error.problem, "bad"
+
+
+def _listed(methods: Sequence[Method]) -> str:
+    """By their titles, without what these say in brackets."""
+    return ", ".join(method.title.partition(" (")[0] for method in methods)
 
 
 def _mark(method: Method, best: str) -> str:

@@ -17,6 +17,7 @@ from engine.distill_script import ACROSS as ACROSS_SCRIPT
 from engine.distill_script import ALIGNED, KEPT, SCRIPT
 from engine.errors import SettingError
 from engine.files import write_json
+from engine.ideas import FROM_ANOTHER
 from engine.job import Beside, Job, Losses, Report
 from engine.models import ModelFacts
 from engine.scores import TEACHER, Scores
@@ -45,6 +46,7 @@ class Distill(AnswerObjective):
     )
     paper = "https://arxiv.org/abs/1503.02531"
     order = 15
+    family = FROM_ANOTHER
 
     class Settings(Section):
         teacher: str = setting(

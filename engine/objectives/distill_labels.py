@@ -11,6 +11,7 @@ from pydantic import Field
 from engine import label_teacher, lineage, parts, teacher
 from engine.data.example import Example
 from engine.errors import SettingError
+from engine.ideas import FROM_ANOTHER
 from engine.job import Beside, Job, Losses, Report
 from engine.label_objective import LabelObjective
 from engine.label_teacher import LabelTeacher
@@ -59,6 +60,7 @@ class DistillLabels(LabelObjective):
     )
     paper = "https://arxiv.org/abs/1503.02531"
     order = 21
+    family = FROM_ANOTHER
     # A classifier that is fitted to fixed features would take no notice of the teacher.
     gives = LabelObjective.gives - {"pooled features"}
 

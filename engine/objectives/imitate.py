@@ -11,6 +11,7 @@ from pydantic import Field
 from engine import teacher
 from engine.data.example import Example
 from engine.errors import SettingError
+from engine.ideas import FROM_ANOTHER
 from engine.imitation import Imitating, ImitatingObjective
 from engine.job import Beside, Job, Report
 from engine.models import ModelFacts
@@ -29,6 +30,7 @@ class Imitate(ImitatingObjective):
         "from; the model learns these. Its tokenizer may be any. Held-out rows keep the data's own answers."
     )
     order = 16
+    family = FROM_ANOTHER
 
     class Settings(Imitating):
         teacher: str = setting(

@@ -14,6 +14,7 @@ from engine.chat_service import Service
 from engine.data.example import Example
 from engine.data.rows import counted
 from engine.errors import SettingError
+from engine.ideas import FROM_ANOTHER
 from engine.imitation import Imitating, ImitatingObjective, require_plain
 from engine.job import Job, Report
 from engine.jobs import held_out
@@ -34,6 +35,7 @@ class ImitateService(ImitatingObjective):
         "terms whether its answers may be learned."
     )
     order = 17
+    family = FROM_ANOTHER
 
     class Settings(Imitating):
         service: str = setting(
