@@ -69,7 +69,7 @@ def _shown(chain: str) -> list[Any]:
 def _added(last: StartScreen) -> Callable[..., list[Any]]:
     """A handler by which the stage that is described stands ready, and the next one can be described."""
 
-    def add(*given: Any) -> list[Any]:
+    def make_ready(*given: Any) -> list[Any]:
         plan = last.plan(given)
         plan.require(len(plan.specs))
         if len(plan.specs) + 1 > chaining.MOST:
@@ -78,7 +78,7 @@ def _added(last: StartScreen) -> Callable[..., list[Any]]:
         rows = last.rows.show({"source": ""})
         return [gr.Walkthrough(selected=1), "", *rows, *last.how.show(blank), *_rest(plan)]
 
-    return add
+    return make_ready
 
 
 def _taken_back(last: StartScreen) -> Callable[..., list[Any]]:
