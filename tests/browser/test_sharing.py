@@ -95,7 +95,7 @@ def start_run(page: Page, model: str, steps: int, name: str = "mine") -> Any:
         "training": {"epochs": 1000, "max_steps": steps, "batch_size": 2, "max_tokens": 64, "precision": "float32"},
         "launch": {"threads": 1},
     }
-    return call(page, "train", [spec])
+    return call(page, "train", [spec, ""])
 
 
 def call(page: Page, name: str, data: list[Any]) -> Any:
