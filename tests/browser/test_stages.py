@@ -72,7 +72,7 @@ def test_three_stages_are_planned_by_clicks_and_run_to_their_end(
     expect(page.get_by_label("Or name a model")).to_have_value("stage:2")
     page.get_by_text("From another model").click()
     page.get_by_text("Distill (learn from a larger model)", exact=True).click()
-    expect(page.get_by_role("radio", name=re.compile("^Distill"))).to_be_checked()
+    expect(page.get_by_role("radio", name=re.compile(r"^Distill \("))).to_be_checked()
     planned(page, "It begins with what stage 2 leaves.")
     assert grave(page) == []
     page.get_by_label("Find out whether the first stage helps").check()
