@@ -144,7 +144,8 @@ def explain(spec: RunSpec, prepared: Prepared | None = None) -> Explanation:
 
 def parameter_counts(spec: RunSpec, facts: ModelFacts, examples: Sequence[Example]) -> tuple[int, int]:
     """Weights that will learn, and all of them, as `engine.compute.model.parameter_counts` finds them in the model."""
-    classes = len(spec.objective.labels(spec.objective_settings, examples))
+    # Rows with numbers have no labels; their head gives one score.
+    classes = max(len(spec.objective.labels(spec.objective_settings, examples)), min(1, len(examples)))
     # A head that is fitted in place of the objective's own is known when it is chosen.
     head = spec.objective.head_parameters(facts, classes) if spec.tuner.kind == "gradient" else 0
     whole = spec.objective.whole(facts)

@@ -124,7 +124,7 @@ class LabelObjective(Objective):
         return {f"head.{name}": parameter for name, parameter in model.head.named_parameters()}
 
     def head_parameters(self, facts: ModelFacts, classes: int) -> int:
-        return (facts.hidden + 1) * max(1, classes)
+        return (facts.hidden + 1) * classes
 
     def trainer(self) -> tuple[type, type, dict[str, Any]]:
         from transformers import Trainer, TrainingArguments

@@ -40,7 +40,7 @@ PROGRAM = {"cpu": 650 * MB, "mps": 650 * MB, "cuda": 700 * MB}
 GPU its context and the libraries' workspaces."""
 HELD = {
     ("float32", "alone"): 1.5,
-    ("float32", "additions"): 1.75,
+    ("float32", "additions"): 2.0,
     ("float32", "base"): 1.45,
     ("float32", "base, accumulating"): 1.95,
     ("bfloat16", "alone"): 1.75,
@@ -50,6 +50,8 @@ HELD = {
 }
 """CPU: held memory over counted, by computing format and by what learns. Gradients of a whole base fill the gaps that
 activations leave, unless they wait for the next micro-batch."""
+HELD_OWN = 1.2
+"""The same in float32 for what additions keep of their own for each token: of DoRA as much as of the layers."""
 HELD_ATTENTION = 1.4
 """The same for attention's matrices, where they are not given back at once."""
 GIVEN_BACK = 32 << 20
@@ -196,14 +198,16 @@ def _activations(work: Work) -> int:
     facts, kept, width = work.facts, work.kept, WIDTH[work.compute]
     every = max(1, facts.layers)
     layers = min(every, kept.layers if kept.layers is not None else every)
-    linear = work.tokens * (layer_token_bytes(work) + kept.token / max(1, layers))
+    linear, own = work.tokens * layer_token_bytes(work), work.tokens * kept.token / max(1, layers)
     step = kept.step / max(1, layers)
     attention, stream = _attention(work), work.tokens * facts.hidden * width
     copies = _copies(work)
     if work.checkpointing:
         at_once = min(layers, RECOMPUTED_LAYERS)
-        return int(HELD_LARGE * stream * layers + at_once * (linear + step + attention) + copies)
-    return int(layers * (_held(work) * linear + HELD_LARGE * step + attention) + copies)
+        return int(HELD_LARGE * stream * layers + at_once * (linear + own + step + attention) + copies)
+    held = _held(work)
+    held_own = HELD_OWN if width == 4 and kept.linears in ("beside", "read") and work.device != "cuda" else held
+    return int(layers * (held * linear + held_own * own + HELD_LARGE * step + attention) + copies)
 
 
 def layer_token_bytes(work: Work) -> float:

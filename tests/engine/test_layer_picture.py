@@ -46,7 +46,8 @@ def test_the_bands_add_up_to_what_learns_and_to_the_model(
 ) -> None:
     facts, tuner, goal = tiny[kind], tuners.get(name), objectives.get(objective)
     values = runs.SMALL.get(name, {})
-    if pair_refusal(goal, tuner) or goal.refuses(facts) or tuner.refuses(facts, tuner.Settings(**values)):
+    refused = pair_refusal(goal, tuner) or goal.refuses(facts, goal.Settings())
+    if refused or tuner.refuses(facts, tuner.Settings(**values)):
         return
     found = drawn(facts, objective, name, **values)
     whole = facts.parameters if goal.whole(facts) else facts.backbone_parameters
