@@ -25,6 +25,7 @@ from engine.sections import Model
 from engine.settings import Section, setting
 from engine.teacher import Teacher
 from engine.tokens import Encoded
+from engine.with_teacher import WithTeacher
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +38,7 @@ TOP_K_SCORE_BYTES = 32
 """The same where the teacher's are on the disk: of the model's own scores two copies more are held than alone."""
 
 
-class Distill(AnswerObjective):
+class Distill(WithTeacher, AnswerObjective):
     name = "distill"
     title = "Distill (learn from a larger model)"
     help = (
@@ -94,13 +95,6 @@ class Distill(AnswerObjective):
         """With the teacher at hand."""
 
         found: Any = Field(exclude=True)
-
-    def models(self, settings: Any) -> list[str]:
-        return [settings.teacher.strip()] if settings.teacher.strip() else []
-
-    def renamed(self, settings: Any, rename: Callable[[str], str]) -> Any:
-        names = self.models(settings)
-        return settings.model_copy(update={"teacher": rename(names[0])}) if names else settings
 
     def gathered(
         self, settings: Any, model: Model, facts: ModelFacts, folder: Path, report: Callable[[str], None]

@@ -20,6 +20,7 @@ from engine.scores import TEACHER, Scores
 from engine.sections import Model
 from engine.settings import Section, setting
 from engine.tokens import Encoded
+from engine.with_teacher import WithTeacher
 
 if TYPE_CHECKING:
     import torch
@@ -51,7 +52,7 @@ def losses(model, rows):
 SOFT_FILE = "soft_labels.json"
 
 
-class DistillLabels(LabelObjective):
+class DistillLabels(WithTeacher, LabelObjective):
     name = "distill-labels"
     title = "Distill labels (learn from a larger classifier)"
     help = (
@@ -94,16 +95,9 @@ class DistillLabels(LabelObjective):
         pairs: bool = Field(False, exclude=True)
         found: Any = Field(None, exclude=True)
 
-    def models(self, settings: Any) -> list[str]:
-        return [settings.teacher.strip()] if settings.teacher.strip() else []
-
     def fetched(self, settings: Any) -> list[str]:
         # A run's result is opened as it is, and need not become one with its base.
         return [name for name in self.models(settings) if not lineage.is_run(name)]
-
-    def renamed(self, settings: Any, rename: Callable[[str], str]) -> Any:
-        names = self.models(settings)
-        return settings.model_copy(update={"teacher": rename(names[0])}) if names else settings
 
     def settled(self, settings: Any, model_folder: Path, examples: list[Example]) -> Any:
         if not settings.teacher.strip():

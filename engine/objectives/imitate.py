@@ -20,9 +20,10 @@ from engine.sections import Model
 from engine.settings import setting
 from engine.teacher import Teacher
 from engine.teacher_answers import Answers
+from engine.with_teacher import WithTeacher
 
 
-class Imitate(ImitatingObjective):
+class Imitate(WithTeacher, ImitatingObjective):
     name = "imitate"
     title = "Imitate (learn what a larger model answers)"
     help = (
@@ -47,13 +48,6 @@ class Imitate(ImitatingObjective):
         """With the teacher at hand."""
 
         found: Any = Field(exclude=True)
-
-    def models(self, settings: Any) -> list[str]:
-        return [settings.teacher.strip()] if settings.teacher.strip() else []
-
-    def renamed(self, settings: Any, rename: Callable[[str], str]) -> Any:
-        names = self.models(settings)
-        return settings.model_copy(update={"teacher": rename(names[0])}) if names else settings
 
     def gathered(
         self, settings: Any, model: Model, facts: ModelFacts, folder: Path, report: Callable[[str], None]
