@@ -43,17 +43,6 @@ MODELS = "models"
 """The part of the cache that outlives a session."""
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of one file share its fixtures, so one process gets them all; files that can be divided mark their parts.
-
-    Before pytest-xdist looks at the marks.
-    """
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(str(item.path)))
-
-
 @pytest.fixture(scope="session", autouse=True)
 def _session_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Homes for what runs before the first test's own, in session-wide fixtures; ends what tests left running."""

@@ -75,8 +75,8 @@ def main() -> int:
 
 
 def spread() -> list[str]:
-    """Arguments that spread the tests over the processors, in the groups that tests/conftest.py makes."""
-    return ["-n", str(min(os.cpu_count() or 1, MOST_AT_ONCE)), "--dist", "loadgroup", "--no-loadscope-reorder"]
+    """Arguments that spread the tests over the processors, file by file: those of one share its fixtures."""
+    return ["-n", str(min(os.cpu_count() or 1, MOST_AT_ONCE)), "--dist", "loadfile", "--no-loadscope-reorder"]
 
 
 class Heading:

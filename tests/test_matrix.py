@@ -42,8 +42,6 @@ what it changes: additions, the base's own weights, or what is read; or the rows
 stand in tests/engine/test_imitate_service.py. A pair that is not here is judged all the same."""
 TEACHERS = {"decoder": "biased-decoder", "biased-decoder": "decoder", "encoder": "decoder"}
 """Of which other tiny model one learns, where an objective has a teacher."""
-PARTS = 6
-"""Groups of combinations, which are tested side by side where there are several processors."""
 PAIRS = [
     (o.name, t.name, m)
     for o in objectives.all()
@@ -138,14 +136,7 @@ def logits(job: Any, model: Any) -> Any:
         return torch.cat([part.flatten() for part in job.objective.losses(job)(model, batch)[:1]])
 
 
-def _divided() -> list[Any]:
-    return [
-        pytest.param(*pair, marks=pytest.mark.xdist_group(f"matrix {place * PARTS // len(PAIRS)}"))
-        for place, pair in enumerate(PAIRS)
-    ]
-
-
-@pytest.mark.parametrize(("objective", "tuner", "kind"), _divided())
+@pytest.mark.parametrize(("objective", "tuner", "kind"), PAIRS)
 def test_a_pair_learns_reloads_and_resumes_exactly_or_is_refused_with_a_reason(
     objective: str,
     tuner: str,
