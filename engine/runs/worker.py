@@ -159,9 +159,10 @@ def _runner(job: Job, reporter: Reporter, output: Output) -> Callable[[], bool]:
 
 
 def needs_bitsandbytes(job: Job) -> bool:
-    """Whether the base has few bits, or the optimizer's averages do."""
+    """Whether the base has few bits, or the optimizer's averages do; or other models are read, which may have."""
     narrow = job.plan.weights in ("4bit", "8bit") or "quantization_config" in job.facts.config
-    return narrow or job.plan.optimizer != "adamw"
+    others = job.tuner.kind == "merge" or bool(job.objective.models(job.objective_settings))
+    return narrow or others or job.plan.optimizer != "adamw"
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 import signal
@@ -101,6 +102,19 @@ def test_what_needs_bitsandbytes_has_it(asked: dict[str, dict[str, str]], tmp_pa
     spec = RunSpec.parse({**whole, **{part: {**whole[part], **changed} for part, changed in asked.items()}})
     folder = runs.folder(tmp_path / "run", spec)
     assert start(folder).wait(SECONDS_AT_MOST) == worker.FINISHED, (folder / "worker.log").read_text()[-2000:]
+
+
+def test_a_teacher_may_need_bitsandbytes_where_its_student_does_not(tmp_path: Path) -> None:
+    """A classifier that was trained on a base of few bits is opened as it is."""
+    from engine import objectives
+    from engine.jobs import open_job
+
+    base = models.tiny_encoder(tmp_path / "base")
+    job = open_job(runs.folder(tmp_path / "run", runs.spec(base, "classify", "lora")), lambda text: None)
+    assert not worker.needs_bitsandbytes(job)
+    taught = objectives.get("distill-labels")
+    settings = taught.Settings(teacher="run:20260101-000000-aaaaaaaa")
+    assert worker.needs_bitsandbytes(dataclasses.replace(job, objective=taught, objective_settings=settings))
 
 
 def test_a_model_that_does_not_exist_is_told_in_a_failed_event(tmp_path: Path) -> None:
