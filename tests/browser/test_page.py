@@ -143,6 +143,8 @@ def test_an_answer_comes_though_the_stream_of_answers_was_just_closing(open_page
     page.get_by_role("button", name="Use these rows").click()
     page.wait_for_timeout(1000)  # the server has answered and closed; the page doesn't know yet
     page.locator("input[type=file]").first.set_input_files(rows)
+    page.wait_for_timeout(1500)  # the file is there and its call is made; each further word would be as late
+    page.evaluate("window.late = 0")
     expect(page.get_by_text("80 rows: texts with labels")).to_be_visible()
 
 
