@@ -6,10 +6,11 @@ Made from the rows that a run keeps with their answers (`engine.evidence`), all 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from engine.data.example import Mark
 from engine.data.rows import counted
 from engine.intervals import wilson
 from engine.measures import share
@@ -20,6 +21,8 @@ MOST_IN_GRID = 12
 MOST_MISTAKES = 20
 MOST_LABELS = 300
 """Labels that are told singly: those with the most rows."""
+NONE, OTHER_EDGES = "(no mark)", "other edges"
+"""Of marked words: what is expected where nothing is, or given; and a mark that shares some words with another."""
 MOST_LINES = 20
 """Labels that a terminal shows."""
 
@@ -79,6 +82,9 @@ class Scoring:
     """How many different mistakes there are."""
     several: bool = False
     """Whether a row may have several labels."""
+    marks: int | None = None
+    """Of marked words how many are expected; labels are counted by these then, and not by rows. A mistake is a mark
+    that got another label or other edges, was not set, or was set where none is expected."""
 
 
 @dataclass(frozen=True)
@@ -97,22 +103,28 @@ class ByLabel:
         """The scoring after training, for a terminal."""
         shown = self.after.labels[:MOST_LINES]
         table = [
-            ("label", "rows", "precision", "recall", "F1"),
+            ("label", "rows" if self.after.marks is None else "marks", "precision", "recall", "F1"),
             *(
                 (_brief(one.label), f"{one.rows:,}", _told(one.precision), _told(one.recall), str(one.f1))
                 for one in shown
             ),
         ]
         widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
-        told = [f"Label by label, on {counted(self.after.rows, 'held-out row', 'held-out rows')} (95 % intervals):"]
+        rows = counted(self.after.rows, "held-out row", "held-out rows")
+        marks = self.after.marks
+        over = rows if marks is None else f"{counted(marks, 'mark', 'marks')} of {rows}"
+        told = [f"Label by label, on {over} (95 % intervals):"]
         told += [
             "  " + "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
             for line in table
         ]
         rest = len(self.after.labels) - len(shown) + self.left_out
         told += [f"  and {counted(rest, 'label', 'labels')} more; --json tells them."] if rest else []
+        unit = "rows" if marks is None else "marks"
         return told + [
-            f"  {one.rows:,} of {one.of:,} rows of {_brief(one.expected)!r} were taken for {_brief(one.answer)!r}."
+            f"  {one.rows:,} of {one.of:,} {unit} of {_brief(one.expected)!r} were taken for {_brief(one.answer)!r}."
+            if unit == "rows"
+            else f"  {one.rows:,} of {one.of:,}: expected {_brief(one.expected)}, got {_brief(one.answer)}."
             for one in self.after.mistakes[:MOST_LINES]
         ]
 
@@ -121,6 +133,8 @@ def by_label(before: Sequence[ScoredRow], after: Sequence[ScoredRow]) -> ByLabel
     """None where no row was answered after training."""
     if not after:
         return None
+    if after[0].marks is not None:
+        return _of_marks(before, after)
     wanted = Counter(label for row in after for label in _wanted(row))
     every = wanted.keys() | {label for row in (*before, *after) for label in (*_wanted(row), *_given(row))}
     labels = sorted(sorted(every, key=lambda label: (-wanted[label], label))[:MOST_LABELS])
@@ -146,6 +160,59 @@ def _scoring(rows: Sequence[ScoredRow], labels: Sequence[str]) -> Scoring:
         mistaken=len(wrong),
         several=several,
     )
+
+
+def _of_marks(before: Sequence[ScoredRow], after: Sequence[ScoredRow]) -> ByLabel:
+    """Of marked words: each mark counts, not each row."""
+    wanted = Counter(label for row in after for _, _, label in _side(row, "expected"))
+    every = wanted.keys() | {label for row in (*before, *after) for _, _, label in _side(row, "given")}
+    labels = sorted(sorted(every, key=lambda label: (-wanted[label], label))[:MOST_LABELS])
+    return ByLabel(
+        labels,
+        len(every) - len(labels),
+        _scoring_of_marks(before, labels) if before else None,
+        _scoring_of_marks(after, labels),
+    )
+
+
+def _scoring_of_marks(rows: Sequence[ScoredRow], labels: Sequence[str]) -> Scoring:
+    expected, given = (Counter(mark[2] for row in rows for mark in _side(row, side)) for side in ("expected", "given"))
+    right = Counter(mark[2] for row in rows for mark in set(_side(row, "expected")) & set(_side(row, "given")))
+    found = [_score(label, expected[label], given[label], right[label]) for label in labels]
+    wrong = Counter(pair for row in rows for pair in _mistaken(row))
+    ordered = sorted(wrong, key=lambda pair: (-wrong[pair], pair))
+    of = expected | {NONE: given.total()}
+    return Scoring(
+        rows=len(rows),
+        labels=sorted(found, key=lambda one: (one.f1.value, one.label)),
+        grid=[],
+        mistakes=[Mistake(*pair, wrong[pair], of[pair[0]]) for pair in ordered[:MOST_MISTAKES]],
+        mistaken=len(wrong),
+        marks=expected.total(),
+    )
+
+
+def _mistaken(row: ScoredRow) -> Iterator[tuple[str, str]]:
+    """What was expected and what was given in its place, for each mark that is wrong."""
+    expected, given = _side(row, "expected"), _side(row, "given")
+    for begin, end, label in expected:
+        over = [other for other in given if other[0] < end and begin < other[1]]
+        if (begin, end, label) in over:
+            continue
+        same = next((other for other in over if other[:2] == (begin, end)), None)
+        if same is not None:
+            yield label, same[2]
+        elif any(other[2] == label for other in over):
+            yield label, f"{label}, {OTHER_EDGES}"
+        else:
+            yield label, f"{over[0][2]}, {OTHER_EDGES}" if over else NONE
+    for begin, end, label in given:
+        if not any(other[0] < end and begin < other[1] for other in expected):
+            yield NONE, label
+
+
+def _side(row: ScoredRow, side: str) -> list[Mark]:
+    return [(begin, end, label) for begin, end, label in (row.marks or {}).get(side, [])]
 
 
 def _wanted(row: ScoredRow) -> Sequence[str]:

@@ -113,7 +113,9 @@ def _long(plan: Plan) -> list[str]:
 
 
 def _named(example: Example) -> list[str]:
-    """The labels of a row; a number is none."""
+    """The labels of a row, of marked words that of each mark; a number is none."""
+    if example.marks is not None:
+        return [label for _, _, label in example.marks]
     if example.number is not None:
         return []
     return [(example.label or example.answer).strip()] if example.labels is None else example.labels

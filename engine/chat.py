@@ -15,6 +15,7 @@ from typing import Any
 
 from engine.children import Child, Died, OutOfMemory, Settings, TooSlow
 from engine.errors import MachineError
+from engine.scores import Marked
 
 IDLE_SECONDS = 120.0
 MOST_MODELS = 2
@@ -79,6 +80,11 @@ class Chats:
         """
         (found,) = self._answer(run_folder, False, {"text": text, "task": task, "second": second})
         return [(str(label), float(chance)) for label, chance in found]
+
+    def marks(self, run_folder: Path, text: str, task: int = 0) -> list[Marked]:
+        """What a run that marks words marks in a text, in the order of the text. Raises as `labels` does."""
+        (found,) = self._answer(run_folder, False, {"text": text, "task": task})
+        return [Marked(str(label), float(chance), int(begin), int(end)) for label, chance, begin, end in found]
 
     def _answer(self, run_folder: Path, base: bool, asked: Mapping[str, Any]) -> Iterator[Any]:
         folder = str(run_folder.resolve())
@@ -145,4 +151,5 @@ def _too_large(child: Child) -> MachineError:
 _chats = Chats()
 stream = _chats.stream
 labels = _chats.labels
+marks = _chats.marks
 close = _chats.close

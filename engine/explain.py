@@ -160,7 +160,7 @@ def parameter_counts(spec: RunSpec, facts: ModelFacts, examples: Sequence[Exampl
 
 def _of_sets(spec: RunSpec, folder: Path, rows: list[Example], train: Lengths) -> list[tuple[int, int, int]]:
     """Data set, tokens and learned tokens of each row to learn from, or part of one."""
-    if not spec.objective.divides:
+    if not spec.objective.divides(spec.objective_settings):
         return list(zip([row.source for row in rows], train.lengths, train.learned, strict=True))
     found: list[tuple[int, int, int]] = []
     for source in sorted({row.source for row in rows}):
@@ -196,7 +196,7 @@ def _timed(
 ) -> Plan:
     split = "test" if rows["test"] else "validation"
     held = counts[split]
-    if spec.objective.divides:
+    if spec.objective.divides(spec.objective_settings):
         chosen = list(range(min(len(held.lengths), spec.evaluation.max_rows)))
     else:
         scored = chosen_rows(rows[split], spec.evaluation.max_rows, spec.training.seed)

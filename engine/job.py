@@ -22,7 +22,7 @@ from engine.models import ModelFacts
 from engine.plan import Plan
 from engine.pooling import Reading
 from engine.scale import Scale
-from engine.scores import Scores
+from engine.scores import Marked, Scores
 from engine.sections import Evaluate, Model, Training
 from engine.tokens import Encoded, Tokens
 from engine.tuner import Tuner
@@ -134,8 +134,6 @@ class Objective(Method):
     """Learning rate of a head that starts from nothing, where the objective has one."""
     packs: ClassVar[bool] = False
     """Whether several examples may share a sequence."""
-    divides: ClassVar[bool] = False
-    """Whether rows that are longer than the longest row become several, in place of being cut."""
     answers_to_score: ClassVar[bool] = False
     """Whether held-out rows are answered in words, one after the other, when they are scored."""
     main_metric: ClassVar[str]
@@ -277,6 +275,14 @@ class Objective(Method):
         """The settings with what only the rows say. Raises SettingError. Needs neither a model nor torch."""
         return settings
 
+    def divides(self, settings: Any) -> bool:
+        """Whether rows that are longer than the longest row become several, in place of being cut."""
+        return False
+
+    def parts(self, row: Example, tokens: Tokens, most: int) -> list[Example]:
+        """A row in parts of at most `most` tokens, of an objective that divides rows. Nothing is lost."""
+        return [row]
+
     def labels(self, settings: Any, examples: Sequence[Example]) -> list[str]:
         """The classes of a labelled data set, sorted."""
         return sorted({example.label for example in examples}) if self.wants == "labelled" else []
@@ -350,6 +356,14 @@ class Objective(Method):
 
         A run that gives numbers tells the number, under the name `engine.scores.NUMBER`.
         """
+        raise NotImplementedError
+
+    def marks_words(self, settings: Any) -> bool:
+        """Whether it marks words in a text, in place of saying something of the whole."""
+        return False
+
+    def marks(self, job: Job, model: nn.Module, example: Example) -> list[Marked]:
+        """What it marks in a text, in the order of the text. Where it marks words."""
         raise NotImplementedError
 
     def calibrate(self, job: Job, model: nn.Module, report: Report) -> str:

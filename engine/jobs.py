@@ -58,7 +58,8 @@ def open_job(
     room = facts.context - spec.tuner.virtual_tokens(spec.tuner_settings) if facts.context else 0
     examples["train"] += spec.objective.mixed_in(spec.objective_settings, examples["train"], spec.training.seed)
     most = min(spec.training.max_tokens, room or spec.training.max_tokens)
-    examples = {split: divided(spec.objective, tokens, examples[split], most) for split in SPLITS}
+    if spec.objective.divides(spec.objective_settings):
+        examples = {split: divided(spec.objective, tokens, examples[split], most) for split in SPLITS}
     encoded: dict[str, list[Encoded]] = {}
     planned = replace(spec, launch=spec.launch.model_copy(update={"ignore_memory": True}))
     if to_train:
@@ -94,7 +95,7 @@ def open_job(
     if rows is not examples:
         encoded = {split: _encoded(spec, tokens, rows[split], room) for split in SPLITS}
         job = replace(job, examples=rows, encoded=encoded, plan=_plan(planned, facts, encoded, here))
-    if rows is not examples or spec.objective.divides:
+    if rows is not examples or spec.objective.divides(spec.objective_settings):
         examples_file.save([row for split in SPLITS for row in rows[split]], folder / READ)
     return with_time(job, spec, here, speed.of(here, job.plan.compute, job.plan.threads, measure=False))
 
@@ -108,7 +109,7 @@ def _plan(spec: RunSpec, facts: models.ModelFacts, encoded: dict[str, list[Encod
 
 def readable(spec: RunSpec, facts: models.ModelFacts) -> RunSpec:
     """The spec with parts that are no longer than what the model can read, where rows are read in parts."""
-    if not spec.objective.divides or not facts.context:
+    if not spec.objective.divides(spec.objective_settings) or not facts.context:
         return spec
     room = max(1, facts.context - spec.tuner.virtual_tokens(spec.tuner_settings))
     most = min(spec.training.max_tokens, room)
@@ -116,10 +117,8 @@ def readable(spec: RunSpec, facts: models.ModelFacts) -> RunSpec:
 
 
 def divided(objective: Objective, tokens: Tokens, rows: list[Example], most: int) -> list[Example]:
-    """The rows, those of more than `most` tokens in parts where the objective reads them so. Nothing is lost."""
-    if not objective.divides:
-        return rows
-    return [replace(row, text=part) for row in rows for part in tokens.divided(row.text, most)]
+    """The rows of an objective that divides them, those of more than `most` tokens in parts. Nothing is lost."""
+    return [part for row in rows for part in objective.parts(row, tokens, most)]
 
 
 def with_time(job: Job, spec: RunSpec, here: machine.Machine, found: speed.Speed | None) -> Job:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine import kinds, stacking, text_pairs
+from engine import entity_windows, kinds, stacking
 from engine.data.example import Example
 from engine.job import Features, Job, Losses, Objective, Report
 from engine.kinds.base import Kind
 from engine.models import ModelFacts
-from engine.pooling import Reading, pooling
-from engine.scores import Scores
+from engine.pooling import Reading
+from engine.scores import Marked, Scores
 from engine.tokens import Encoded, Tokens
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ class Classifier(torch.nn.Module):
             pooled = hidden[torch.arange(len(hidden)), mask.sum(dim=1) - 1]
         elif POOL == "max":
             pooled = hidden.masked_fill(weights == 0, torch.finfo(hidden.dtype).min).amax(dim=1)
+        elif POOL == "none":
+            pooled = hidden
         else:
             pooled = (hidden * weights).sum(dim=1) / weights.sum(dim=1)
         with torch.autocast(DEVICE, enabled=False):
@@ -61,11 +63,12 @@ READ_HERE
 KIND_HERE
 
 def encode(example):
-    return {**read(example), "target": target(example)}
+    row = read(example)
+    return {**row, "target": target(example, row)}
 
 
 def scores(model, rows):
-    """What the model makes of each row: (rows, classes)."""
+    """What the model makes of each row, (rows, classes), or of each token, (rows, tokens, classes)."""
     longest = max(len(row["ids"]) for row in rows)
     ids = torch.tensor([row["ids"] + [PAD] * (longest - len(row["ids"])) for row in rows], device=DEVICE)
     mask = torch.tensor([[1] * len(row["ids"]) + [0] * (longest - len(row["ids"])) for row in rows], device=DEVICE)
@@ -82,7 +85,7 @@ def losses(model, rows):
 
 
 def positions(row):
-    return 1
+    return POSITIONS_HERE
 '''
 
 
@@ -102,15 +105,23 @@ class LabelObjective(Objective):
         return self.answer(settings).labels(examples)
 
     def encode(self, example: Example, tokens: Tokens, settings: Any, max_tokens: int) -> Encoded:
-        if example.second:
-            return tokens.encode_pair(example.text, example.second, max_tokens)
-        return tokens.encode_text(example.text, max_tokens)
+        return self.answer(settings).encode(example, tokens, max_tokens)
+
+    def divides(self, settings: Any) -> bool:
+        return self.answer(settings).divides
+
+    def parts(self, row: Example, tokens: Tokens, most: int) -> list[Example]:
+        # Those that are scored stay whole: what is marked in their windows is put together again.
+        return [row] if row.split == "test" else entity_windows.parts(row, tokens, most)
+
+    def marks_words(self, settings: Any) -> bool:
+        return self.answer(settings).marks_words
 
     def load(self, job: Job) -> nn.Module:
         from engine.compute.classifier import Classifier
         from engine.compute.model import load_backbone
 
-        reading = Reading(pooling(job.model_folder))
+        reading = Reading(self.answer(job.objective_settings).pooling(job.model_folder))
         return Classifier(load_backbone(job, "features"), max(1, len(job.labels)), reading, job.training.seed)
 
     def backbone(self, model: nn.Module) -> nn.Module:
@@ -132,16 +143,24 @@ class LabelObjective(Objective):
         return Trainer, TrainingArguments, {}
 
     def script(self, job: Job) -> str:
-        read = text_pairs.script(job) if job.pairs else text_pairs.READ
-        filled = SCRIPT.replace("KIND_HERE", self.answer(job.objective_settings).script(job))
-        filled = filled.replace("LABELS_HERE", repr(job.labels))
-        return filled.replace("POOL_HERE", repr(pooling(job.model_folder))).replace("READ_HERE", read)
+        kind = self.answer(job.objective_settings)
+        parts = {
+            "KIND": kind.script(job),
+            "LABELS": repr(job.labels),
+            "POOL": repr(kind.pooling(job.model_folder)),
+            "READ": kind.reading(job),
+            "POSITIONS": kind.positions,
+        }
+        filled = SCRIPT
+        for name, source in parts.items():
+            filled = filled.replace(f"{name}_HERE", source)
+        return filled
 
     def row(self, job: Job, example: Example, encoded: Encoded) -> dict[str, Any]:
         from engine.compute import tasks
         from engine.compute.classifier import kinds_of
 
-        answer = self.answer(job.objective_settings).row(job, example)
+        answer = self.answer(job.objective_settings).row(job, example, encoded)
         row = {"input_ids": encoded.ids, **answer, **tasks.noted(job, example)}
         row |= kinds_of(job, encoded)
         if self.weighs(job.objective_settings):
@@ -170,10 +189,15 @@ class LabelObjective(Objective):
     def chances(self, job: Job, model: nn.Module, example: Example) -> list[tuple[str, float]]:
         return self.answer(job.objective_settings).told(job, model, example)
 
+    def marks(self, job: Job, model: nn.Module, example: Example) -> list[Marked]:
+        return self.answer(job.objective_settings).marks(job, model, example)
+
     def save(self, job: Job, model: nn.Module, folder: Path) -> None:
         from engine.compute.classifier import save_head
 
-        save_head(job, model, folder, self.answer(job.objective_settings).kept(job, model))
+        kind = self.answer(job.objective_settings)
+        save_head(job, model, folder, kind.kept(job, model))
+        kind.kept_whole(job, model, folder)
 
     def restore(self, model: nn.Module, folder: Path) -> None:
         from engine.compute.classifier import restore_head

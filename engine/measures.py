@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from engine.scores import MEAN, TEACHER
+from engine.scores import KNOWN_WORDS, MEAN, TEACHER
 
 Unit = Literal["share", "bits", "nats", "value", "ratio"]
 
@@ -56,6 +56,14 @@ MEASURES = {
     ),
     "micro_f1": Measure("Micro F1", "the F1 score of all labels of all rows together"),
     "exact_labels": Measure("Exact labels", "the share of rows that got all of their labels and no other one"),
+    "entity_f1": Measure(
+        "Entity F1",
+        "the F1 score of all marked words (entities) together, of which those are right that have begin, end and label "
+        "as expected, as in CoNLL-2003",
+    ),
+    "entity_precision": Measure("Entity precision", "of the marks that it set, the share that are right"),
+    "entity_recall": Measure("Entity recall", "of the expected marks, the share that it set"),
+    "entity_macro_f1": Measure("Entity macro F1", "the F1 score of the marks of each label, averaged over labels"),
     "mean_absolute_error": Measure(
         "Mean absolute error",
         "how far the numbers are from the expected ones on average, in the data's own unit; lower is better",
@@ -146,7 +154,8 @@ def measure(name: str) -> Measure:
 
 def baseline_title(name: str) -> str:
     """What one of the further scores before training is called."""
-    return {TEACHER: "Teacher", MEAN: "Always the training mean"}.get(name, f"Before, {name}")
+    further = {TEACHER: "Teacher", MEAN: "Always the training mean", KNOWN_WORDS: "Known words alone"}
+    return further.get(name, f"Before, {name}")
 
 
 def told(scores: Mapping[str, float], name: str) -> str:

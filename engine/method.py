@@ -11,9 +11,9 @@ from typing import ClassVar, Literal
 from engine.settings import Section
 
 Wants = Literal["messages", "labelled", "text"]
-KindName = Literal["one label", "several labels", "number"]
+KindName = Literal["one label", "several labels", "number", "marked words"]
 """What a classifier answers a text with."""
-AskedKind = Literal["auto", "one label", "several labels", "number"]
+AskedKind = Literal["auto", "one label", "several labels", "number", "marked words"]
 Capability = Literal["gradients", "answers", "class scores", "trainable base", "pooled features"]
 TOLD: dict[Capability, str] = {
     "gradients": "a loss that weights can learn from",

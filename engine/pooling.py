@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = "1_Pooling"
+EACH_TOKEN = "none"
+"""Of a model that says something of each token: its vectors stay as they are."""
 
 
 @dataclass(frozen=True)
@@ -15,7 +17,7 @@ class Reading:
     """Which vectors of a model stand for a text."""
 
     pooling: str
-    """"mean", "cls", "last" or "lasttoken", "max"."""
+    """"mean", "cls", "last" or "lasttoken", "max"; EACH_TOKEN for none of these."""
     layer: int = 1
     """Counted from the top: 1 is the last."""
     layers: int = 1
@@ -31,7 +33,8 @@ def pooling(model_folder: Path) -> str:
     """The pooling that the model was trained with (sentence-transformers' 1_Pooling, or a run's word), else "mean"."""
     config = _read(model_folder / FOLDER / "config.json")
     if not config:  # the result of a run that trained a classifier
-        return str(_read(model_folder / "classifier.json").get("pooling", "mean"))
+        kept = str(_read(model_folder / "classifier.json").get("pooling", "mean"))
+        return "mean" if kept == EACH_TOKEN else kept
     if isinstance(config.get("pooling_mode"), str):
         return config["pooling_mode"]
     for key, name in (

@@ -101,7 +101,7 @@ class Previewer:
             for start in range(0, len(examples), CHUNK):
                 answers += self._ask("lengths", folder, spec, examples[start : start + CHUNK])
             _write(path, answers)
-        if spec.objective.divides:
+        if spec.objective.divides(spec.objective_settings):
             return _of_parts(answers, spec.training.max_tokens)
         return _summed(answers, spec.training.max_tokens)
 

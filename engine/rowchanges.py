@@ -22,6 +22,8 @@ class RowChange:
     expected: str
     before: str
     after: str
+    marks: dict[str, list[tuple[int, int, str]]] | None = None
+    """Of marked words: those that are "expected", and those "before" and "after"."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,17 @@ def _telling(pairs: Sequence[Pair], telling: Callable[[Pair], float]) -> list[Ro
     others = [pair for pair in ordered if firsts[pair[1].expected] is not pair]
     chosen = [*firsts.values(), *others][:MOST_TELLING]
     return [
-        RowChange(after.row, *map(_brief, (after.prompt, after.expected, before.answer, after.answer)))
+        RowChange(
+            after.row, *map(_brief, (after.prompt, after.expected, before.answer, after.answer)), _marks(before, after)
+        )
         for before, after in sorted(chosen, key=lambda pair: (-telling(pair), pair[1].row))
     ]
+
+
+def _marks(before: ScoredRow, after: ScoredRow) -> dict[str, list[tuple[int, int, str]]] | None:
+    if before.marks is None or after.marks is None:
+        return None
+    return {"expected": after.marks["expected"], "before": before.marks["given"], "after": after.marks["given"]}
 
 
 def _brief(text: str) -> str:

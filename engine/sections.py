@@ -12,7 +12,7 @@ from engine.reporters import Name as ReporterName
 from engine.reporters import installed
 from engine.settings import Section, setting
 
-FORMATS = ("auto", "chat", "sharegpt", "alpaca", "prompt-completion", "labelled", "text")
+FORMATS = ("auto", "chat", "sharegpt", "alpaca", "prompt-completion", "marked", "labelled", "text")
 
 
 class Model(Section):
@@ -89,7 +89,7 @@ class Data(Section):
         "Data",
         "A file, a folder of the home, a Hub data set (owner/name), or a sample such as sample:banking-intents.",
     )
-    format: Literal["auto", "chat", "sharegpt", "alpaca", "prompt-completion", "labelled", "text"] = setting(
+    format: Literal["auto", "chat", "sharegpt", "alpaca", "prompt-completion", "marked", "labelled", "text"] = setting(
         "auto", "Format", "How the rows are laid out. 'auto' looks at the columns and says what it found."
     )
     columns: dict[str, str] = setting(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import tokenizers
 
-from engine import alignment, pair_tokens, tokenizer
+from engine import alignment, entity_tags, pair_tokens, tokenizer
 from engine.errors import ModelError
 from engine.markers import with_markers
 from engine.templates import CHATML, PLAIN, ChatTemplate, Message, Span, Tools
@@ -41,6 +41,8 @@ class Encoded:
     """Where two texts are read together: of which each token is, 0 or 1. Empty for one text."""
     words: list[int] = field(default_factory=list)
     """Where words are told apart: of which each token is, from 0; -1 for special and unknown ones."""
+    places: list[Span] = field(default_factory=list)
+    """Where words are marked: which characters each token stands for; (0, 0) for special ones."""
 
     @property
     def truncated(self) -> bool:
@@ -190,6 +192,12 @@ class Tokens:
             for token, word in zip(ids, encoding.word_ids, strict=True)
         ]
         return Encoded(ids, [True] * len(ids), full_length, words=words)
+
+    def encode_places(self, text: str) -> Encoded:
+        """The whole text, with the special tokens, and which characters each token stands for. Nothing is cut."""
+        encoding = self._backend.encode(text, add_special_tokens=True)
+        places = entity_tags.places_of(text, encoding.offsets, encoding.special_tokens_mask)
+        return Encoded(list(encoding.ids), [begin < end for begin, end in places], len(encoding.ids), places=places)
 
     def encode_pair(self, text: str, second: str, max_tokens: int) -> Encoded:
         """Two texts as one sequence, the longer cut first; special tokens stay, as in `encode_text`."""

@@ -16,7 +16,7 @@ from engine.evidence import Evidence, Point
 from engine.measures import Measure, loss, measure, points, signed
 from engine.pairing import Difference
 from engine.rowchanges import RowChanges, row_changes
-from engine.scores import MEAN, TEACHER, ScoredRow
+from engine.scores import KNOWN_WORDS, MEAN, TEACHER, ScoredRow
 
 Kind = Literal[
     "better", "worse", "noise", "uncompared", "unscored", "overfitted", "underfitted", "diverged", "stopped", "failed"
@@ -25,6 +25,11 @@ Trends = dict[str, trend.Move | trend.Turn]
 """What shows that a run overfitted, underfitted or diverged, by kind."""
 GENERAL = "general_"
 """Before a measure's name: the same of general text."""
+SIMPLE = {
+    MEAN: "To say the mean of the training rows each time",
+    KNOWN_WORDS: "To mark only words that were marked in the training rows, as they mostly were there,",
+}
+"""What needs no model, by the name of its scores."""
 JUDGED = ("finished", "stopped", "failed")
 """States of a run that something can be said about."""
 
@@ -74,7 +79,7 @@ def _trends(found: Evidence) -> Trends:
 
 def _compared(found: Evidence, trends: Trends) -> Verdict:
     pairs = evidence.paired(found.before, found.after)
-    scored = pairing.difference([a.score for a, _ in pairs], [b.score for _, b in pairs])
+    scored = pairing.of_rows([a for a, _ in pairs], [b for _, b in pairs])
     both = [(a.loss, b.loss) for a, b in pairs if a.loss is not None and b.loss is not None]
     lost = pairing.difference([a for a, _ in both], [b for _, b in both])
     losses = _losses(found)
@@ -83,14 +88,17 @@ def _compared(found: Evidence, trends: Trends) -> Verdict:
     if both and losses and not any(row.score for pair in pairs for row in pair):
         name, change, kind = "loss", lost, _kind(lost, losses, lower_is_better=True)
         headline = _loss_headline(losses, kind)
-        beside = ["No answer equals the expected one in every letter, before or after, so the loss is what tells."]
+        nothing = (
+            "No answer equals the expected one in every letter" if pairs[0][1].marks is None else "No mark is right"
+        )
+        beside = [f"{nothing}, before or after, so the loss is what tells."]
     else:
         name, change = found.main, scored
         kind = _kind(scored, _scores(found), scale.lower_is_better)
         headline = _score_headline(found, kind)
         # Bits per byte are that loss, written so that it does not hang on the tokens.
         beside = [] if scale.unit == "bits" else [*_loss_beside(found, lost)]
-        beside += [*_forgotten(found), *_mean_told(found), *_baselines_told(found), *_parts_told(found)]
+        beside += [*_forgotten(found), *_simple_told(found), *_baselines_told(found), *_parts_told(found)]
     beside += gap.told(found, name) if TEACHER in found.baselines else []
     sentences = [_measured_on(found, change, None if name == "loss" else scale), *beside]
     kinds: list[Kind] = [kind, *_kinds(trends)]
@@ -179,21 +187,19 @@ def _forgotten(found: Evidence) -> Iterator[str]:
         yield f"{told}: it forgot nothing that this could show."
 
 
-def _mean_told(found: Evidence) -> Iterator[str]:
-    """What the result comes to beside saying the mean of the training rows each time, of a run that gives numbers."""
-    guessed = {name: rows for name, rows in found.baselines.items() if name == MEAN}
-    for _, (score, change, between) in _changes_from(found, guessed, "baselines"):
+def _simple_told(found: Evidence) -> Iterator[str]:
+    """What the result comes to beside something simple that needs no model."""
+    guessed = {name: rows for name, rows in found.baselines.items() if name in SIMPLE}
+    for name, (score, change, between) in _changes_from(found, guessed, "baselines"):
         scale = measure(found.main)
         lower = f"the result differs from that by {scale.change(change.mean)} {scale.change_unit} ({between})"
         doubt = "" if change.certain else ", which may be chance"
-        yield (
-            f"To say the mean of the training rows each time has a {_lower(scale.title)} of {score}; {lower}{doubt}."
-        )
+        yield (f"{SIMPLE[name]} comes to {score} ({_lower(scale.title)}); {lower}{doubt}.")
 
 
 def _baselines_told(found: Evidence) -> Iterator[str]:
     """What prompting alone comes to, beside what training does."""
-    prompted = {name: rows for name, rows in found.baselines.items() if name not in (TEACHER, MEAN)}
+    prompted = {name: rows for name, rows in found.baselines.items() if name not in (TEACHER, *SIMPLE)}
     for name, (score, change, between) in _changes_from(found, prompted, "baselines"):
         told = f"the untrained model with {name} scores {score}"
         if not change.certain:
@@ -227,7 +233,7 @@ def _changes_from(
         pairs = evidence.paired(rows, found.after)
         score = (found.metrics.get(kind) or {}).get(name, {}).get(found.main)
         if pairs and score is not None:
-            change = pairing.difference([a.score for a, _ in pairs], [b.score for _, b in pairs])
+            change = pairing.of_rows([a for a, _ in pairs], [b for _, b in pairs])
             write = measure(found.main).change
             between = f"95 % interval {write(change.low)} to {write(change.high)}"
             yield name, (measure(found.main).written(score), change, between)

@@ -31,7 +31,7 @@ MODELS = {
     "encoder": models.tiny_encoder,
     "masked-encoder": models.tiny_masked_encoder,
 }
-KINDS = {f"classify, {name}": name for name in ("several labels", "number")}
+KINDS = {f"classify, {name}": name for name in ("several labels", "number", "marked words")}
 """Kinds of answers of one objective, which have a loss of their own, and by the names that their pairs have here."""
 MASKED = ("cloze", "text")
 """The objectives to which an encoder's masked-language head makes a difference."""
@@ -55,7 +55,7 @@ PAIRS = [
     for t in tuners.all()
     if t.kind == "gradient"
     for m in ("encoder", "decoder")
-    if m == "encoder" or t.name in ("lora", "full", "prompt")
+    if m == "encoder" or (t.name in ("lora", "full", "prompt") and KINDS[name] != "marked words")
 ]
 
 

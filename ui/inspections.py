@@ -39,10 +39,10 @@ def inspect(entry: Data, wants: Wants | None = None) -> Inspection:
     return _kept(_inspections, (_source(entry), entry.model_dump_json(), wants), make)
 
 
-def first(entry: Data) -> tuple[Example, dict[str, object]] | None:
-    """The first row that can be used, as it is learned and as it stands; quick, whatever the size of the file.
+def first(entry: Data, most: int = 1) -> list[tuple[Example, dict[str, object]]]:
+    """The first rows that can be used, as they are learned and as they stand; quick, whatever the size of the file.
 
-    None where none of the first rows can be used. Raises DataError as `inspect` does.
+    Nothing where none of them can be used. Raises DataError as `inspect` does.
     """
     whole = _read(entry)
     few = replace(
@@ -55,8 +55,9 @@ def first(entry: Data) -> tuple[Example, dict[str, object]] | None:
         problems=[],
     )
     wants = report.natural(whole, entry)
-    made = examples.build(few, entry, wants, kind="several labels" if wants == "labelled" else "one label").examples
-    return (made[0], few.rows[few.numbers.index(made[0].row)]) if made else None
+    kind = examples.answers(whole, entry).kind if wants == "labelled" else "one label"
+    made = examples.build(few, entry, wants, kind=kind).examples
+    return [(one, few.rows[few.numbers.index(one.row)]) for one in made[:most]]
 
 
 def _read(entry: Data) -> Table:

@@ -79,6 +79,8 @@ def _label(run: store.Run, text: str, task: int, options: Namespace) -> int:
             f"Run {run.id} chooses labels, which the untouched model does not know, and reads no system message.",
             "Leave --base and --system out.",
         )
+    if kinds.of_folder(run.folder / "model").marks_words:
+        return _marked(run, text, task, options)
     found = chat.labels(run.folder, text, task=task, second=options.second)
     said = kinds.said(run.folder / "model", found)
     if options.json:
@@ -91,6 +93,21 @@ def _label(run: store.Run, text: str, task: int, options: Namespace) -> int:
     for label, chance in said.chances[: max(LABELS_SHOWN, len(said.given))]:
         print(f"{100 * chance:5.1f} %  {label}")
     print(f"{said.holds}\n" if said.holds else "", end="")
+    return 0
+
+
+def _marked(run: store.Run, text: str, task: int, options: Namespace) -> int:
+    """What is marked in a text: its words, label, place in characters, and how sure that is."""
+    if options.second:
+        raise UserError(f"Run {run.id} reads one text.", "Leave --second out.")
+    found = chat.marks(run.folder, text, task=task)
+    if options.json:
+        marks = [{**mark._asdict(), "text": text[mark.begin : mark.end]} for mark in found]
+        print(json.dumps({"marks": marks}, ensure_ascii=False))
+        return 0
+    for mark in found:
+        print(f"{100 * mark.chance:5.1f} %  {mark.label}: {text[mark.begin : mark.end]} ({mark.begin} to {mark.end})")
+    print("" if found else "Nothing is marked.\n", end="")
     return 0
 
 

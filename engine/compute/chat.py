@@ -44,7 +44,8 @@ class Talk:
             if "class scores" not in job.objective.gives:
                 raise RunError(f"Run {job.folder.name} answers; it chooses no labels.", "Talk to it.")
             asked = Example(1, text=str(request["text"]), second=str(request.get("second", "")))
-            return send(job.objective.chances(job, model, asked))
+            marks = job.objective.marks_words(job.objective_settings)
+            return send(job.objective.marks(job, model, asked) if marks else job.objective.chances(job, model, asked))
         if "answers" not in job.objective.gives:
             does = "chooses labels" if "class scores" in job.objective.gives else "guesses hidden words"
             raise RunError(

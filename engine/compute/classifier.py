@@ -26,7 +26,7 @@ from engine.errors import DataError, ModelError
 from engine.job import Job, Losses, Report
 from engine.jobs import chosen_rows
 from engine.memory import rows_at_once
-from engine.pooling import Reading
+from engine.pooling import EACH_TOKEN, Reading
 from engine.scores import ScoredRow, Scores
 from engine.temperature import temperature
 from engine.tokens import Encoded
@@ -36,7 +36,7 @@ CONFIG_FILE = "classifier.json"
 
 
 class Classifier(nn.Module):
-    """backbone → pooled over the text's tokens → head. Logits: (rows, classes), float32."""
+    """backbone → pooled over the text's tokens, or each of them → head. Logits: (rows, classes), or of each token."""
 
     def __init__(self, backbone: nn.Module, classes: int, reading: Reading, seed: int) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class Classifier(nn.Module):
     def features(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, kinds: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """(rows, width), float32."""
+        """(rows, width), float32; of each token (rows, tokens, width)."""
         given = {"input_ids": input_ids, "attention_mask": attention_mask}
         if kinds is not None:
             given["token_type_ids"] = kinds
@@ -108,7 +108,7 @@ def padded(rows: list[dict[str, Any]], pad_id: int) -> dict[str, torch.Tensor]:
     for index, row in enumerate(rows):
         ids[index, : len(row["input_ids"])] = torch.tensor(row["input_ids"])
         mask[index, : len(row["input_ids"])] = 1
-    labels = torch.tensor([row["labels"] for row in rows])
+    labels = _labels(rows, longest)
     wanted = {"wanted": torch.tensor([row["wanted"] for row in rows])} if "wanted" in rows[0] else {}
     batch = {"input_ids": ids, "attention_mask": mask, "labels": labels, **wanted, **tasks.of_rows(rows)}
     if "kinds" in rows[0]:
@@ -116,6 +116,14 @@ def padded(rows: list[dict[str, Any]], pad_id: int) -> dict[str, torch.Tensor]:
         for index, row in enumerate(rows):
             batch["kinds"][index, : len(row["kinds"])] = torch.tensor(row["kinds"])
     return {**batch, "weighed": torch.tensor([row["weighed"] for row in rows])} if "weighed" in rows[0] else batch
+
+
+def _labels(rows: list[dict[str, Any]], longest: int) -> torch.Tensor:
+    """The class of each row, (rows,), or of each of its tokens, (rows, tokens)."""
+    given = [row["labels"] for row in rows]
+    if not isinstance(given[0], list):
+        return torch.tensor(given)
+    return torch.tensor([own + [-100] * (longest - len(own)) for own in given])
 
 
 def kinds_of(job: Job, encoded: Encoded) -> dict[str, list[int]]:
@@ -288,7 +296,9 @@ def restore_head(model: nn.Module, folder: Path) -> None:
 
 
 def _pooled(hidden: torch.Tensor, mask: torch.Tensor, how: str) -> torch.Tensor:
-    """hidden: (rows, tokens, width) → (rows, width), padding left out. Padding stands on the right."""
+    """hidden: (rows, tokens, width) → (rows, width), padding left out; or as it is. Padding stands on the right."""
+    if how == EACH_TOKEN:
+        return hidden
     weights = mask.unsqueeze(-1).to(hidden.dtype)
     if how == "cls":
         return hidden[:, 0]

@@ -6,7 +6,6 @@ Run by `engine.preview` as `python -m engine.compute.preview`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -53,8 +52,8 @@ class Preview:
         for values in request["examples"]:
             example = Example(**values)
             try:
-                if objective.divides and max_tokens < UNCUT:  # its first part
-                    example = replace(example, text=tokens.divided(example.text, max_tokens)[0])
+                if objective.divides(settings) and max_tokens < UNCUT:
+                    example = objective.parts(example, tokens, max_tokens)[0]
                 found.append(objective.encode(example, tokens, settings, max_tokens))
             except UserError as error:
                 found.append(error)

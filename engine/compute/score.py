@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -77,6 +78,52 @@ def several_f1(expected: Sequence[Sequence[str]], given: Sequence[Sequence[str]]
     return {
         **_bootstrapped("micro_f1", lambda rows: f1(rows, False), len(truth)),
         **_bootstrapped("macro_f1", lambda rows: f1(rows, True), len(truth)),
+    }
+
+
+def mark_scores(rows: Sequence[Mapping[str, Sequence[Sequence[Any]]]]) -> dict[str, float]:
+    """Precision, recall and F1 of marked words, each with its bootstrap interval over rows, as those of CoNLL-2003.
+
+    rows: of each the marks "expected" and "given". A mark is right where begin, end and label are as expected. Macro:
+    F1 averaged over the labels that are expected. Where nothing is expected and nothing given, all are 1.
+    """
+    sides = [[{tuple(mark) for mark in row[side]} for side in ("expected", "given")] for row in rows]
+    labels = sorted({mark[2] for both in sides for side in both for mark in side})
+    places = {label: place for place, label in enumerate(labels)}
+
+    def counted(each: Sequence[set[tuple[Any, ...]]]) -> np.ndarray:
+        found = np.zeros((len(each), len(labels)))
+        for row, marks in enumerate(each):
+            for mark in marks:
+                found[row, places[mark[2]]] += 1
+        return found
+
+    wanted, named = (counted([both[side] for both in sides]) for side in (0, 1))
+    hits = counted([both[0] & both[1] for both in sides])
+
+    def share(rows: np.ndarray, over: tuple[np.ndarray, ...], twice: int = 1) -> float:
+        whole = sum(part[rows].sum() for part in over)
+        return float(twice * hits[rows].sum() / whole) if whole else float(not (wanted[rows].sum() + named[rows].sum()))
+
+    def macro(rows: np.ndarray) -> float:
+        right, expected, given = (part[rows].sum(axis=0) for part in (hits, wanted, named))
+        present = expected > 0
+        return (
+            float((2 * right[present] / (expected + given)[present]).mean()) if present.any() else share(rows, (named,))
+        )
+
+    def told(name: str, score: Callable[[np.ndarray], float]) -> dict[str, float]:
+        found = _bootstrapped(name, score, len(sides))
+        if found[f"{name}_low"] == found[f"{name}_high"] and found[name] in (0.0, 1.0):  # as in `interval`
+            low, high = wilson(found[name], len(sides))
+            found |= {f"{name}_low": low, f"{name}_high": high}
+        return found
+
+    return {
+        **told("entity_f1", lambda rows: share(rows, (wanted, named), 2)),
+        **told("entity_precision", lambda rows: share(rows, (named,))),
+        **told("entity_recall", lambda rows: share(rows, (wanted,))),
+        **told("entity_macro_f1", macro),
     }
 
 

@@ -17,6 +17,10 @@ from engine.tokens import Encoded
 MOST_ROWS = 100
 """Row numbers of a finding that are written down; its count is of all."""
 FEW_ROWS = 5
+WEIGHABLE = (
+    "Compare F1, not accuracy alone. A classifier can let rare labels count more while it learns: 'Class weights' "
+    "under its more settings."
+)
 _MARK = re.compile(r"^#### ?\S", re.MULTILINE)
 LONG_CHARACTERS = 4000
 """About 1,000 tokens of English: the default limit of a row."""
@@ -62,6 +66,7 @@ def audit(
     prompts = keys if keys is not None else content.prompt_keys(examples)
     answers = [content.answer(example) for example in examples]
     labels = content.classes(examples) if any(answers) else None
+    marked = any(example.marks is not None for example in examples)
     found = [_duplicates(examples, prompts, answers)]
     if labels is not None:
         names = [(index, name) for index, example in enumerate(examples) for name in content.named(example)]
@@ -70,12 +75,14 @@ def audit(
         found.append(_unmarked(examples, answers))
     if examples and not any(answers) and not any(example.messages for example in examples):
         found += _of_texts(examples, read)
+    if marked:
+        found.append(_without_marks(examples))
     found.append(_leaks(examples, prompts))
     found.append(_repeated_turns(examples))
     found += _personal(examples)
     if encode:
         found += _token_lengths(examples, encode)
-    elif any(answers):  # long plain texts are read in parts
+    elif any(answers) and not marked:  # long plain texts are read in parts, and so are those with marked words
         found.append(_lengths(examples))
     return [replace(item, source=source) for item in found if item.count]
 
@@ -139,7 +146,7 @@ def _near_labels(examples: list[Example], names: list[tuple[int, str]]) -> Findi
     odd = [place for place, answer in enumerate(answers) if answer != meant[keys[place]]]
     shown = [f"{answers[place]!r} for {meant[keys[place]]!r}" for place in odd]
     examples_of = listed(list(dict.fromkeys(shown)), 3)
-    several = any(example.labels is not None for example in examples)
+    several = any(example.labels is not None or example.marks is not None for example in examples)
     return Finding(
         "near names" if several else "near labels",  # a remedy writes whole cells, and has no answer to the first
         "Rows whose label differs from a more frequent one by case, spaces or hyphens only",
@@ -157,10 +164,12 @@ def _counts(examples: list[Example], names: list[tuple[int, str]]) -> list[Findi
     trained = {name for index, name in names if examples[index].split == "train"}
     unseen = [index for index, name in names if name not in trained]
     most, least = max(counts.values()), min(counts.values())
+    marked = any(example.marks is not None for example in examples)
+    unit = "marks" if marked else "rows"
     found = [
         Finding(
             "rare labels",
-            f"Labels with fewer than {FEW_ROWS} rows",
+            f"Labels with fewer than {FEW_ROWS} {unit}",
             len(rare),
             _rows(examples, rows),
             f"They are hardly learned: {listed(rare, 5)}. Add rows, or join them with others.",
@@ -175,12 +184,22 @@ def _counts(examples: list[Example], names: list[tuple[int, str]]) -> list[Findi
     ]
     if most >= 10 * least and not rare:
         common = min(counts, key=lambda label: (-counts[label], label))
-        help = (
-            f"The most frequent, {common!r}, has {most:,} rows, the rarest {least:,}. Compare F1, not accuracy alone. "
-            "A classifier can let rare labels count more while it learns: 'Class weights' under its more settings."
-        )
+        help = f"The most frequent, {common!r}, has {most:,} {unit}, the rarest {least:,}. "
+        help += "Compare the F1 of each label." if marked else WEIGHABLE
         found.append(Finding("uneven labels", "Labels of very different size", len(counts), [], help, "info"))
     return found
+
+
+def _without_marks(examples: list[Example]) -> Finding:
+    none = [index for index, example in enumerate(examples) if not example.marks]
+    return Finding(
+        "no marks",
+        "Rows in which nothing is marked",
+        len(none),
+        _rows(examples, none),
+        "The model learns from them that there is nothing to mark. Look whether marks were forgotten.",
+        "info",
+    )
 
 
 def _unmarked(examples: list[Example], answers: list[str]) -> Finding:

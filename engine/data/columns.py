@@ -13,7 +13,20 @@ from typing import Any, Literal
 from engine.data.rows import Table, listed
 from engine.errors import DataError
 
-Kind = Literal["text", "number", "switch", "messages", "conversations", "texts", "nested", "binary", "date", "empty"]
+Kind = Literal[
+    "text",
+    "number",
+    "switch",
+    "messages",
+    "conversations",
+    "texts",
+    "numbers",
+    "marks",
+    "nested",
+    "binary",
+    "date",
+    "empty",
+]
 
 NAMES: dict[str, tuple[str, ...]] = {
     "messages": ("messages", "conversation", "conversations", "chat", "dialogue", "dialog"),
@@ -65,8 +78,21 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("gold_label", "topic", "tag", "classification", "emotion", "class_name", "rating", "stars", "target", "type"),
         *("categories", "topics", "tags", "emotions", "genres", "score", "similarity", "similarity_score"),
     ),
+    "words": ("tokens", "words", "token", "word"),
+    "tags": (
+        *("ner_tags", "ner", "tags", "tag", "bio_tags", "iob_tags", "labels", "label", "ner_labels", "entity_tags"),
+        *("upos", "pos_tags", "pos", "xpos", "chunk_tags"),
+    ),
+    "marks": ("entities", "spans", "marks", "annotations", "entity", "ner", "labels", "label"),
 }
 """Usual names of each role's column, best first."""
+
+SPAN_KEYS = (
+    ("start", "start_offset", "begin", "from", "start_char"),
+    ("end", "end_offset", "stop", "to", "end_char"),
+    ("label", "labels", "type", "tag", "entity", "entity_group", "entity_type", "class", "category"),
+)
+"""What the begin, the end and the label of marked words are called."""
 
 TEXT_PAIRS = (
     ("premise", "hypothesis"),
@@ -200,6 +226,11 @@ def turns(value: Any) -> list[Any] | None:
     return None
 
 
+def first_of(item: Mapping[Any, Any], names: Iterable[str]) -> Any:
+    """The value under the first of these keys that there is."""
+    return next((item[name] for name in names if item.get(name) is not None), None)
+
+
 def _looked(name: str, values: list[Any]) -> Column:
     filled = [value for value in values if value is not None and value != "" and value != []]
     kinds: dict[Kind, int] = {}
@@ -242,6 +273,8 @@ def _kind(value: Any) -> Kind:
     if isinstance(value, bytes):
         return "binary"
     items = turns(value)
+    if _is_marks(value.get("entities", value.get("spans")) if isinstance(value, dict) else items):
+        return "marks"
     if items is not None:
         keys = [set(item) for item in items if isinstance(item, dict)]
         if keys and all({"from", "value"} <= each for each in keys):
@@ -249,7 +282,24 @@ def _kind(value: Any) -> Kind:
         if keys and all("role" in each for each in keys):
             return "messages"
         if isinstance(value, list):
+            if items and all(isinstance(item, int) and not isinstance(item, bool) for item in items):
+                return "numbers"
             return "texts" if items and all(isinstance(item, str) for item in items) else "nested"
     if isinstance(value, str):
         return "text"
     return "nested" if isinstance(value, dict) else "date"
+
+
+def _is_marks(items: Any) -> bool:
+    """Whether a list is one of marked words: each with begin, end and label."""
+    return isinstance(items, list) and bool(items) and all(map(_is_mark, items))
+
+
+def _is_mark(item: Any) -> bool:
+    if isinstance(item, dict):
+        begin, end, label = (first_of(item, names) for names in SPAN_KEYS)
+    elif isinstance(item, list | tuple) and len(item) == 3:
+        begin, end, label = item
+    else:
+        return False
+    return isinstance(begin, int | float) and isinstance(end, int | float) and isinstance(label, str | list)

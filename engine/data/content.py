@@ -55,7 +55,9 @@ def classes(examples: list[Example]) -> list[str] | None:
 
 
 def named(example: Example) -> list[str]:
-    """The labels of an example, of which it may have several or none."""
+    """The labels of an example, of which it may have several or none: of marked words, the label of each mark."""
+    if example.marks is not None:
+        return [label for _, _, label in example.marks]
     return [answer(example)] if example.labels is None else example.labels
 
 

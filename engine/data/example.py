@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 SplitName = Literal["train", "validation", "test"]
+Mark = tuple[int, int, str]
+"""Begin, end (in characters) and label of marked words."""
 
 
 @dataclass(frozen=True)
 class Example:
     """`messages` for objectives that converse, `text` and `label` for those that classify; `second` for pairs of texts.
 
-    `label` is the answer as a person reads it; of several `labels` holds each, and `number` the value of a number.
+    `label` is the answer as a person reads it; of several `labels` holds each, `number` the value of a number, and
+    `marks` the marked words of `text`.
 
     row: position in the source, counted from 1. source: index of the data entry in the spec.
     A message is {"role": "system" | "user" | "assistant" | "tool", "content": str}.
@@ -32,6 +35,17 @@ class Example:
     labels: list[str] | None = None
     """Of a row that may have several; an empty list is a row without any."""
     number: float | None = None
+    marks: list[Mark] | None = None
+    """Of a row whose words are marked, in their order; an empty list is a row without any. A part of a longer text may
+    have some that begin before it or end behind it."""
+    core: tuple[int, int] | None = None
+    """Of a part of a longer text: from where to where its words count. The rest is read, and counts in another part."""
+
+    def __post_init__(self) -> None:
+        if self.marks is not None:  # files hold lists
+            object.__setattr__(self, "marks", [(begin, end, label) for begin, end, label in self.marks])
+        if self.core is not None:
+            object.__setattr__(self, "core", (self.core[0], self.core[1]))
 
     @property
     def read(self) -> str:
@@ -63,6 +77,8 @@ class Example:
             record |= {"text": self.text, "label": self.label, **({"second": self.second} if self.second else {})}
             record |= {} if self.labels is None else {"labels": self.labels}
             record |= {} if self.number is None else {"number": self.number}
+            record |= {} if self.marks is None else {"marks": [list(mark) for mark in self.marks]}
+            record |= {} if self.core is None else {"core": list(self.core)}
         if self.tools:
             record["tools"] = self.tools
         return record

@@ -10,7 +10,7 @@ from typing import Any
 
 from engine.data import columns, conversations, formats, passages, targets, templates
 from engine.data.conversations import BadRow, Seen
-from engine.data.example import Example, SplitName
+from engine.data.example import Example, Mark, SplitName
 from engine.data.formats import Guess
 from engine.data.rows import SPLIT_NAMES, RowProblem, Table, UnusableRows, counted, listed
 from engine.data.targets import NOTHING, Answer, Found, Reading
@@ -47,7 +47,7 @@ def build(table: Table, entry: Data, wants: Wants, source: int = 0, kind: KindNa
     guess = _recognised(table, entry, wants)
     found = targets.find(table, guess, entry) if guess.format != "text" else NOTHING
     # Who learns answers in words learns the labels of a row as one answer, whatever a classifier makes of them.
-    read_as = kind if wants == "labelled" else "several labels" if found.kind == "several labels" else "one label"
+    read_as = kind if wants == "labelled" else found.kind
     maker = _Maker(table, entry, guess, targets.reading(read_as, found, guess))
     notices: list[str] = []
     splits = _given_splits(table, notices)
@@ -99,6 +99,7 @@ class Made:
     second: str = ""
     labels: list[str] | None = None
     number: float | None = None
+    marks: list[Mark] | None = None
 
     def example(self, row: int, split: SplitName, source: int) -> Example:
         return Example(
@@ -112,6 +113,7 @@ class Made:
             second=self.second,
             labels=self.labels,
             number=self.number,
+            marks=self.marks,
         )
 
 
@@ -128,15 +130,15 @@ class _Maker:
         # Instances hold their own inputs, under no column of the table.
         inner = {"input": "input"} if "instances" in self.roles else {}
         self.named = templates.needed(entry.prompt, table, {**inner, **self.roles}) if entry.prompt else {}
-        if entry.prompt and guess.format in ("chat", "sharegpt"):
-            raise DataError(
-                "A prompt template can't be used with conversations, whose turns are whole already.", "Leave it empty."
-            )
+        if entry.prompt and guess.format in ("chat", "sharegpt", "marked"):
+            whole = "conversations, whose turns are" if guess.format != "marked" else "marked words, whose text is"
+            raise DataError(f"A prompt template can't be used with {whole} whole already.", "Leave it empty.")
         makers: dict[str, Callable[[dict[str, Any]], list[Made]]] = {
             "chat": self._conversation,
             "sharegpt": self._conversation,
             "alpaca": self._instruction,
             "prompt-completion": self._pair,
+            "marked": self._marked,
             "labelled": self._labelled,
             "text": self._plain,
         }
@@ -193,6 +195,12 @@ class _Maker:
             )
         ]
 
+    def _marked(self, row: dict[str, Any]) -> list[Made]:
+        assert isinstance(self.answers, targets.Marks)
+        text, answer = self.answers.of_row(row)
+        _check_characters(text)
+        return [Made(text=text, label=answer.text, marks=answer.marks)]
+
     def _answer(self, row: dict[str, Any]) -> Answer:
         if isinstance(self.answers, targets.Columns):
             return self.answers.of_row(row)
@@ -222,6 +230,8 @@ class _Maker:
         said = written if isinstance(written, str) and columns.turns(written) is None else made.label
         if made.second:
             asked = f"{self.roles['text']}: {made.text}\n{self.roles['second']}: {made.second}"
+        if made.marks == []:
+            said = NO_MARKS
         if not said.strip():
             raise BadRow("The row has no label, so that there is no answer.", "Give it one, or leave the row out.")
         turns = [{"role": "user", "content": asked}, {"role": "assistant", "content": said}]
@@ -323,6 +333,7 @@ class _Maker:
             found.append(f"{told} without an answer; what comes after the last answer teaches nothing.")
         used = {name for role, name in self.roles.items() if not (self.named and role in _ASKING)}
         used.update(self.guess.labels)
+        found += self.answers.notices() if isinstance(self.answers, targets.Marks) else []
         unused = [name for name in self.table.columns if name not in {*used, *self.named.values()}]
         if unused:
             found.append(f"Columns not used: {listed(unused)}.")
@@ -335,12 +346,16 @@ class _Maker:
             found.append("System messages are not used: the text alone is classified.")
         if wants == "messages" and "second" in self.roles and not self.entry.prompt:
             found.append("Both texts are put into one message, each after the name of its column.")
+        if wants == "text" and self.guess.format == "marked":
+            found.append("The marks are not used: the texts alone are read.")
         if wants == "text" and (self.guess.labels or "label" in self.roles):
             names = ", ".join(repr(name) for name in self.guess.labels or [self.roles["label"]])
             found.append(f"The labels ({names}) are not used: the texts alone are read.")
         return found
 
 
+NO_MARKS = "(nothing)"
+"""What answers in words say of a row without marks."""
 _ASKING = {"instruction", "input", "prompt", "text", "second"}
 """Parts that a template stands in for."""
 _RATINGS = {"label", "rating", "accepted", "correct", "good", "liked"}
@@ -368,7 +383,7 @@ def _recognised(table: Table, entry: Data, wants: Wants) -> Guess:
             "or {conversations: conversations, output: chosen}.",
         )
     if wants == "text":
-        if guess.format in ("text", "labelled"):
+        if guess.format in ("text", "labelled", "marked"):
             return guess
         raise DataError(
             f"{name} holds {formats.TITLES[guess.format]}, and no plain text.",

@@ -14,6 +14,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     "sharegpt": ("conversations", "output", "system", "tools"),
     "alpaca": ("instruction", "input", "output", "instances", "system"),
     "prompt-completion": ("prompt", "completion", "system"),
+    "marked": ("text", "marks", "words", "tags"),
     "labelled": ("text", "second", "label", "system"),
     "text": ("text",),
 }
@@ -24,6 +25,7 @@ TITLES = {
     "sharegpt": "ShareGPT conversations",
     "alpaca": "instructions with answers (Alpaca)",
     "prompt-completion": "prompts with answers",
+    "marked": "texts with marked words",
     "labelled": "texts with labels",
     "text": "plain texts",
     "preferences": "preference pairs",
@@ -284,11 +286,37 @@ def _plain(found: Mapping[str, Column], given: Mapping[str, str], template: bool
     return _LAST, {"text": name}, f"The column {name!r} holds texts, and no other column says what to answer."
 
 
+def _marks(found: Mapping[str, Column], given: Mapping[str, str], template: bool) -> Match:
+    """Words with a tag each, or a text with begin, end and label of what is marked in it."""
+    roles = dict(given)
+    if not {"text", "marks"} & roles.keys():
+        _fill(roles, found, "words", ("texts",))
+        _fill(roles, found, "tags", ("texts", "numbers"))
+        if {"words", "tags"} <= roles.keys():
+            return _CERTAIN, roles, f"{roles['words']!r} holds words, and {roles['tags']!r} a tag for each."
+        roles = dict(given)
+    if {"words", "tags"} & roles.keys():
+        return None
+    _fill(roles, found, "marks", ("marks",))
+    fitting = [name for name, column in found.items() if column.kind == "marks"]
+    if "marks" not in roles and len(fitting) == 1:
+        roles["marks"] = fitting[0]
+    _fill(roles, found, "text", ("text",))
+    words = [name for name, column in found.items() if column.kind == "text"]
+    if "text" not in roles and len(words) == 1:
+        roles["text"] = words[0]
+    if not {"text", "marks"} <= roles.keys():
+        return None
+    said = f"The text is in {roles['text']!r}, and {roles['marks']!r} says from where to where its words are marked."
+    return _CERTAIN, roles, said
+
+
 _MATCHERS: dict[str, Callable[[Mapping[str, Column], Mapping[str, str], bool], Match]] = {
     "chat": _turns("messages"),
     "sharegpt": _turns("conversations"),
     "alpaca": _alpaca,
     "prompt-completion": _pairs,
+    "marked": _marks,
     "labelled": _labelled,
     "text": _plain,
 }

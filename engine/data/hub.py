@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import access
-from engine.data.parquet import name_of
+from engine.data.parquet import named
 from engine.data.rows import Table, check_rows, listed
 from engine.errors import DataError
 
@@ -160,18 +160,18 @@ def _plain(rows: Any, name: str) -> tuple[Any, list[str]]:
     if media:
         rows = rows.remove_columns(media)
         notices.append(f"Pictures, sound and the like are not read: {listed(media)}.")
-    classes = {
-        column: feature.names for column, feature in rows.features.items() if type(feature).__name__ == "ClassLabel"
-    }
+    inner = {column: getattr(feature, "feature", feature) for column, feature in rows.features.items()}
+    classes = {column: feature.names for column, feature in inner.items() if type(feature).__name__ == "ClassLabel"}
     if classes:
         import datasets
 
         features = rows.features.copy()
         for column in classes:
-            features[column] = datasets.Value("string")
+            text = datasets.Value("string")
+            features[column] = text if inner[column] is rows.features[column] else datasets.List(text)
         rows = rows.map(
             lambda batch: {
-                column: [name_of(names, value) for value in batch[column]] for column, names in classes.items()
+                column: [named(names, value) for value in batch[column]] for column, names in classes.items()
             },
             batched=True,
             features=features,

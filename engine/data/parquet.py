@@ -28,7 +28,7 @@ def read(data: bytes, name: str) -> Table:
     names, notices = column_names(content.column_names)
     values = [column.to_pylist() for column in content.columns]
     for index, classes in _classes(content.schema.metadata, content.column_names).items():
-        values[index] = [name_of(classes, value) for value in values[index]]
+        values[index] = [named(classes, value) for value in values[index]]
         notices.append(f"The class numbers of {names[index]!r} were replaced by their names.")
     rows = [dict(zip(names, cells, strict=True)) for cells in zip(*values, strict=True)]
     return Table(names, rows, [f"row {number}" for number in range(1, len(rows) + 1)], notices, [], name)
@@ -41,14 +41,25 @@ def name_of(classes: list[str], value: Any) -> Any:
     return classes[value] if 0 <= value < len(classes) else None
 
 
+def named(classes: list[str], value: Any) -> Any:
+    """A class number, or a list of them, by name."""
+    return [name_of(classes, item) for item in value] if isinstance(value, list) else name_of(classes, value)
+
+
 def _classes(metadata: dict[bytes, bytes] | None, columns: list[str]) -> dict[int, list[str]]:
     """By column index, the class names that `datasets` notes in the files it writes."""
     try:
         features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
-        return {
-            index: [str(item) for item in features[name]["names"]]
-            for index, name in enumerate(columns)
-            if features[name]["_type"] == "ClassLabel"
-        }
+        of_each = {index: _class_label(features[name]) for index, name in enumerate(columns)}
+        return {index: [str(item) for item in names] for index, names in of_each.items() if names}
     except (KeyError, TypeError, ValueError):
         return {}
+
+
+def _class_label(feature: Any) -> list[str] | None:
+    """The class names of a column of class numbers, or of lists of them."""
+    if isinstance(feature, dict) and feature.get("_type") in ("List", "LargeList", "Sequence"):
+        feature = feature.get("feature")
+    elif isinstance(feature, list) and len(feature) == 1:
+        feature = feature[0]
+    return feature["names"] if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" else None

@@ -101,6 +101,7 @@ def prepare(
         notices = [*([str(made)] if made else []), *read.notices, *built.notices, *report.notices]
         if wants == "labelled":
             notices += targets.told(built.found, whole.kind, kind)
+            notices += targets.marks_told(divided)
         if built.problems and entry.bad_rows == "skip":
             notices.append(f"{counted(len(built.problems), 'row', 'rows')} with problems left out.")
         elif built.problems:

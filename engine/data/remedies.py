@@ -55,6 +55,8 @@ class Remedy:
     act: Callable[[Case], Mended]
     findings: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    keeps_places: bool = True
+    """Whether texts keep their length, so that what counts characters in them stays true."""
 
 
 def get(name: str) -> Remedy:
@@ -292,6 +294,7 @@ REMEDIES = [
         "Writes [EMAIL], [PHONE], [IBAN], [CARD] or [IP ADDRESS] in their place, in all columns that are used.",
         _mask,
         tuple(personal.KINDS),
+        keeps_places=False,
     ),
     Remedy(
         "drop-long",

@@ -88,11 +88,14 @@ def check(
 def natural(read: Table, entry: Data) -> Wants:
     """As what rows are looked at before anybody knows the objective.
 
-    Plain texts as such, texts of which some may have several labels as those, all others as conversations.
+    Plain texts as such, texts of which some may have several labels, or marked words, as those, all others as
+    conversations.
     """
     guess = _recognised(read, entry, {role: name for role, name in entry.columns.items() if name in read.columns})
     if guess.format == "labelled":
         return "labelled" if targets.find(read, guess, entry).kind == "several labels" else "messages"
+    if guess.format == "marked":
+        return "labelled"
     return "text" if _recognised(read, entry, {}).format == "text" else "messages"
 
 
@@ -194,7 +197,7 @@ def _used(prepared: Prepared, read: Table) -> dict[str, Any]:
         "problems": _grouped(prepared.problems),
         "usable": len(prepared.examples),
         "examples": [{"place": places[example.row], **example.as_dict()} for example in prepared.examples[:_EXAMPLES]],
-        "findings": [_finding(finding) for finding in prepared.findings],
+        "findings": [_finding(finding, guess) for finding in prepared.findings],
         "labels": label_counts(prepared.examples),
         "splits": prepared.counts(),
     }
@@ -204,7 +207,7 @@ def _unused(guess: Guess, read: Table, problems: list[RowProblem], found: list[F
     """What can be said of rows that no objective here learns from: texts by themselves, preference pairs."""
     if guess.format == "preferences":
         return {"problems": _grouped(problems), "usable": len(read.rows) + len(read.problems) - len(problems)}
-    return {"usable": len(_texts(guess, read)), "findings": [_finding(finding) for finding in found]}
+    return {"usable": len(_texts(guess, read)), "findings": [_finding(finding, guess) for finding in found]}
 
 
 def _texts(guess: Guess, read: Table) -> list[Example]:
@@ -226,9 +229,11 @@ def _guessed(guess: Guess) -> dict[str, Any]:
     }
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
-    """With the names of the remedies that answer it."""
-    return {**finding.as_dict(), "remedies": remedies.for_finding(finding.name)}
+def _finding(finding: Finding, guess: Guess) -> dict[str, Any]:
+    """With the names of the remedies that answer it. Where marks count characters, none may change a text."""
+    marked = "marks" in guess.columns
+    found = [name for name in remedies.for_finding(finding.name) if not marked or remedies.get(name).keeps_places]
+    return {**finding.as_dict(), "remedies": found}
 
 
 def _group(problem: RowProblem) -> str:
@@ -283,7 +288,9 @@ def _example_lines(example: dict[str, Any]) -> list[str]:
     if "messages" in example:
         return [head, *(f"    {turn['role']}: {_short(turn['content'], _WIDTH)}" for turn in example["messages"])]
     several = ["    no label"] if example.get("labels") == [] else []
-    labelled = [f"    label: {example['label']}"] if example["label"] else several
+    several = ["    nothing is marked"] if example.get("marks") == [] else several
+    name = "marked" if "marks" in example else "label"
+    labelled = [f"    {name}: {example['label']}"] if example["label"] else several
     beside = [f"    second text: {_short(example['second'], _WIDTH)}"] if example.get("second") else []
     return [head, f"    text: {_short(example['text'], _WIDTH)}", *beside, *labelled]
 

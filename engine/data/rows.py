@@ -14,8 +14,8 @@ MAX_BYTES = 512 * 1024**2
 """Largest file, unpacked. All rows are held in memory, at several times the size of the file."""
 MAX_ROWS = 2_000_000
 ACCEPTED = (
-    "CSV, TSV, JSON, JSON Lines, Parquet, Excel (.xlsx), text (.txt), Markdown (.md), HTML, PDF, Word (.docx), EPUB, "
-    "subtitles (.srt, .vtt), source code, or a .gz or .zip of these"
+    "CSV, TSV, JSON, JSON Lines, Parquet, Excel (.xlsx), words with tags (.conll), text (.txt), "
+    "Markdown (.md), HTML, PDF, Word (.docx), EPUB, subtitles (.srt, .vtt), source code, or a .gz or .zip of these"
 )
 
 SPLIT_NAMES: dict[str, SplitName] = {

@@ -106,7 +106,7 @@ def _targets(wanted: Split, sides: list[SplitName | None], divided: bool) -> dic
 def _strata(examples: list[Example]) -> tuple[list[str], bool]:
     """What each example is grouped by for equal proportions: its label, where answers are classes; else nothing."""
     answers = content.classes(examples)
-    several = any(example.labels is not None for example in examples)
+    several = any(example.labels is not None or example.marks is not None for example in examples)
     if answers is None or several or len(set(answers)) > len(answers) // 2:
         return [""] * len(examples), False
     return answers, True

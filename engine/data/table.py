@@ -12,6 +12,7 @@ from engine import home
 from engine.data import (
     apart,
     archive,
+    conll,
     decoding,
     delimited,
     documents,
@@ -43,6 +44,10 @@ KINDS = {
     ".pq": "parquet",
     ".xlsx": "xlsx",
     ".xlsm": "xlsx",
+    ".conll": "conll",
+    ".iob": "conll",
+    ".iob2": "conll",
+    ".bio": "conll",
     ".txt": "text",
     ".text": "text",
     ".md": "markdown",
@@ -219,6 +224,8 @@ def _kind(name: str, data: bytes) -> str | None:
 def _text(text: str, name: str, kind: str) -> Table:
     if not text.strip():
         raise DataError(f"{name} is empty.", "Give a file with at least one row.")
+    if kind == "conll" or (kind in ("text", "tsv") and conll.looks_like(text)):
+        return conll.read(text, name)
     if kind in ("csv", "tsv"):
         return _rowed(delimited.read(text, name, "\t" if kind == "tsv" else ","))
     if kind in _TEXTS:
@@ -246,6 +253,8 @@ def _sniffed(text: str) -> str:
         return "json"
     if text.lstrip()[:14].lower().startswith(("<!doctype html", "<html")):
         return "html"
+    if conll.looks_like(text):
+        return "conll"
     if delimited.consistent(text):
         return "tsv" if delimited.separator(text, "\t") == "\t" else "csv"
     return "text"

@@ -1,4 +1,4 @@
-"""What a row's answer is for a classifier: one label, several of them, or a number. Found, and read from cells."""
+"""What a row's answer is for a classifier: one label, several, a number, or marked words. Found, and read."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.data import columns
+from engine.data import columns, marks
 from engine.data.conversations import BadRow
-from engine.data.example import Example
+from engine.data.example import Example, Mark
 from engine.data.formats import Guess
 from engine.data.rows import Table, counted, listed
 from engine.errors import DataError
@@ -33,11 +33,15 @@ _ANSWERS = ("label", "completion", "output")
 
 @dataclass(frozen=True)
 class Answer:
-    """text: as a person reads it. labels: of a row with several (or none of them). number: of one with a number."""
+    """text: as a person reads it. labels: of a row with several (or none of them). number: of one with a number.
+
+    marks: of one whose words are marked (or none of them).
+    """
 
     text: str
     labels: list[str] | None = None
     number: float | None = None
+    marks: list[Mark] | None = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,8 @@ class Found:
     """That rows hold several labels, and how, in a sentence."""
     number: str = ""
     """That they could be learned as numbers, in a sentence."""
+    scheme: marks.Scheme = ""
+    """Of tags of words: what they are written in."""
 
 
 NOTHING = Found("one label")
@@ -59,6 +65,10 @@ NOTHING = Found("one label")
 
 def find(table: Table, guess: Guess, entry: Data) -> Found:
     """Look at all answers of a table that was recognised as `guess`."""
+    if guess.format == "marked":
+        tags = guess.columns.get("tags")
+        scheme = marks.scheme_of(columns.turns(row.get(tags)) for row in table.rows) if tags else ""
+        return Found("marked words", tags or guess.columns["marks"], scheme=scheme)
     if guess.labels:
         names = listed([repr(name) for name in guess.labels], 6)
         told = (
@@ -101,11 +111,15 @@ def settled(asked: AskedKind, found: Sequence[Found]) -> KindName:
     """The kind that all of a run's data is read as. Numbers are never taken for what is meant: a person says so."""
     if asked != "auto":
         return asked
-    return "several labels" if any(one.kind == "several labels" for one in found) else "one label"
+    kinds: tuple[KindName, ...] = ("marked words", "several labels")
+    return next((kind for kind in kinds if any(one.kind == kind for one in found)), "one label")
 
 
 def told(found: Found, kind: KindName, asked: AskedKind, is_classified: bool = True) -> list[str]:
     """What a person should know of how answers are read. is_classified: by an objective that can do otherwise."""
+    if found.kind == "marked words":
+        how = [f"The tags in {found.column!r} were read by {marks.TOLD[found.scheme]}."] if found.scheme else []
+        return how if is_classified else [*how, "The answer lists what is marked. The objective classify marks it."]
     if not is_classified:
         may = [f"{found.several} The objective classify learns them so."] if found.several else []
         return may + (
@@ -125,6 +139,16 @@ def told(found: Found, kind: KindName, asked: AskedKind, is_classified: bool = T
         if asked != "auto"
         else [f"{found.number} Each is read as a label; the kind of answer 'number' learns how large it is."]
     )
+
+
+def marks_told(examples: Sequence[Example]) -> list[str]:
+    """How many marks of each label there are, where words are marked."""
+    counts = Counter(label for example in examples for _, _, label in example.marks or [])
+    if not counts:
+        return []
+    each = [f"{label} ({count:,})" for label, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
+    marks_found, labels = counted(counts.total(), "mark", "marks"), counted(len(counts), "label", "labels")
+    return [f"{marks_found} with {labels}: {listed(each, 12)}."]
 
 
 def written_down(entry: Data, found: Found, guess: Guess) -> Data:
@@ -300,8 +324,62 @@ class Columns(Several):
         return _labelled([name for name in self.names if _flag(row.get(name), name)])
 
 
+class Marks(Reading):
+    """Marked words: of words with a tag each, or of a text with begin, end and label of each mark."""
+
+    kind: KindName = "marked words"
+
+    def __init__(self, found: Found, roles: dict[str, str]) -> None:
+        super().__init__(found)
+        self.roles, self.scheme = roles, found.scheme
+        self.loose = self.torn = 0
+        """Rows whose marks had spaces at an edge, and those with a mark that begins or ends inside a word."""
+
+    def of_row(self, row: dict[str, Any]) -> tuple[str, Answer]:
+        """The row's text, and its marks. Raises BadRow."""
+        if "words" in self.roles:
+            names = self.roles["words"], self.roles["tags"]
+            text, found = marks.of_words(row.get(names[0]), row.get(names[1]), names, self.scheme)
+        else:
+            text, name = row.get(self.roles["text"]), self.roles["marks"]
+            if not isinstance(text, str) or not text.strip():
+                raise BadRow(f'The column "{self.roles["text"]}" is empty.', "Fill it, or leave the row out.")
+            found, loose = marks.of_spans(text, row.get(name), name)
+            self.loose += bool(loose)
+        self.torn += marks.inside_words(text, found)
+        return text, Answer(marks.told(text, found), marks=found)
+
+    def notices(self) -> list[str]:
+        told = []
+        if self.loose:
+            rows = counted(self.loose, "row", "rows")
+            told.append(f"In {rows} marks had spaces at an edge, which are left out of them.")
+        if self.torn:
+            rows = counted(self.torn, "row", "rows")
+            told.append(
+                f"In {rows} a mark begins or ends inside a word. The model marks whole words, and misses these."
+            )
+        return told
+
+    def check(self, examples: Sequence[Example]) -> None:
+        if not any(example.marks for example in examples):
+            raise DataError(f"No row has a mark (column {self.column!r}).", "Give rows in which words are marked.")
+
+
 def reading(kind: KindName, found: Found, guess: Guess) -> Reading:
     """Raises DataError where the data has no such answers."""
+    if guess.format == "marked":
+        if kind != "marked words":
+            raise DataError(
+                f"Words are marked in these texts, which can't be read as {kind}.",
+                "Choose the objective classify with the kind of answer 'auto' or 'marked words', or other columns.",
+            )
+        return Marks(found, guess.columns)
+    if kind == "marked words":
+        raise DataError(
+            f"No words are marked in this data ({guess.why})",
+            "Give words with a tag each, or texts with begin, end and label of each mark (format: marked).",
+        )
     if guess.labels:
         if kind != "several labels":
             raise DataError(

@@ -38,6 +38,11 @@ def undo(source: str) -> str:
 
 def _version(entry: Data, remedy: Remedy, folder: Path, inspect: Callable[[Data], Inspection]) -> Path:
     seen = inspect(entry)
+    if "marks" in seen.guess.columns and not remedy.keeps_places:
+        raise DataError(
+            f"{remedy.title}: that would change texts in which marks count characters.",
+            "Mend the file by hand, or give words with a tag each.",
+        )
     mended = remedy.act(seen.case)
     if not mended.changed and not mended.removed:
         raise DataError(

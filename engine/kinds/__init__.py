@@ -10,12 +10,13 @@ from typing import Any
 from engine.data.example import Example
 from engine.files import read_json
 from engine.kinds.base import Kind
+from engine.kinds.marked_words import MarkedWords
 from engine.kinds.number import Number
 from engine.kinds.one_label import OneLabel
 from engine.kinds.several_labels import SeveralLabels
 from engine.method import KindName
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (OneLabel(), SeveralLabels(), Number())}
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (OneLabel(), SeveralLabels(), Number(), MarkedWords())}
 
 
 def of(name: str) -> Kind:
@@ -25,6 +26,8 @@ def of(name: str) -> Kind:
 
 def of_rows(examples: Sequence[Example]) -> KindName:
     """What the answers of a run's rows are."""
+    if any(example.marks is not None for example in examples):
+        return "marked words"
     if any(example.number is not None for example in examples):
         return "number"
     return "several labels" if any(example.labels is not None for example in examples) else "one label"
@@ -33,6 +36,11 @@ def of_rows(examples: Sequence[Example]) -> KindName:
 def of_result(kept: Mapping[str, Any]) -> Kind:
     """By what a result's `classifier.json` holds."""
     return of(str(kept.get("kind", "one label")))
+
+
+def of_folder(result: Path) -> Kind:
+    """What the result in a folder answers."""
+    return of_result(read_json(result / "classifier.json") or {})
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from engine import text_pairs
 from engine.class_weights import Scheme
 from engine.data.example import Example
 from engine.job import Job, Losses, Report
 from engine.method import KindName
-from engine.scores import Scores
+from engine.models import ModelFacts
+from engine.pooling import pooling
+from engine.scores import Marked, Scores
+from engine.tokens import Encoded, Tokens
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,6 +37,26 @@ class Kind(ABC):
     unfitted: ClassVar[str] = ""
     """Why nothing can be fitted to fixed features; empty where that works."""
 
+    divides: ClassVar[bool] = False
+    """Whether texts that are longer than the longest row are read in parts, in place of being cut."""
+    marks_words: ClassVar[bool] = False
+    """Whether it says something of each word, in place of the whole text."""
+    positions: ClassVar[str] = "1"
+    """Of how many positions of a `row` there is a loss, as an expression of the script."""
+
+    def refuses(self, facts: ModelFacts) -> str | None:
+        """Why a model can't answer so, or None."""
+        return None
+
+    def pooling(self, model_folder: Path) -> str:
+        """How the vectors of a text's tokens become one."""
+        return pooling(model_folder)
+
+    def encode(self, example: Example, tokens: Tokens, max_tokens: int) -> Encoded:
+        if example.second:
+            return tokens.encode_pair(example.text, example.second, max_tokens)
+        return tokens.encode_text(example.text, max_tokens)
+
     def labels(self, examples: Sequence[Example]) -> list[str]:
         """The classes, sorted; a class's number is its place here."""
         return sorted({example.label for example in examples})
@@ -41,15 +66,20 @@ class Kind(ABC):
         """As `Objective.class_weights` promises."""
 
     @abstractmethod
-    def row(self, job: Job, example: Example) -> dict[str, Any]:
-        """What a batch holds of the answer: "labels", which has one number a row, and what `losses` wants beside it."""
+    def row(self, job: Job, example: Example, encoded: Encoded) -> dict[str, Any]:
+        """What a batch holds of the answer: "labels", one number a row (or token), and what `losses` wants beside it."""
 
     @abstractmethod
     def losses(self, job: Job) -> Losses: ...
 
     @abstractmethod
     def script(self, job: Job) -> str:
-        """Source of `target` (of an example) and `row_losses` (scores and targets to the loss of each row)."""
+        """Source of `target` (of an example and what was read of it) and `row_losses` (scores and targets to the loss of
+        each row, or of each position of all rows)."""
+
+    def reading(self, job: Job) -> str:
+        """Source of `read` (of an example), for the script."""
+        return text_pairs.script(job) if job.pairs else text_pairs.READ
 
     @abstractmethod
     def score(self, job: Job, model: nn.Module, rows: list[Example], report: Report) -> Scores: ...
@@ -66,9 +96,16 @@ class Kind(ABC):
     def told(self, job: Job, model: nn.Module, example: Example) -> list[tuple[str, float]]:
         """Every label with its chance, the likeliest first; of a number that number, under the name NUMBER."""
 
+    def marks(self, job: Job, model: nn.Module, example: Example) -> list[Marked]:
+        """What it marks in a text. Where it says something of each word."""
+        raise NotImplementedError
+
     def kept(self, job: Job, model: nn.Module) -> dict[str, Any]:
         """What a result's `classifier.json` says besides labels and pooling."""
         return {}
+
+    def kept_whole(self, job: Job, model: nn.Module, folder: Path) -> None:
+        """Make a result that holds a whole body one that transformers reads with its head, where there is a class."""
 
     @abstractmethod
     def given(self, found: Sequence[tuple[str, float]], kept: Mapping[str, Any]) -> list[str]:

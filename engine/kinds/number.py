@@ -15,6 +15,7 @@ from engine.kinds.base import Kind
 from engine.measures import digits
 from engine.method import KindName
 from engine.scores import MEAN, NUMBER, Scores
+from engine.tokens import Encoded
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,7 +25,7 @@ SCRIPT = '''
 MEAN, DEVIATION = MEAN_HERE, DEVIATION_HERE
 
 
-def target(example):
+def target(example, row):
     return (example["number"] - MEAN) / DEVIATION
 
 
@@ -56,7 +57,7 @@ class Number(Kind):
     def weights(self, scheme: Scheme, labels: Sequence[str], train: Sequence[Example]) -> list[float] | None:
         return None
 
-    def row(self, job: Job, example: Example) -> dict[str, Any]:
+    def row(self, job: Job, example: Example, encoded: Encoded) -> dict[str, Any]:
         return {"labels": 0, "wanted": [job.scale.standard(example.number or 0.0)]}
 
     def losses(self, job: Job) -> Losses:

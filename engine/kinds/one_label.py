@@ -12,6 +12,7 @@ from engine.job import Job, Losses, Report
 from engine.kinds.base import Kind
 from engine.method import KindName
 from engine.scores import Scores
+from engine.tokens import Encoded
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,7 +21,7 @@ SCRIPT = '''
 CLASS_WEIGHTS = CLASS_WEIGHTS_HERE
 
 
-def target(example):
+def target(example, row):
     return LABELS.index(example["label"])
 
 
@@ -42,7 +43,7 @@ class OneLabel(Kind):
     def weights(self, scheme: Scheme, labels: Sequence[str], train: Sequence[Example]) -> list[float] | None:
         return class_weights.weights(scheme, labels, [example.label for example in train])
 
-    def row(self, job: Job, example: Example) -> dict[str, Any]:
+    def row(self, job: Job, example: Example, encoded: Encoded) -> dict[str, Any]:
         return {"labels": job.labels.index(example.label)}
 
     def losses(self, job: Job) -> Losses:

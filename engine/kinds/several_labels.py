@@ -15,6 +15,7 @@ from engine.job import Job, Losses, Report
 from engine.kinds.base import Kind
 from engine.method import KindName
 from engine.scores import Scores
+from engine.tokens import Encoded
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,7 +24,7 @@ SCRIPT = '''
 LABEL_WEIGHTS = LABEL_WEIGHTS_HERE
 
 
-def target(example):
+def target(example, row):
     return [float(label in example["labels"]) for label in LABELS]
 
 
@@ -53,7 +54,7 @@ class SeveralLabels(Kind):
     def weights(self, scheme: Scheme, labels: Sequence[str], train: Sequence[Example]) -> list[float] | None:
         return class_weights.of_each(scheme, labels, [example.labels or [] for example in train])
 
-    def row(self, job: Job, example: Example) -> dict[str, Any]:
+    def row(self, job: Job, example: Example, encoded: Encoded) -> dict[str, Any]:
         return {"labels": 0, "wanted": [float(label in (example.labels or [])) for label in job.labels]}
 
     def losses(self, job: Job) -> Losses:

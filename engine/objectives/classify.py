@@ -1,4 +1,4 @@
-"""Classify: a head on the model's pooled output learns to name one of the data's labels, several, or a number."""
+"""Classify: a head on the model's output learns to give texts a label, several, or a number, or to mark their words."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from engine.errors import SettingError
 from engine.kinds.base import Kind
 from engine.label_objective import LabelObjective
 from engine.method import AskedKind
+from engine.models import ModelFacts
 from engine.settings import Section, setting
 from engine.tuner import Tuner
 
@@ -21,8 +22,8 @@ class Classify(LabelObjective):
     name = "classify"
     title = "Classify (choose a label)"
     help = (
-        "The model learns to put texts into the classes of your data, one or several for each, or to give each a "
-        "number. Fast, exact about its choices, and no chat."
+        "The model learns to put texts into the classes of your data, one or several for each, to give each a number, "
+        "or to mark words in them, such as names. Fast, exact about its choices, and no chat."
     )
     paper = "https://arxiv.org/abs/1810.04805"
     order = 20
@@ -31,8 +32,9 @@ class Classify(LabelObjective):
         kind: AskedKind = setting(
             "auto",
             "Kind of answer",
-            "What a text gets: one label, several labels (or none), or a number, such as a rating or how alike two "
-            "texts are. 'auto' looks at the data and says what it found; it never takes labels for numbers.",
+            "What a text gets: one label, several labels (or none), a number, such as a rating or how alike two texts "
+            "are, or marks on its words, such as names and places. 'auto' looks at the data and says what it found; it "
+            "never takes labels for numbers.",
         )
         threshold: float | None = setting(
             None,
@@ -66,6 +68,10 @@ class Classify(LabelObjective):
                 [f"A threshold (objective.threshold) does nothing where a text gets {kind.title}."], "Leave it empty."
             )
         return found
+
+    def refuses(self, facts: ModelFacts, settings: Any = None) -> str | None:
+        refused = super().refuses(facts, settings)
+        return refused if refused or settings is None else self.answer(settings).refuses(facts)
 
     def settled(self, settings: Any, model_folder: Path, examples: list[Example]) -> Any:
         return self.of_rows(settings, examples)

@@ -5,6 +5,7 @@ Models that write learn the next token; those that only read (encoders) guess wo
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from engine import general
@@ -80,9 +81,14 @@ class _Text(Objective):
     paper = "https://arxiv.org/abs/2004.10964"
     order = 30
     wants = "text"
-    divides = True
 
     Settings = Reading
+
+    def divides(self, settings: Any) -> bool:
+        return True
+
+    def parts(self, row: Example, tokens: Tokens, most: int) -> list[Example]:
+        return [replace(row, text=part) for part in tokens.divided(row.text, most)]
 
     def mixed_in(self, settings: Any, train: list[Example], seed: int) -> list[Example]:
         return general.replayed(settings.replay, train, seed) if settings.replay else []

@@ -112,7 +112,9 @@ def _by_loss(pairs: Pairs) -> bool:
 def _difference(pairs: Pairs, scale: Measure) -> Difference | None:
     if not pairs:
         return None
-    return pairing.difference(*([_figure(pair[side], scale) for pair in pairs] for side in (0, 1)))
+    if scale.unit == "nats":
+        return pairing.difference(*([_figure(pair[side], scale) for pair in pairs] for side in (0, 1)))
+    return pairing.of_rows(*([pair[side] for pair in pairs] for side in (0, 1)))
 
 
 def _better(change: Difference, scale: Measure) -> str:
@@ -124,7 +126,7 @@ def _better(change: Difference, scale: Measure) -> str:
 def _sentence(a: Evidence, pairs: Pairs, change: Difference, scale: Measure, names: tuple[str, str]) -> str:
     one, other_one = names
     rows = f"On the {counted(len(pairs), 'held-out row', 'held-out rows')} that both answered,"
-    first, second = (sum(_figure(pair[side], scale) for pair in pairs) / len(pairs) for side in (0, 1))
+    first, second = (_of_all([pair[side] for pair in pairs], scale) for side in (0, 1))
     verb = "are" if scale.unit == "bits" else "is"
     told = f"{scale.title.lower()} {verb} {scale.written(first)} for {one} and {scale.written(second)} for {other_one}"
     if not change.up and not change.down:
@@ -260,6 +262,10 @@ def _row(a: ScoredRow, b: ScoredRow, scale: Measure) -> Row:
     better = B if gain > 0 else A if gain < 0 else ""
     prompt, expected, first, second = (text[:LONGEST_TEXT] for text in (a.prompt, a.expected, a.answer, b.answer))
     return Row(a.row, prompt, expected, first, second, better)
+
+
+def _of_all(rows: Sequence[ScoredRow], scale: Measure) -> float:
+    return sum(_figure(row, scale) for row in rows) / len(rows) if scale.unit == "nats" else pairing.figure(rows)
 
 
 def _figure(row: ScoredRow, scale: Measure) -> float:

@@ -293,7 +293,7 @@ with torch.no_grad():
         ids = job.tokens.encode_prompt([{"role": "user", "content": sys.argv[2]}])
         logits = model(torch.tensor([ids])).logits[0, -1]
     else:
-        ids = job.objective.encode(job.examples["test"][0].__class__(1, text=sys.argv[2]), job.tokens, None, 512).ids
+        ids = job.objective.encode(job.examples["test"][0].__class__(1, text=sys.argv[2]), job.tokens, job.objective_settings, 512).ids
         logits = model(torch.tensor([ids]), torch.ones(1, len(ids), dtype=torch.long))[0]
 print(json.dumps([logits.tolist(), ids]))
 """

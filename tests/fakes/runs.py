@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from engine.data import example as examples_file
 from engine.data.example import Example, SplitName
+from engine.data.marks import told
 from engine.spec import RunSpec
 
 INTENTS = {
@@ -57,6 +59,8 @@ def examples(wants: str, kind: str = "one label") -> list[Example]:
             elif kind == "several labels":
                 own = [] if row % 5 == 0 else [label, "question"] if row % 2 else [label]
                 found.append(Example(row, split, text=texts[text_number], label=", ".join(own), labels=own))
+            elif kind == "marked words":
+                found.append(marked(row, split, texts[text_number]))
             elif kind == "number":
                 number = 10 * list(INTENTS).index(label) + len(texts[text_number]) / 8
                 found.append(Example(row, split, text=texts[text_number], label=str(number), number=number))
@@ -66,6 +70,13 @@ def examples(wants: str, kind: str = "one label") -> list[Example]:
                 messages = [{"role": "user", "content": texts[text_number]}, {"role": "assistant", "content": label}]
                 found.append(Example(row, split, messages=messages))
     return found
+
+
+def marked(row: int, split: SplitName, text: str) -> Example:
+    """A text in which the bank's words are marked, "exchange rate" as one."""
+    pattern = re.compile(r"(?P<thing>card)|(?P<money>fee|exchange rate|rate|euros)")
+    marks = [(match.start(), match.end(), str(match.lastgroup)) for match in pattern.finditer(text)]
+    return Example(row, split, text=text, label=told(text, marks), marks=marks)
 
 
 def spec(model: Path, objective: str | dict[str, Any], tuner: str, **training: Any) -> RunSpec:
