@@ -86,6 +86,8 @@ def _load(story: Story, repo: str, merged: bool) -> str:
     elif story.cloze:
         found = snippets.cloze(source, story.cloze)
         note = "\n\nThe labels' words are scored by the code above; no pipeline of transformers does that."
+    elif kinds.of_result(story.head).marks_words:
+        found, note = snippets.marked(source, bool(story.head.get("pipeline"))), ""
     else:
         kept = story.head
         if source.form == "beside":

@@ -94,6 +94,49 @@ def classify(
     return Snippet("\n".join(load), "\n".join(ask))
 
 
+def marked(source: Source, pipeline: bool) -> Snippet:
+    """A model that marks words, and one text put to it.
+
+    pipeline: whether transformers has a class for body and head together, as which whole weights are saved.
+    """
+    repo = json.dumps(source.repo)
+    if pipeline and source.form == "whole":
+        made = f'marks = pipeline("token-classification", model={repo}, aggregation_strategy="simple")'
+        ask = [
+            'text = "Write a text here."',
+            "for mark in marks(text):",
+            "    print(mark['entity_group'], text[mark['start'] : mark['end']], round(float(mark['score']), 3))",
+        ]
+        return Snippet(f"from transformers import pipeline\n{made}", "\n".join(ask))
+    imports, lines = _loading(source, "AutoModel")
+    files = ["from huggingface_hub import hf_hub_download", "from safetensors.torch import load_file"]
+    load = [
+        "import json",
+        *files,
+        *(line for line in imports if line not in ("import json", *files)),
+        "",
+        "",
+        parts.source("entity_tags"),
+        "",
+        "",
+        *lines,
+        f'head = load_file(hf_hub_download({repo}, "head.safetensors"))',
+        f'labels = json.load(open(hf_hub_download({repo}, "classifier.json"), encoding="utf-8"))["labels"]',
+    ]
+    ask = [
+        'text = "Write a text here."',
+        'found = tokenizer(text, return_offsets_mapping=True, return_special_tokens_mask=True, return_tensors="pt")',
+        "places = places_of(text, found.offset_mapping[0].tolist(), found.special_tokens_mask[0].tolist())",
+        "hidden = model(input_ids=found.input_ids, attention_mask=found.attention_mask).last_hidden_state.float()",
+        'tags = [labels[best] for best in (hidden @ head["weight"].T + head["bias"])[0].argmax(-1).tolist()]',
+        "words = words_of(text)",
+        "own = [tags[token] if token >= 0 else 'O' for token in first_tokens(words, places)]",
+        "for begin, end, label, _ in marks_of(words, own):",
+        "    print(label, text[begin:end])",
+    ]
+    return Snippet("\n".join(load), "\n".join(ask))
+
+
 def cloze(source: Source, kept: dict[str, Any]) -> Snippet:
     """A model that fills a slot with a label's word, and one text put to it.
 

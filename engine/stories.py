@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine import machine, origin, parts, snippets
+from engine import kinds, machine, origin, parts, snippets
 from engine.errors import RunError
 from engine.events import Finished
 from engine.files import read_json
@@ -55,6 +55,8 @@ class Story:
     @property
     def task(self) -> str:
         """What the Hub calls it."""
+        if self.head and kinds.of_result(self.head).marks_words:
+            return "token-classification"
         return "fill-mask" if self.masked else "text-generation" if self.answers else "text-classification"
 
     @property

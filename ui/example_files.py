@@ -58,6 +58,23 @@ _NUMBERS = [
     ("Breakfast was poor for that money.", "4.5"),
     ("Close to the station, and very clean.", "8.0"),
 ]
+_PLACES = [
+    ("Anna Brandt moved to Lisbon in May.", {"Anna Brandt": "person", "Lisbon": "place"}),
+    ("The meeting with Northwind Traders is in Oslo.", {"Northwind Traders": "company", "Oslo": "place"}),
+    ("Please send the contract to Omar Haddad.", {"Omar Haddad": "person"}),
+    ("Brightwater Ltd opens an office in Nairobi.", {"Brightwater Ltd": "company", "Nairobi": "place"}),
+    ("It rained the whole week.", {}),
+    ("Mei Lin and Paul Novak met in Prague.", {"Mei Lin": "person", "Paul Novak": "person", "Prague": "place"}),
+    ("She works for Fjord Energy.", {"Fjord Energy": "company"}),
+    ("The train from Turin was late again.", {"Turin": "place"}),
+    ("Ask Rosa Jiménez about the invoice.", {"Rosa Jiménez": "person"}),
+    ("Northwind Traders bought Fjord Energy.", {"Northwind Traders": "company", "Fjord Energy": "company"}),
+    ("Nobody answered the phone.", {}),
+    ("Paul Novak flies to Nairobi on Monday.", {"Paul Novak": "person", "Nairobi": "place"}),
+    ("The order goes to Brightwater Ltd in Lisbon.", {"Brightwater Ltd": "company", "Lisbon": "place"}),
+    ("Omar Haddad lives near Oslo.", {"Omar Haddad": "person", "Oslo": "place"}),
+    ("We sold the old car.", {}),
+]
 _QUESTIONS = [
     ("When is the library open?", "Monday to Friday from 9 to 19, Saturday from 10 to 14. Closed on Sundays."),
     ("How long may I keep a book?", "Four weeks. You can extend it twice, unless somebody waits for it."),
@@ -128,10 +145,22 @@ def _talks() -> str:
     return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
 
 
+def _marks() -> str:
+    lines = []
+    for text, named in _PLACES:
+        marks = [
+            {"start": text.index(words), "end": text.index(words) + len(words), "label": named[words]}
+            for words in named
+        ]
+        lines.append(json.dumps({"text": text, "entities": marks}, ensure_ascii=False) + "\n")
+    return "".join(lines)
+
+
 FILES: dict[str, tuple[str, str]] = {
     "labels.csv": ("Texts with labels", _csv(("text", "label"), _LABELS)),
     "several-labels.csv": ("Texts with several labels", _csv(("text", "labels"), _SEVERAL)),
     "numbers.csv": ("Texts with numbers", _csv(("text", "rating"), _NUMBERS)),
+    "marked-words.jsonl": ("Texts with marked names", _marks()),
     "questions.csv": ("Questions with answers", _csv(("question", "answer"), _QUESTIONS)),
     "conversations.jsonl": ("Conversations", _talks()),
 }

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
+from transformers import AutoConfig, AutoModelForTokenClassification
 
 from engine import entity_windows
 from engine.compute import tasks
@@ -97,39 +98,55 @@ def marks(job: Job, model: nn.Module, example: Example) -> list[Marked]:
     return _marks(job, seen)
 
 
-def save_whole(job: Job, model: nn.Module, folder: Path) -> None:
-    """Where a folder holds the whole body: body and head as transformers' own class for tagging tokens.
+def has_class(job: Job, model: nn.Module) -> bool:
+    """Whether body and head can be one of transformers' own class for tagging tokens, whose head is one layer as ours.
 
-    Only where that class's head is one layer, as ours is; else the head stays in its own file alone.
+    Pipelines of transformers read such a model.
     """
-    from transformers import AutoConfig, AutoModelForTokenClassification
+    return bool(_head_names(model, _tagging(job, model.config.__class__.from_dict(model.config.to_dict()))))
 
+
+def save_whole(job: Job, model: nn.Module, folder: Path) -> None:
+    """Where a folder holds the whole body: body and head as that class; else the head stays in its own file alone."""
     if not any((folder / name).exists() for name in WHOLE):
         return
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    config.id2label = dict(enumerate(job.labels))
-    config.label2id = {label: number for number, label in enumerate(job.labels)}
-    try:
-        shaped = AutoModelForTokenClassification.from_config(config)
-    except ValueError:  # no such class for this architecture
-        return
-    body = f"{shaped.base_model_prefix}."
-    head = {name: parameter for name, parameter in shaped.named_parameters() if not name.startswith(body)}
-    own = dict(model.head.named_parameters())
-    ends = {name.rpartition(".")[2]: name for name in head}
-    if set(ends) != set(own) or len(head) != len(own) or any(head[ends[end]].shape != own[end].shape for end in own):
+    config = _tagging(job, AutoConfig.from_pretrained(folder, local_files_only=True))
+    names = _head_names(model, config)
+    if not names:
         return
     whole = AutoModelForTokenClassification.from_pretrained(folder, config=config, local_files_only=True)
+    own = dict(model.head.named_parameters())
     with torch.no_grad():
         for name, parameter in whole.named_parameters():
-            if name in head:
-                parameter.copy_(own[name.rpartition(".")[2]])
+            if name in names:
+                parameter.copy_(own[names[name]])
     for file in folder.glob("model*.safetensors*"):
         file.unlink()
     whole.save_pretrained(folder)
-    about = folder / "classifier.json"
-    kept = json.loads(about.read_text(encoding="utf-8"))
-    about.write_text(json.dumps({**kept, "whole": True}, ensure_ascii=False, indent=1), encoding="utf-8")
+
+
+def _tagging(job: Job, config: Any) -> Any:
+    """A model's config with the tags as its labels."""
+    config.id2label = dict(enumerate(job.labels))
+    config.label2id = {label: number for number, label in enumerate(job.labels)}
+    return config
+
+
+def _head_names(model: nn.Module, config: Any) -> dict[str, str]:
+    """What the parameters of that class's head are called, and those of ours that they are; none where it differs."""
+    try:
+        with torch.device("meta"):
+            shaped = AutoModelForTokenClassification.from_config(config)
+    except ValueError:  # no such class for this architecture
+        return {}
+    body = f"{shaped.base_model_prefix}."
+    theirs = {name: parameter for name, parameter in shaped.named_parameters() if not name.startswith(body)}
+    own = dict(model.head.named_parameters())
+    found = {name: name.rpartition(".")[2] for name in theirs}
+    fits = sorted(found.values()) == sorted(own) and all(
+        theirs[name].shape == own[end].shape for name, end in found.items()
+    )
+    return found if fits else {}
 
 
 def _read(job: Job, model: nn.Module, rows: Sequence[Example], report: Report, tell: bool = True) -> list[_Seen]:

@@ -67,15 +67,15 @@ class Kind(ABC):
 
     @abstractmethod
     def row(self, job: Job, example: Example, encoded: Encoded) -> dict[str, Any]:
-        """What a batch holds of the answer: "labels", one number a row (or token), and what `losses` wants beside it."""
+        """What a batch holds of the answer: "labels", a number a row (or token), and what `losses` wants beside it."""
 
     @abstractmethod
     def losses(self, job: Job) -> Losses: ...
 
     @abstractmethod
     def script(self, job: Job) -> str:
-        """Source of `target` (of an example and what was read of it) and `row_losses` (scores and targets to the loss of
-        each row, or of each position of all rows)."""
+        """Source of `target` (of an example and what was read of it) and `row_losses` (scores and targets to the loss
+        of each row, or of each position of all rows)."""
 
     def reading(self, job: Job) -> str:
         """Source of `read` (of an example), for the script."""
@@ -106,6 +106,7 @@ class Kind(ABC):
 
     def kept_whole(self, job: Job, model: nn.Module, folder: Path) -> None:
         """Make a result that holds a whole body one that transformers reads with its head, where there is a class."""
+        return None
 
     @abstractmethod
     def given(self, found: Sequence[tuple[str, float]], kept: Mapping[str, Any]) -> list[str]:

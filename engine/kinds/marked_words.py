@@ -1,8 +1,8 @@
 """Words of a text are marked, each mark with a label: names, places, amounts. Every token has a tag of the scheme BIO.
 
-A softmax over the tags of each token, learned by its cross-entropy, as that of transformers' token classification. All
-tokens of a word learn, the first B- (or I-) and the others I-, so that pipelines which join tokens find whole words. The
-answer of a word is that of its first token.
+A softmax over the tags of each token, learned by its cross-entropy, as that of transformers' token classification.
+All tokens of a word learn, the first B- (or I-) and the others I-, so that pipelines which join tokens find whole words.
+The answer of a word is that of its first token.
 """
 
 from __future__ import annotations
@@ -133,7 +133,9 @@ class MarkedWords(Kind):
         return marks(job, model, example)
 
     def kept(self, job: Job, model: nn.Module) -> dict[str, Any]:
-        return {"kind": self.name}
+        from engine.compute.marked import has_class
+
+        return {"kind": self.name, "pipeline": has_class(job, model)}
 
     def kept_whole(self, job: Job, model: nn.Module, folder: Path) -> None:
         from engine.compute.marked import save_whole

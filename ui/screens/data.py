@@ -34,14 +34,19 @@ PARTS = {
     "text": ("Column with texts", "What is asked. Read, not learned."),
     "second": ("Column with second texts", "Read together with the first, such as a hypothesis with its premise."),
     "label": ("Column with labels", "What is learned."),
+    "words": ("Column with words", "Lists of the words of each text. Read, not learned."),
+    "tags": ("Column with tags", "Lists with a tag for each word. What is learned."),
+    "marks": ("Column with marks", "Begin, end and label of marked words. What is learned."),
     "system": ("Column with system messages", "Put before the conversation. Read, not learned."),
     "tools": ("Column with tools", "What the model may call. Read, not learned."),
 }
 """What the parts that columns play are called, and what becomes of them."""
 PLAIN = ("Column with texts", "All of it is read and learned.")
 """Where there is nothing beside the texts."""
-USUAL = ("messages", "conversations", "instruction", "input", "prompt", "completion", "text", "label")
+USUAL = ("messages", "conversations", "instruction", "input", "prompt", "completion", "text", "label", "marks")
 """Parts that are offered even where no column was found for them; `output` where there is an instruction."""
+MOST_MARKED = 3
+"""Rows that are shown where words are marked."""
 MOST_COLUMNS = max(len(roles) for roles in formats.ROLES.values())
 
 
@@ -303,8 +308,9 @@ def usable(entry: Data) -> dict[str, Any]:
 
 
 def _first(entry: Data) -> str:
-    made = inspections.first(entry)
-    return findings.example(*made) if made else ""
+    made = inspections.first(entry, MOST_MARKED)
+    further = [other for other, _ in made[1:] if other.marks is not None]  # one row tells little of what is marked
+    return findings.example(*made[0], further) if made else ""
 
 
 def _look(screen: DataScreen) -> Callable[..., list[Any]]:

@@ -16,7 +16,7 @@ from engine.data import remedies, turns
 from engine.data.example import Example
 from engine.errors import DataError
 from engine.sections import Data
-from ui import words
+from ui import marking, words
 
 MOST_PLACES = 5
 MOST_LETTERS = 600
@@ -63,14 +63,15 @@ def found(report: Mapping[str, Any], entry: Data, did: str = "") -> str:
     return f"<section class='ts-stack ts-found' data-entry='{values}'>{''.join(parts)}</section>"
 
 
-def example(made: Example, row: Mapping[str, Any]) -> str:
-    """The first row as it stands, and beside it what becomes of it."""
+def example(made: Example, row: Mapping[str, Any], further: Sequence[Example] = ()) -> str:
+    """The first row as it stands, and beside it what becomes of it. further: rows of which only that is shown."""
     cells = "".join(
         f"<dt>{escape(str(name))}</dt><dd>{escape(_cut(turns.shown(value)))}</dd>" for name, value in row.items()
     )
     return (
         "<section class='ts-example' aria-label='The first row'><div><h3>The first row, as it stands</h3>"
         f"<dl class='ts-asked'>{cells}</dl></div><div><h3>As it is learned</h3>{_conversation(made)}"
+        f"{''.join(map(_conversation, further))}"
         "<p class='ts-quiet'>What is coloured is learned. The rest is read.</p></div></section>"
     )
 
@@ -163,6 +164,9 @@ def _list(items: Iterable[str]) -> str:
 
 
 def _conversation(made: Example) -> str:
+    if made.marks is not None:
+        none = "" if made.marks else "\n<span class='ts-turn'>(nothing is marked)</span>"
+        return f"<div class='ts-text'>{marking.marked(made.text, made.marks, MOST_LETTERS)}{none}</div>"
     said = [(str(turn["role"]), str(turn["content"])) for turn in made.messages]
     texts = [("text", made.text), *([("second text", made.second)] if made.second else [])]
     name = "label" if made.labels is None and made.number is None else "number" if made.labels is None else "labels"

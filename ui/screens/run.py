@@ -15,8 +15,9 @@ import gradio as gr
 from engine import chat, kinds, text_pairs
 from engine.errors import DataError, UserError
 from engine.measures import digits
+from engine.scores import Marked
 from engine.spec import RunSpec
-from ui import words
+from ui import marking, words
 from ui.door import door
 from ui.owner import own
 from ui.words import bound, brief
@@ -171,10 +172,29 @@ def _labelled(run_id: str, chosen: str | None, text: str, second: str = "") -> s
         if pairs and not (second or "").strip():
             raise DataError("The second text is empty.", "Write something into both.")
         beside = second[:LONGEST] if pairs else ""
+        if kinds.of_folder(run.folder / "model").marks_words:
+            asked = text[:LONGEST]
+            return marked(asked, chat.marks(run.folder, asked, task=_task(run.spec(), chosen)))
         found = chat.labels(run.folder, text[:LONGEST], task=_task(run.spec(), chosen), second=beside)
         return told(kinds.said(run.folder / "model", found))
     except UserError as error:
         return words.failure(error)
+
+
+def marked(text: str, found: list[Marked]) -> str:
+    """A text with what is marked in it, and how sure that is, as markup."""
+    shown = marking.marked(text, [(mark.begin, mark.end, mark.label) for mark in found])
+    if not found:
+        told = "<p>Nothing is marked in it.</p>"
+    else:
+        least = min(found, key=lambda mark: mark.chance)
+        sure = f"{100 * least.chance:.1f} %"
+        each = f"{words.counted(len(found), 'mark')}. "
+        told = (
+            f"<p class='ts-quiet'>{each}The least sure is {escape(repr(text[least.begin : least.end]))}, with {sure}: the "
+            "mean chance of its words.</p>"
+        )
+    return f"<section class='ts-stack' role='status'><div class='ts-text'>{shown}</div>{told}</section>"
 
 
 def told(said: kinds.Said) -> str:

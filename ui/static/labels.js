@@ -25,15 +25,20 @@ export function byLabel(found) {
   ];
 }
 
+/* Whether words are marked: then marks count, and not rows. */
+const ofMarks = (scoring) => Number.isInteger(scoring.marks);
+
 function scored(scoring, { labels, left_out }) {
   return [
-    table(scoring.labels, left_out),
+    table(scoring.labels, left_out, ofMarks(scoring)),
+    ...(ofMarks(scoring) ? [el("h3", {}, "Which marks are wrong"), ...wrong(scoring)] : []),
     // Of several labels none is taken for another one.
-    ...(scoring.several ? [] : [el("h3", {}, "Which label is taken for which"), ...(scoring.grid.length ? grid(scoring.grid, labels) : mistakes(scoring))]),
+    ...(scoring.several || ofMarks(scoring) ? [] : [el("h3", {}, "Which label is taken for which"), ...(scoring.grid.length ? grid(scoring.grid, labels) : mistakes(scoring))]),
   ];
 }
 
-function table(labels, leftOut) {
+function table(labels, leftOut, marked) {
+  const unit = marked ? "marks" : "rows";
   const lines = labels.map((one, place) => {
     const line = el("tr", {}, el("th", { scope: "row" }, one.label || "(empty)"), el("td", {}, count(one.rows)), ...[one.precision, one.recall, one.f1].map(rate));
     line.hidden = place >= AT_FIRST;
@@ -50,14 +55,17 @@ function table(labels, leftOut) {
   return el(
     "div",
     { class: "ts-stack" },
-    framed("Precision, recall and F1 of each label", "ts-labels", heads(["Label", "Rows", "Precision", "Recall", "F1"].map((name) => [name])), lines),
+    framed("Precision, recall and F1 of each label", "ts-labels", heads(["Label", marked ? "Marks" : "Rows", "Precision", "Recall", "F1"].map((name) => [name])), lines),
     lines.length > AT_FIRST ? all : null,
-    leftOut ? el("p", { class: "ts-quiet" }, `${count(leftOut)} more with fewer rows are not told singly.`) : null,
+    leftOut ? el("p", { class: "ts-quiet" }, `${count(leftOut)} more with fewer ${unit} are not told singly.`) : null,
     el(
       "p",
       { class: "ts-quiet" },
-      "The weakest stand first. Precision: of the rows that got the label, the share that have it. Recall: of the rows that have it, the share that got it. "
-        + "F1: the harmonic mean of both. Below each its 95\u00a0% interval: by Wilson, for F1 carried over from the share that is right of all rows that have the label or got it.",
+      (marked
+        ? "The weakest stand first. Precision: of the marks that it set, the share that are right in begin, end and label. Recall: of the expected marks, the share that it set. "
+        : "The weakest stand first. Precision: of the rows that got the label, the share that have it. Recall: of the rows that have it, the share that got it. ")
+        + "F1: the harmonic mean of both. Below each its 95\u00a0% interval: by Wilson, for F1 carried over from the share that is right of all "
+        + `${unit} that ${marked ? "are expected or set" : "have the label or got it"}.`,
     ),
   );
 }
@@ -83,6 +91,17 @@ function grid(cells, labels) {
   return [
     framed("Rows by expected label and answer", "ts-grid", heads([["Expected"], ...names]), lines),
     el("p", { class: "ts-quiet" }, "Rows of each expected label, by the answer they got; answers have the numbers of the labels. What lies on the diagonal is right."),
+  ];
+}
+
+function wrong({ mistakes: list, mistaken, marks }) {
+  if (!list.length) return [el("p", {}, marks ? "Every mark is as expected." : "Nothing is marked, as expected.")];
+  const lines = list.map(({ expected, answer, rows, of }) =>
+    el("tr", {}, el("th", { scope: "row" }, expected), el("td", {}, answer), el("td", {}, `${count(rows)} of ${count(of)}`)));
+  const note = mistaken > list.length ? `The ${list.length} most frequent of ${count(mistaken)} kinds of mistakes. ` : "";
+  return [
+    framed("Marks that are wrong, by what was expected", "ts-mistakes", heads([["Expected"], ["Got"], ["Marks"]]), lines),
+    el("p", { class: "ts-quiet" }, `${note}Other edges: it marked some of the words, or more than these. (no mark): nothing is marked there.`),
   ];
 }
 

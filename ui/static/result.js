@@ -3,7 +3,7 @@
 import { between, count, el, figure, loss, share, size, span } from "./dom.js";
 
 /* What further scores before training are called; as engine/measures.py. */
-const FURTHER = { teacher: "Teacher", "training mean": "Always the training mean" };
+const FURTHER = { teacher: "Teacher", "training mean": "Always the training mean", "known words": "Known words alone" };
 
 const LONG = 280;
 
@@ -149,6 +149,7 @@ export function rows(changes) {
 }
 
 function change(row) {
+  if (row.marks) return changedMarks(row);
   // A text that is read has nothing that is expected of it.
   const said = [...(row.expected ? [["Expected", row.expected]] : []), ["Before", row.before], ["After", row.after]];
   return el(
@@ -157,6 +158,29 @@ function change(row) {
     el("div", { class: "ts-prompt" }, el("small", {}, `Row ${count(row.row)}`), folded(row.prompt)),
     el("dl", {}, ...said.map(([name, text]) => el("div", {}, el("dt", {}, name), el("dd", {}, folded(text))))),
   );
+}
+
+/* A text with its marks as they are expected, and as they were set before and after. */
+function changedMarks({ row, prompt, marks }) {
+  const said = [["Expected", marks.expected], ["Before", marks.before], ["After", marks.after]];
+  return el(
+    "li",
+    { class: "ts-marks" },
+    el("small", {}, `Row ${count(row)}`),
+    el("dl", {}, ...said.map(([name, own]) => el("div", {}, el("dt", {}, name), el("dd", {}, own.length ? el("p", {}, ...marked(prompt, own)) : el("p", { class: "ts-quiet" }, "(nothing is marked)"))))),
+  );
+}
+
+/* The pieces of a text, each mark with its label in words beside it. Python has counted whole characters, not halves. */
+export function marked(text, marks) {
+  const letters = Array.from(text), pieces = [];
+  let at = 0;
+  for (const [begin, end, label] of marks) {
+    if (end > letters.length) break;
+    pieces.push(letters.slice(at, begin).join(""), el("mark", { class: "ts-marked" }, `${letters.slice(begin, end).join("")} `, el("b", {}, label)));
+    at = end;
+  }
+  return [...pieces, letters.slice(at).join("")];
 }
 
 /* A text that is cut where it is long, with a button for the rest. */
