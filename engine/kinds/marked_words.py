@@ -1,8 +1,8 @@
 """Words of a text are marked, each mark with a label: names, places, amounts. Every token has a tag of the scheme BIO.
 
 A softmax over the tags of each token, learned by its cross-entropy, as that of transformers' token classification.
-All tokens of a word learn, the first B- (or I-) and the others I-, so that pipelines which join tokens find whole words.
-The answer of a word is that of its first token.
+All tokens of a word learn, the first B- (or I-) and the others I-, so that pipelines which join tokens find whole
+words. The answer of a word is that of its first token.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ class MarkedWords(Kind):
     name: ClassVar[KindName] = "marked words"
     title = "marked words"
     remark = (
-        "Words are marked in each text (kind of answer), by a tag for each of its tokens. A text that is longer than the "
-        "longest row is read in windows that overlap, and no word is left out."
+        "Words are marked in each text (kind of answer), by a tag for each of its tokens. Where a text is longer than "
+        "the longest row, it is read in windows that overlap, and no word is left out."
     )
     main_metric = "entity_f1"
     loss_unit = "nats a token"
@@ -77,8 +77,8 @@ class MarkedWords(Kind):
         if facts.kind == "encoder":
             return None
         return (
-            f"{facts.id} writes: it reads from left to right, and at a word it does not know what follows. Marked words "
-            "need a model that reads both ways (an encoder), such as embedded:minilm."
+            f"{facts.id} writes: it reads from left to right, and at a word it does not know what follows. Marked "
+            "words need a model that reads both ways (an encoder), such as embedded:minilm."
         )
 
     def pooling(self, model_folder: Path) -> str:

@@ -44,8 +44,8 @@ def test_several_labels_are_said_before_the_objective_is_chosen_and_stand_in_the
     seen = inspections.inspect(Data(source=several)).report
     assert data._state(seen, 0, False) == data.READY
     assert "divided by &#x27;;&#x27;" in findings.found(seen, Data(source=several))
-    first = inspections.first(Data(source=several))
-    assert first and first[0].labels == ["late", "damaged"]
+    (first,) = inspections.first(Data(source=several))
+    assert first[0].labels == ["late", "damaged"]
     assert "labels:</span> <mark>late, damaged</mark>" in findings.example(*first)
 
     spec = wanted(screen, several)
@@ -72,3 +72,24 @@ def test_numbers_are_learned_where_the_person_chooses_that_kind(screen: start.St
 def test_a_separator_and_label_columns_arrive_from_the_form(screen: start.StartScreen, several: str) -> None:
     entry = wanted(screen, several, Between_labels="|", Label_columns="late\nbroken").data[0]
     assert (entry.label_separator, entry.label_columns) == ("|", "late\nbroken")
+
+
+def test_marked_words_are_shown_row_by_row_and_stand_in_the_runs_spec(
+    screen: start.StartScreen, tmp_path: Path
+) -> None:
+    source = _file(tmp_path, "marked-words.jsonl")
+    seen = inspections.inspect(Data(source=source)).report
+    assert (seen["format"], data._state(seen, 0, False)) == ("marked", data.READY)
+    assert data._parts(seen) == ["text", "marks"]
+    shown = data._first(Data(source=source))
+    assert shown.count("<div class='ts-text'>") == 3  # one row tells little of what is marked
+    assert "<mark class='ts-marked'>Anna Brandt <b>person</b></mark> moved to" in shown
+    told = findings.found(seen, Data(source=source))
+    assert "marks with 3 labels" in told and "Rows in which nothing is marked" in told
+    run = store.create(wanted(screen, source), of_spec(wanted(screen, source)))
+    assert run.spec().objective_settings.model_dump()["kind"] == "marked words"
+    assert '"marks": [[0, 11, "person"], [21, 27, "place"]]' in (run.folder / "examples.jsonl").read_text(
+        encoding="utf-8"
+    )
+    with pytest.raises(DataError, match="can't be read as one label"):
+        of_spec(wanted(screen, source, Kind_of_answer="one label"))

@@ -184,15 +184,13 @@ def _labelled(run_id: str, chosen: str | None, text: str, second: str = "") -> s
 def marked(text: str, found: list[Marked]) -> str:
     """A text with what is marked in it, and how sure that is, as markup."""
     shown = marking.marked(text, [(mark.begin, mark.end, mark.label) for mark in found])
-    if not found:
-        told = "<p>Nothing is marked in it.</p>"
-    else:
+    told = "<p>Nothing is marked in it.</p>"
+    if found:
         least = min(found, key=lambda mark: mark.chance)
-        sure = f"{100 * least.chance:.1f} %"
-        each = f"{words.counted(len(found), 'mark')}. "
         told = (
-            f"<p class='ts-quiet'>{each}The least sure is {escape(repr(text[least.begin : least.end]))}, with {sure}: the "
-            "mean chance of its words.</p>"
+            f"<p class='ts-quiet'>{words.counted(len(found), 'mark')}. The least sure is "
+            f"<b>{escape(text[least.begin : least.end])}</b>, with {100 * least.chance:.1f} %, the mean chance of its "
+            "words.</p>"
         )
     return f"<section class='ts-stack' role='status'><div class='ts-text'>{shown}</div>{told}</section>"
 
