@@ -31,11 +31,15 @@ class Recommendation:
     """In a sentence or two."""
 
 
-def recommended(facts: ModelFacts, rows: int, labelled: bool, here: Machine, plain: bool = False) -> Recommendation:
+def recommended(
+    facts: ModelFacts, rows: int, labelled: bool, here: Machine, plain: bool = False, marked: bool = False
+) -> Recommendation:
     """rows: to learn from; 0 where they are not known yet. labelled: whether they are texts with labels; plain: whether
-    they are texts by themselves."""
-    objective, why = _objective(facts, labelled, plain)
-    tuner, how = _tuner(objective, facts, rows, here)
+    they are texts by themselves; marked: whether words are marked in them."""
+    objective, why = _objective(facts, labelled or marked, plain)
+    if marked:
+        why = _marking(facts, why)
+    tuner, how = _tuner(objective, facts, rows, here, marked)
     return Recommendation(objective.name, tuner.name, f"{why} {how}")
 
 
@@ -64,11 +68,24 @@ def _objective(facts: ModelFacts, labelled: bool, plain: bool) -> tuple[Objectiv
     return chosen, "The data holds answers, and this model writes them."
 
 
-def _tuner(objective: Objective, facts: ModelFacts, rows: int, here: Machine) -> tuple[Tuner, str]:
+def _marking(facts: ModelFacts, why: str) -> str:
+    if facts.kind == "encoder":
+        return "This model reads and does not write, so it learns to mark words."
+    if facts.kind == "decoder":
+        return (
+            "This model writes, so it learns to list what is marked. To mark words where they stand, choose one that "
+            "reads, such as all-MiniLM."
+        )
+    return why
+
+
+def _tuner(objective: Objective, facts: ModelFacts, rows: int, here: Machine, marked: bool) -> tuple[Tuner, str]:
     fitting = [
         tuner
         for tuner in tuners.all()
-        if pair_refusal(objective, tuner) is None and tuner.refuses(facts, tuner.defaults()) is None
+        if pair_refusal(objective, tuner) is None
+        and tuner.refuses(facts, tuner.defaults()) is None
+        and not (marked and tuner.kind == "fit")  # those are fitted to one vector for each text
     ]
     if not fitting:
         return tuners.get(tuners.DEFAULT), "No tuner that is there works with it."

@@ -188,6 +188,31 @@ def test_a_talk_answers_with_marks_and_refuses_two_texts(trained: Path) -> None:
         )
 
 
+@pytest.mark.parametrize("family", models.MASKED_FAMILIES)
+def test_the_head_is_that_of_transformers_where_its_class_has_one_layer(family: str) -> None:
+    from types import SimpleNamespace
+
+    import torch
+    import transformers
+
+    from engine.compute.marked import has_class
+
+    small: dict[str, Any] = {
+        "hidden_size": 32,
+        "dim": 32,
+        "num_hidden_layers": 1,
+        "n_layers": 1,
+        "vocab_size": 80,
+        "pad_token_id": 0,
+    }
+    small |= {"num_attention_heads": 4, "n_heads": 4, "embedding_size": 16, "intermediate_size": 64, "hidden_dim": 64}
+    small |= dict.fromkeys(("bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id"), 1)
+    config = transformers.AutoConfig.for_model(family, **small)
+    model: Any = SimpleNamespace(config=config, head=torch.nn.Linear(32, 3))
+    job: Any = SimpleNamespace(labels=["O", "B-x", "I-x"])
+    assert has_class(job, model) is (family != "modernbert")
+
+
 # What is refused
 
 

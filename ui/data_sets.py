@@ -96,6 +96,8 @@ class About:
     sets: int = 1
     plain: bool = False
     """Whether they are texts by themselves, without labels or answers."""
+    marked: bool = False
+    """Whether words are marked in them."""
     parts: tuple[tuple[str, int], ...] = ()
     """Title of each set, with its rows to learn from, where there are several."""
 
@@ -104,10 +106,12 @@ class About:
         """What `text()` gave ("480 labelled 2"); what can't be read is as if nothing were known."""
         rows, kind, sets, parts = [*str(text or "").split(), *[""] * 4][:4]
         several = min(MOST, max(1, _count(sets, 1)))
-        return cls(_count(rows, 0), kind == "labelled", several, kind == "plain", _parts(parts, several))
+        kinds = (kind == "labelled", several, kind == "plain", kind == "marked")
+        return cls(_count(rows, 0), *kinds, _parts(parts, several))
 
     def text(self) -> str:
-        kind = "labelled" if self.labelled else "plain" if self.plain else "other"
+        kinds = {"labelled": self.labelled, "plain": self.plain, "marked": self.marked}
+        kind = next((name for name, holds in kinds.items() if holds), "other")
         parts = f" {quote(json.dumps(self.parts))}" if self.parts else ""
         return f"{self.rows} {kind} {self.sets}{parts}"
 

@@ -156,6 +156,7 @@ def _with_data(rows: data.DataScreen) -> Callable[..., tuple[Any, str]]:
             labelled=all(report["format"] == "labelled" for report in seen),
             sets=len(seen),
             plain=all(report["format"] == "text" for report in seen),
+            marked=all(report["format"] == "marked" for report in seen),
             parts=tuple(zip(mixture.names(entries), learned, strict=True)) if len(seen) > 1 else (),
         )
         return gr.Walkthrough(selected=2), known.text()

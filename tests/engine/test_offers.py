@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import catalog, home, machine, measured, models, offers, recommend, shapes
+from engine import catalog, home, machine, measured, models, offers, recommend, shapes, tuners
 from engine.machine import Machine
 from engine.model_search import Found
 from engine.offers import Offer
@@ -166,3 +166,13 @@ def test_what_is_recommended_goes_together(tmp_path: Path) -> None:
     for facts in (DECODER, ENCODER):
         found = recommend.recommended(facts, 1000, True, LAPTOP)
         assert offers.cost(facts, offers.Choice(found.objective, found.tuner), LAPTOP).fits
+
+
+def test_for_marked_words_a_model_that_reads_marks_them_and_one_that_writes_lists_them() -> None:
+    found = recommend.recommended(ENCODER, 480, False, LAPTOP, marked=True)
+    assert (found.objective, tuners.get(found.tuner).kind) == (
+        "classify",
+        "gradient",
+    ) and "learns to mark words" in found.reason
+    found = recommend.recommended(DECODER, 480, False, LAPTOP, marked=True)
+    assert found.objective == "chat" and "choose one that reads" in found.reason

@@ -277,7 +277,8 @@ def _look(groups: Groups, fields: Sequence[str] = ()) -> Any:
         facts, problem = _facts(model, chain)
         known = About.read(about)
         here = machine.inspect()
-        advised = recommend.recommended(facts, known.rows, known.labelled, here, known.plain) if facts else None
+        held = known.rows, known.labelled, here, known.plain, known.marked
+        advised = recommend.recommended(facts, *held) if facts else None
         own = was != auto
         if advised and not own:
             objective, tuner = advised.objective, advised.tuner
