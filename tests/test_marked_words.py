@@ -80,7 +80,6 @@ def trained(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_words_are_marked_in_long_texts_and_judged_mark_by_mark(trained: Path) -> None:
     done = runs.events(trained)[-1]["metrics"]
     after, before = done["after"], done["before"]
@@ -129,6 +128,7 @@ def marked_by(code: snippets.Snippet) -> str:
     return out.getvalue()
 
 
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_pipeline_of_transformers_the_card_and_we_mark_the_same(trained: Path) -> None:
     from transformers import pipeline
 

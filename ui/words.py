@@ -62,6 +62,8 @@ def preview(rows: Sequence[tuple[PreviewRow, Mapping[str, Any]]], answers: bool 
         if answers
         else "It reads all that is coloured, and learns which label goes with it."
     )
+    if any(row.example.marks is not None for row, _ in rows):
+        learned = "It reads all that is coloured, and learns of each token whether it is marked, and as what."
     above = (
         "Above, the row in your data. Below, the text that it becomes, with the marks that this model knows. "
         if any(raw for _, raw in rows)
