@@ -196,8 +196,7 @@ class _Maker:
         ]
 
     def _marked(self, row: dict[str, Any]) -> list[Made]:
-        assert isinstance(self.answers, targets.Marks)
-        text, answer = self.answers.of_row(row)
+        text, answer = self.answers.of_marked(row)
         _check_characters(text)
         return [Made(text=text, label=answer.text, marks=answer.marks)]
 

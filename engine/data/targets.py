@@ -235,6 +235,10 @@ class Reading:
         """Raises BadRow."""
         return Answer(written(value))
 
+    def of_marked(self, row: dict[str, Any]) -> tuple[str, Answer]:
+        """The text and the marks of a row whose words are marked. Raises BadRow."""
+        raise NotImplementedError(f"A row with {self.kind} has no marks.")
+
     def check(self, examples: Sequence[Example]) -> None:
         """Refuse answers from which nothing can be learned. Raises DataError."""
         labels = {example.label for example in examples}
@@ -335,7 +339,7 @@ class Marks(Reading):
         self.loose = self.torn = 0
         """Rows whose marks had spaces at an edge, and those with a mark that begins or ends inside a word."""
 
-    def of_row(self, row: dict[str, Any]) -> tuple[str, Answer]:
+    def of_marked(self, row: dict[str, Any]) -> tuple[str, Answer]:
         """The row's text, and its marks. Raises BadRow."""
         if "words" in self.roles:
             names = self.roles["words"], self.roles["tags"]
