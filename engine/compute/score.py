@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from engine.intervals import wilson
+from engine.judging.intervals import wilson
 
 RESAMPLES = 1000
 SEED = 0

@@ -6,11 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from engine.class_weights import Scheme
 from engine.data.example import Example
-from engine.job import Job, Losses, Report
+from engine.judging.scores import Scores
 from engine.method import KindName
-from engine.scores import Scores
+from engine.methods.class_weights import Scheme
+from engine.methods.job import Job, Losses, Report
 
 if TYPE_CHECKING:
     from torch import nn

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from engine import model_search
+from engine.bases import model_search
 from engine.errors import ModelError
 from tests.fakes.hub import FakeHub
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from engine.data import example as examples_file
 from engine.data.example import Example, SplitName
-from engine.spec import RunSpec
+from engine.specs.spec import RunSpec
 
 INTENTS = {
     "card arrival": [
