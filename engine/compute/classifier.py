@@ -86,7 +86,7 @@ class Classifier(nn.Module):
 
 
 class FittedHead(nn.Module):
-    """A classifier that was fitted to features, as plain arrays (`engine.methods.heads`). Class scores: (rows, classes)."""
+    """A classifier fitted to features, as plain arrays (`engine.methods.heads`). Class scores: (rows, classes)."""
 
     def __init__(self, name: str, form: str, arrays: dict[str, np.ndarray], about: dict[str, Any]) -> None:
         super().__init__()

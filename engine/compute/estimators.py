@@ -1,4 +1,4 @@
-"""Simple classifiers on features, by scikit-learn: the choice among them, and each as plain arrays (`engine.methods.heads`).
+"""Simple classifiers on features, by scikit-learn: the choice among them, and each as plain arrays (`methods.heads`).
 
 The standalone script of a run holds this file's functions as they stand, so they need NumPy and scikit-learn alone.
 """

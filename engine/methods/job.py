@@ -1,8 +1,8 @@
 """One run's work (a job), and what an objective promises that is given one.
 
 An *objective* says what the model learns from: it picks the kind of model, turns examples into tokens,
-supplies loss and scores. A *tuner* (`engine.methods.tuner`) says what part of the model changes. Neither knows the other;
-whether a pair works is decided by what they declare. Modules of both import torch inside functions only.
+supplies loss and scores. A *tuner* (`engine.methods.tuner`) says what part of the model changes. Neither knows the
+other; whether a pair works is decided by what they declare. Modules of both import torch inside functions only.
 """
 
 from __future__ import annotations

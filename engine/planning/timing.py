@@ -1,7 +1,8 @@
 """How long will it take? Seconds of a run by part, from its tokens, the model's shapes and this machine's speed.
 
-The speed was measured (`engine.planning.speed`). What earlier runs here took corrects the prediction (`engine.planning.experience`):
-runs of the same model, objective and tuner by their factor for each part, other runs by their common one.
+The speed was measured (`engine.planning.speed`). What earlier runs here took corrects the prediction
+(`engine.planning.experience`): runs of the same model, objective and tuner by their factor for each part, other runs by
+their common one.
 """
 
 from __future__ import annotations

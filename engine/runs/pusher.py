@@ -1,4 +1,4 @@
-"""Pushes one run: `HF_TOKEN=… python -m engine.runs.pusher FOLDER`. Started by engine.publishing.push, tells its story there.
+"""Pushes one run: `HF_TOKEN=… python -m engine.runs.pusher FOLDER`. Started by engine.publishing.push.
 
 Large files are sent one by one before anything is committed: a push that broke goes on with the file that it broke at.
 """
