@@ -123,10 +123,10 @@ def memory() -> Iterator[str]:
     yield from ("# Memory", "", NOTE, "")
     yield (
         "Before a run starts, the most memory that it will hold is predicted from the model's shapes, the rows' "
-        "lengths and the tuner (`engine/planning/memory.py`). Where that does not fit, the run is laid out smaller, "
-        "or refused with what would fit. Here is what real workers held on a processor (`benchmarks/memory.py`), beside "
-        "what the present code predicts for them. A worker that has loaded its libraries and nothing else holds about 550 MB. "
-        "Two equal runs have differed by as much as 8 %."
+        "lengths and the tuner (`engine/planning/memory.py`). Where that does not fit, the run is laid out "
+        "smaller, or refused with what would fit. Here is what real workers held on a processor "
+        "(`benchmarks/memory.py`), beside what the present code predicts for them. A worker that has loaded its "
+        "libraries and nothing else holds about 550 MB. Two equal runs have differed by as much as 8 %."
     )
     measured = memory_benchmark.rows()
     off = [row for row in measured if "peak" in row and abs(memory_benchmark.error(row)) >= memory_benchmark.MOST_OFF]
