@@ -28,7 +28,7 @@ from engine.data.prepare import prepare
 from engine.events import Failed, Finished
 from engine.home import CHECKOUT
 from engine.runs import store
-from engine.spec import RunSpec
+from engine.specs.spec import RunSpec
 
 NAME = "cloze"
 WAYS = (("cloze", "lora"), ("classify", "lora"), ("classify", "head"))

@@ -32,7 +32,7 @@ from engine.data import example as examples_file
 from engine.data.prepare import prepare
 from engine.events import Failed, Progress, read
 from engine.home import CHECKOUT
-from engine.spec import RunSpec
+from engine.specs.spec import RunSpec
 
 IGNORED = -100
 KINDS = ("worker", "plain", "tuned")
@@ -130,7 +130,7 @@ def written_by_hand(folder: Path, tuned: bool) -> dict[str, float]:
     from peft.helpers import disable_input_dtype_casting
     from transformers import AutoModelForCausalLM, get_cosine_schedule_with_warmup
 
-    from engine.jobs import open_job
+    from engine.planning.jobs import open_job
 
     job = open_job(folder, lambda text: None)
     plan, settings = job.plan, job.tuner_settings

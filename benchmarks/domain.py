@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks.methods import finished
 from benchmarks.record import keep, kept
 from engine.events import Failed
-from engine.spec import RunSpec
+from engine.specs.spec import RunSpec
 
 NAME = "domain"
 DOCUMENTS = Path(__file__).parent / "data" / "site-policy.md"

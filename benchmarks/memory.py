@@ -24,16 +24,18 @@ from typing import Any
 
 from benchmarks.methods import NEEDED, SLICE
 from benchmarks.record import RESULTS, keep
-from engine import models, planner, tuners
+from engine import tuners
+from engine.bases import models
 from engine.data.prepare import prepare
 from engine.errors import UserError
 from engine.events import Failed, Finished
 from engine.home import CHECKOUT
-from engine.jobs import open_job, require_pair
 from engine.machine import Machine
-from engine.plan import MemoryPart
+from engine.planning import planner
+from engine.planning.jobs import open_job, require_pair
+from engine.planning.plan import MemoryPart
 from engine.runs import store
-from engine.spec import RunSpec
+from engine.specs.spec import RunSpec
 
 NAME = "memory"
 FILE = RESULTS / f"{NAME}.jsonl"

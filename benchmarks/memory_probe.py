@@ -1,4 +1,4 @@
-"""Measures the peak memory of training steps in fresh processes, to check `engine.memory` against.
+"""Measures the peak memory of training steps in fresh processes, to check `engine.planning.memory` against.
 
     python benchmarks/memory_probe.py            every case, as a table beside the prediction
     python benchmarks/memory_probe.py --case N   one case, in this process, as JSON
@@ -79,9 +79,9 @@ def measure(case: Case) -> dict[str, int]:
     import transformers
     import trl  # noqa: F401
 
-    from engine import models
+    from engine.bases import models
     from engine.compute.allocator import give_back_freed_memory
-    from engine.sections import Model
+    from engine.specs.sections import Model
 
     peaks["program"] = _status("VmRSS")
     folder = models.ensure(Model(id=case.model), print)
@@ -152,8 +152,9 @@ def _status(name: str) -> int:
 
 
 def predicted(case: Case) -> dict[str, int]:
-    from engine import memory, models
-    from engine.sections import Model
+    from engine.bases import models
+    from engine.planning import memory
+    from engine.specs.sections import Model
 
     facts = models.facts(Model(id=case.model))
     linears = sum(inputs + outputs for outputs, inputs in facts.linears.values())

@@ -26,15 +26,17 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.record import keep, kept
-from engine import demo, evidence, models, tuners
+from engine import demo, tuners
+from engine.bases import models
 from engine.data.prepare import prepare
 from engine.errors import UserError
 from engine.events import Failed, Finished
 from engine.home import CHECKOUT
-from engine.jobs import require_pair
+from engine.judging import evidence
+from engine.judging.scores import ScoredRow
+from engine.planning.jobs import require_pair
 from engine.runs import store
-from engine.scores import ScoredRow
-from engine.spec import RunSpec
+from engine.specs.spec import RunSpec
 
 NAME = "methods"
 SLICE = Path(__file__).parent / "data" / "banking77-slice.csv"

@@ -22,9 +22,9 @@ from typing import Any
 from benchmarks.methods import finished
 from benchmarks.record import keep, kept
 from engine import demo
+from engine.data.mixture import names as names_of
 from engine.events import Failed
-from engine.mixture import names as names_of
-from engine.spec import RunSpec
+from engine.specs.spec import RunSpec
 
 NAME = "mixture"
 SEEDS = (1, 2, 3)

@@ -17,13 +17,14 @@ from typing import Any
 
 from benchmarks import methods
 from benchmarks.record import RESULTS, keep
-from engine import models, tuners
+from engine import tuners
+from engine.bases import models
 from engine.data.prepare import prepare
 from engine.errors import UserError
 from engine.events import Evaluation
-from engine.jobs import require_pair
+from engine.planning.jobs import require_pair
 from engine.runs import store, worker
-from engine.spec import RunSpec
+from engine.specs.spec import RunSpec
 from engine.waiting import wait_briefly
 
 NAME = "rates"

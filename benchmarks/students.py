@@ -18,10 +18,11 @@ from typing import Any
 
 from benchmarks.methods import finished
 from benchmarks.record import keep, kept
-from engine import demo, evidence, gap
+from engine import demo
 from engine.events import Failed
-from engine.scores import ScoredRow
-from engine.spec import RunSpec
+from engine.judging import evidence, gap
+from engine.judging.scores import ScoredRow
+from engine.specs.spec import RunSpec
 
 NAME = "students"
 SEEDS = (1, 2, 3)

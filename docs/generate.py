@@ -19,14 +19,15 @@ sys.path.insert(0, str(FOLDER.parent))
 
 from benchmarks import goals  # noqa: E402 - found through the line above
 from benchmarks import memory as memory_benchmark  # noqa: E402
-from engine import ideas, objectives, tuners  # noqa: E402
-from engine import measured as measurements  # noqa: E402
+from engine import objectives, tuners  # noqa: E402
 from engine.__main__ import parser  # noqa: E402
-from engine.job import pair_refusal  # noqa: E402
-from engine.measured import HEAD, Figures, Missing  # noqa: E402
 from engine.method import Method  # noqa: E402
-from engine.sections import Common  # noqa: E402
+from engine.methods import ideas  # noqa: E402
+from engine.methods import measured as measurements  # noqa: E402
+from engine.methods.job import pair_refusal  # noqa: E402
+from engine.methods.measured import HEAD, Figures, Missing  # noqa: E402
 from engine.settings import Section, Setting, describe  # noqa: E402
+from engine.specs.sections import Common  # noqa: E402
 
 NOTE = "<!-- Written by docs/generate.py; change the code, not this page. -->"
 
@@ -122,10 +123,10 @@ def memory() -> Iterator[str]:
     yield from ("# Memory", "", NOTE, "")
     yield (
         "Before a run starts, the most memory that it will hold is predicted from the model's shapes, the rows' "
-        "lengths and the tuner (`engine/memory.py`). Where that does not fit, the run is laid out smaller, or refused "
-        "with what would fit. Here is what real workers held on a processor (`benchmarks/memory.py`), beside what the "
-        "present code predicts for them. A worker that has loaded its libraries and nothing else holds about 550 MB. "
-        "Two equal runs have differed by as much as 8 %."
+        "lengths and the tuner (`engine/planning/memory.py`). Where that does not fit, the run is laid out "
+        "smaller, or refused with what would fit. Here is what real workers held on a processor "
+        "(`benchmarks/memory.py`), beside what the present code predicts for them. A worker that has loaded its "
+        "libraries and nothing else holds about 550 MB. Two equal runs have differed by as much as 8 %."
     )
     measured = memory_benchmark.rows()
     off = [row for row in measured if "peak" in row and abs(memory_benchmark.error(row)) >= memory_benchmark.MOST_OFF]

@@ -15,7 +15,7 @@ from typing import Any
 
 from engine.children import Child, Died, OutOfMemory, Settings, TooSlow
 from engine.errors import MachineError
-from engine.scores import Marked
+from engine.judging.scores import Marked
 
 IDLE_SECONDS = 120.0
 MOST_MODELS = 2

@@ -24,7 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from engine import access, errors, home
+from engine import errors, home
+from engine.bases import access
 from engine.errors import UserError
 from engine.waiting import wait_briefly
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.spec import RunSpec
+from engine.specs.spec import RunSpec
 
 SYSTEM = "Name the intent of the customer's message."
 

@@ -11,14 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from engine import access
+from engine.bases import access
 from engine.data import example as examples_file
 from engine.data.prepare import prepare
 from engine.errors import RunError, UserError
 from engine.home import CHECKOUT
-from engine.sections import Data
 from engine.settings import parse
-from engine.spec import RunSpec
+from engine.specs.sections import Data
+from engine.specs.spec import RunSpec
 
 
 def evaluate(
@@ -27,7 +27,7 @@ def evaluate(
     """Metrics on the run's held-out rows, or on all rows of `data`, which is read as the run's own data was.
 
     task: as which of the run's data sets the rows of `data` are read and answered, counted from 0.
-    Returns {"metrics", "main", "rows"}; of a run that chooses labels also "by_label" (`engine.by_label.ByLabel`), and
+    Returns {"metrics", "main", "rows"}; of a run that chooses labels also "by_label" (`engine.judging.by_label`), and
     "lines", the same for a terminal. Raises UserError where the run has no result or the data doesn't fit.
     """
     if not base and not (run_folder / "model").is_dir():

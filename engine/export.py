@@ -9,10 +9,10 @@ import sys
 import zipfile
 from pathlib import Path
 
-from engine import access
+from engine.bases import access
+from engine.bases.parts import BASE, READ, START
 from engine.errors import MachineError, RunError, UserError
 from engine.home import CHECKOUT
-from engine.parts import BASE, READ, START
 
 FORMATS = ("zip", "script", "merged")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")

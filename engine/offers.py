@@ -10,14 +10,16 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
 
-from engine import catalog, home, layout, lineage, machine, models, planner, stacking
+from engine import home, machine
+from engine.bases import catalog, lineage, models
+from engine.bases.model_search import Found
+from engine.bases.models import ModelFacts
 from engine.errors import UserError
 from engine.machine import Machine
-from engine.model_search import Found
-from engine.models import ModelFacts
+from engine.planning import layout, planner, stacking
 from engine.runs.store import Run
-from engine.sections import Model
-from engine.spec import RunSpec
+from engine.specs.sections import Model
+from engine.specs.spec import RunSpec
 
 TYPICAL_TOKENS = 256
 """Length of the rows that a cost is stated for, before anybody knows the data."""

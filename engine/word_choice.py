@@ -15,14 +15,15 @@ from math import exp
 from pathlib import Path
 from typing import Any
 
-from engine import label_words, models
+from engine.bases import models
 from engine.children import Child, Died, OutOfMemory, Settings, TooSlow
 from engine.data import example as examples_file
 from engine.data.example import Example
 from engine.data.prepare import Prepared
 from engine.errors import DataError, MachineError, SettingError
-from engine.jobs import require_pair
-from engine.spec import RunSpec
+from engine.planning.jobs import require_pair
+from engine.specs.spec import RunSpec
+from engine.texts import label_words
 
 ROWS_OF_A_LABEL = 8
 MOST_ROWS = 240

@@ -20,7 +20,7 @@ from typing import Any
 from engine import demo
 from engine.data.prepare import prepare
 from engine.runs import queue, store
-from engine.spec import RunSpec
+from engine.specs.spec import RunSpec
 from tests.browser.server import PageServer
 from tests.fakes import outcomes
 

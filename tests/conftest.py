@@ -99,7 +99,7 @@ def _is_loopback(host: str) -> bool:
 
 def _collect_children() -> None:
     """Wait for detached programs that tests started, so that none is left for Python to complain of at its end."""
-    for name in ("engine.runs.queue", "engine.runs.messages", "engine.push"):
+    for name in ("engine.runs.queue", "engine.runs.messages", "engine.publishing.push"):
         for child in getattr(sys.modules.get(name), "_children", []):
             child.wait(timeout=20)
 

@@ -17,11 +17,11 @@ import yaml
 
 from engine import objectives, tuners
 from engine.__main__ import main
+from engine.bases.models import ModelFacts
 from engine.errors import SettingError
-from engine.models import ModelFacts
-from engine.partial_tuner import PartialTuner
+from engine.methods.partial_tuner import PartialTuner
 from engine.settings import Section, setting
-from engine.spec import RunSpec
+from engine.specs.spec import RunSpec
 from tests import test_matrix
 from tests.fakes import models, runs
 from tests.test_docs import generator

@@ -15,9 +15,10 @@ from typing import get_args
 
 import pytest
 
-from engine import ideas, objectives, tuners
-from engine.sections import Common
+from engine import objectives, tuners
+from engine.methods import ideas
 from engine.settings import Section, describe
+from engine.specs.sections import Common
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 TORCH_FAMILY = {"torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes", "liger_kernel", "sklearn"}

@@ -13,7 +13,7 @@ import yaml
 
 from engine import objectives, tuners
 from engine.__main__ import parser
-from engine.spec import RunSpec
+from engine.specs.spec import RunSpec
 from ui import limits, retention
 
 CHECKOUT = Path(__file__).resolve().parent.parent

@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine import home, objectives, tuners, vectors
+from engine import home, objectives, tuners
 from engine.data.example import Example
 from engine.data.prepare import Prepared
 from engine.errors import UserError
 from engine.events import Writer
-from engine.jobs import held_out, open_job
+from engine.methods import vectors
+from engine.planning.jobs import held_out, open_job
 from engine.runs import queue, store, worker
 from tests import pairs
 from tests.fakes import runs
@@ -197,8 +198,8 @@ def test_another_reading_finds_no_features_of_the_first(
 
 
 def test_a_layer_that_the_model_lacks_is_refused(tiny: dict[str, Path]) -> None:
-    from engine.models import facts
-    from engine.sections import Model
+    from engine.bases.models import facts
+    from engine.specs.sections import Model
 
     head = tuners.get("head")
     reason = head.refuses(facts(Model(id=str(tiny["encoder"]))), head.Settings(layer=2, layers=2))
@@ -254,8 +255,8 @@ def test_the_cards_code_loads_every_classifier_and_scores_as_ours(
 ) -> None:
     import torch
 
-    from engine import snippets
     from engine.compute.result import open_result
+    from engine.scripts import snippets
 
     folder = run_folder(tmp_path / "run", tiny["encoder"], classifier=classifier, **settings)
     done(folder)

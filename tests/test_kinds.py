@@ -13,18 +13,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine import class_weights, kinds, snippets
+from engine import kinds
+from engine.bases.models import facts
 from engine.compute.score import of_numbers, several_f1
 from engine.data.example import Example, SplitName
+from engine.data.scale import Scale
 from engine.errors import DataError, SettingError
-from engine.evidence import gather
 from engine.export import export
-from engine.jobs import open_job, require_pair
-from engine.models import facts
+from engine.judging.evidence import gather
+from engine.methods import class_weights
+from engine.planning.jobs import open_job, require_pair
 from engine.runs.outcome import _judged
 from engine.runs.worker import main as work
-from engine.scale import Scale
-from engine.spec import RunSpec
+from engine.scripts import snippets
+from engine.specs.spec import RunSpec
 from tests.fakes import models, runs
 from ui.screens import run as run_screen
 

@@ -15,20 +15,22 @@ from typing import Any
 
 import pytest
 
-from engine import kinds, pairing, snippets
-from engine.by_label import by_label
+from engine import kinds
+from engine.bases.models import facts
 from engine.compute.score import mark_scores
 from engine.data.example import Example, SplitName
 from engine.data.marks import told
 from engine.errors import DataError, SettingError
-from engine.explain import explain
 from engine.export import export
-from engine.jobs import open_job, require_pair
-from engine.models import facts
+from engine.judging import pairing
+from engine.judging.by_label import by_label
+from engine.judging.scores import Marked, ScoredRow
+from engine.planning.explain import explain
+from engine.planning.jobs import open_job, require_pair
 from engine.runs.outcome import _judged
 from engine.runs.worker import main as work
-from engine.scores import Marked, ScoredRow
-from engine.spec import RunSpec
+from engine.scripts import snippets
+from engine.specs.spec import RunSpec
 from tests.fakes import models, runs
 from ui import marking
 from ui.screens import run as run_screen

@@ -18,9 +18,9 @@ from engine import objectives, tuners
 from engine.data.example import Example
 from engine.errors import UserError
 from engine.events import Writer
-from engine.job import pair_refusal
-from engine.jobs import open_job, require_pair
-from engine.spec import RunSpec
+from engine.methods.job import pair_refusal
+from engine.planning.jobs import open_job, require_pair
+from engine.specs.spec import RunSpec
 from tests import pairs
 from tests.fakes import models, runs
 
@@ -115,7 +115,7 @@ def goal(objective: str, kind: str, tiny: dict[str, Path]) -> str | dict[str, An
 
 
 def works(objective: str, tuner: str, model: Path) -> str | None:
-    from engine import models as model_facts
+    from engine.bases import models as model_facts
 
     run = runs.spec(model, objective if objective not in KINDS else "classify", tuner)
     try:

@@ -101,8 +101,8 @@ def test_minilm_classifies_no_worse_than_a_regression_on_its_frozen_features(tun
     import numpy as np
     from sklearn.linear_model import LogisticRegression
 
-    from engine.models import ensure
-    from engine.sections import Model
+    from engine.bases.models import ensure
+    from engine.specs.sections import Model
 
     right = scored(tuner, tmp_path)
     table = rows(samples() / "banking-intents.csv")

@@ -12,9 +12,9 @@ from engine import objectives
 from engine.data import report
 from engine.errors import SettingError
 from engine.runs import queue, store, view
-from engine.sections import Data
 from engine.settings import parse
-from engine.spec import RunSpec
+from engine.specs.sections import Data
+from engine.specs.spec import RunSpec
 from ui import limits, owner, sources
 from ui.door import door
 from ui.owner import own

@@ -10,15 +10,16 @@ import json
 from html import escape
 from typing import Any
 
-from engine import addresses, keys, objectives, stages, tuners
+from engine import addresses, objectives, tuners
+from engine.bases.models import ModelFacts
 from engine.data import history
 from engine.errors import ModelError, SettingError
-from engine.models import ModelFacts
 from engine.offers import Group, Offer
-from engine.runs import chains
-from engine.sections import Model
-from engine.spec import RunSpec
-from engine.stages import Stages
+from engine.runs import chains, stages
+from engine.runs.stages import Stages
+from engine.specs.sections import Model
+from engine.specs.spec import RunSpec
+from engine.teachers import keys
 from ui import limits, owner, sources, words
 
 MOST = stages.MOST

@@ -11,8 +11,8 @@ from starlette.routing import BaseRoute, Route
 
 from engine.data import hub_search
 from engine.errors import DataError
-from engine.sections import Data
 from engine.settings import parse
+from engine.specs.sections import Data
 from ui import example_files, inspections, sources
 from ui.door import guarded
 

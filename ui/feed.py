@@ -16,9 +16,10 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from engine import addresses, experience, export, tuners
+from engine import addresses, export, tuners
 from engine.errors import RunError, SettingError, UserError
 from engine.events import Evaluation, Event, Progress
+from engine.planning import experience
 from engine.runs import chains, queue, store, view
 from ui import bodies, limits, owner, result
 from ui.door import guarded

@@ -11,12 +11,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from engine import presets
 from engine.errors import SettingError, UserError
-from engine.measures import measure
+from engine.judging.measures import measure
 from engine.runs import store, view
 from engine.runs.comparison import compare
 from engine.runs.store import Run
+from engine.specs import presets
 from engine.tuners.merge import COMBINED
 from ui import bodies, owner
 from ui.door import guarded

@@ -15,7 +15,7 @@ from engine.data.example import Example
 from engine.data.report import Inspection
 from engine.data.rows import Table
 from engine.method import Wants
-from engine.sections import Data
+from engine.specs.sections import Data
 from ui import owner
 
 T = TypeVar("T")

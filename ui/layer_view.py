@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from html import escape
 
-from engine.layer_picture import WHOLE, Band, Part, Picture
 from engine.offers import Cost
+from engine.planning.layer_picture import WHOLE, Band, Part, Picture
 from ui import model_cards, words
 
 TITLES = {

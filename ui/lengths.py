@@ -11,9 +11,9 @@ import math
 from collections.abc import Callable, Sequence
 from html import escape
 
-from engine.preview import Lengths
-from engine.sections import Training
 from engine.settings import describe
+from engine.specs.sections import Training
+from engine.texts.preview import Lengths
 
 MOST_STOPS = 96
 """Places where the line can stand: each is a few pixels wide."""

@@ -14,12 +14,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine import home, keys, models, stages
+from engine import home
+from engine.bases import models
 from engine.errors import MachineError, ModelError, RunError, SettingError
 from engine.events import Notice, Writer
-from engine.runs import chains, queue, store
-from engine.sections import Model
-from engine.spec import RunSpec
+from engine.runs import chains, queue, stages, store
+from engine.specs.sections import Model
+from engine.specs.spec import RunSpec
+from engine.teachers import keys
 from ui import owner
 from ui.sharing import page
 

@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from engine import ideas, machine, measured, objectives, offers, tuners
+from engine import machine, objectives, offers, tuners
+from engine.bases.models import ModelFacts
 from engine.errors import UserError
-from engine.job import Objective, pair_refusal
-from engine.layer_picture import picture
 from engine.machine import Machine
 from engine.method import Method
-from engine.models import ModelFacts
+from engine.methods import ideas, measured
+from engine.methods.job import Objective, pair_refusal
+from engine.methods.tuner import Tuner
 from engine.offers import Choice
-from engine.tuner import Tuner
+from engine.planning.layer_picture import picture
 from ui import choices, model_cards, words
 from ui.choices import Card, Cards, Chapter
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from engine.mixture import Part
+from engine.data.mixture import Part
 from ui import words
 
 COLOURS = (0, 3, 1, 4, 2, 5, 6)

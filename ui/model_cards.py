@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from engine import offers
-from engine.model_search import Found
+from engine.bases.model_search import Found
 from engine.offers import Choice, Cost, Offer
 from engine.runs import store
 from ui import chaining, choices, owner, words

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine import access, catalog, home
+from engine import home
+from engine.bases import access, catalog
 from engine.errors import ModelError, RunError
 from engine.runs import chains, store
 from ui import sharing

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from html import escape
 
-from engine.explain import Explanation, span
-from engine.plan import Plan
+from engine.planning.explain import Explanation, span
+from engine.planning.plan import Plan
 from ui import lengths, mix_view, words
 
 PHASES = {

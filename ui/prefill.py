@@ -11,10 +11,13 @@ from html import escape
 from typing import Any
 from urllib.parse import parse_qs
 
-from engine import catalog, objectives, presets, stacking, tuners
+from engine import objectives, tuners
+from engine.bases import catalog
 from engine.errors import SettingError, UserError
+from engine.planning import stacking
 from engine.settings import describe
-from engine.spec import RunSpec, changed
+from engine.specs import presets
+from engine.specs.spec import RunSpec, changed
 from ui import owner, sources, words
 from ui.data_sets import Entry, Sets
 from ui.screens import data

@@ -15,8 +15,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from engine import bundle, cards, hub, origin, push, refusals, stories
+from engine.bases import hub
 from engine.errors import SettingError, UserError
+from engine.publishing import bundle, cards, origin, push, refusals, stories
 from ui import bodies, owner, sharing
 from ui.door import guarded
 from ui.owner import own

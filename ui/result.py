@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from engine import lineage, parts, stacking, text_pairs
+from engine.bases import lineage, parts
 from engine.errors import UserError
 from engine.events import Finished
-from engine.measures import measure
+from engine.judging.measures import measure
+from engine.planning import stacking
 from engine.runs import store
 from engine.runs.outcome import outcome
+from engine.texts import text_pairs
 from ui import owner
 
 

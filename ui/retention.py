@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from engine import presets
 from engine.errors import RunError, SettingError
 from engine.runs import chains, links, queue, store
 from engine.runs.index import reading
+from engine.specs import presets
 from ui import limits, owner
 from ui.sharing import page
 

@@ -15,7 +15,8 @@ from typing import Literal
 
 import psutil
 
-from engine import access, home
+from engine import home
+from engine.bases import access
 
 Kind = Literal["own", "shared", "space"]
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})

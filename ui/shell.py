@@ -8,11 +8,12 @@ from typing import Any
 
 import gradio as gr
 
-from engine import demo, mixture
+from engine import demo
+from engine.data import mixture
 from engine.errors import DataError
 from engine.runs import store
-from engine.sections import Data
 from engine.settings import parse
+from engine.specs.sections import Data
 from ui import api, owner, prefill, words
 from ui.data_sets import About
 from ui.door import door

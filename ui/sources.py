@@ -9,7 +9,7 @@ from pathlib import Path
 from engine import home
 from engine.data import hub, table, versions
 from engine.errors import DataError
-from engine.sections import Data
+from engine.specs.sections import Data
 from ui import inspections, limits, owner
 
 

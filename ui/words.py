@@ -10,10 +10,10 @@ from typing import Any
 
 import gradio as gr
 
-from engine import catalog
+from engine.bases import catalog
 from engine.data import turns
 from engine.errors import SettingError, UserError
-from engine.preview import PreviewRow
+from engine.texts.preview import PreviewRow
 
 MOST_SHOWN = 8
 MOST_LETTERS = 160

@@ -10,7 +10,7 @@ from typing import Any
 
 from engine.cli import following
 from engine.runs import chains, queue
-from engine.stages import Stages, title
+from engine.runs.stages import Stages, title
 
 
 def add(commands: _SubParsersAction[Any]) -> None:
@@ -49,7 +49,7 @@ def _chain(options: Namespace) -> int:
 
 
 def _explain(plan: Stages, options: Namespace) -> int:
-    from engine.explain import explain
+    from engine.planning.explain import explain
 
     found = [explain(plan.stand_in(number)) for number in range(1, len(plan.specs) + 1)]
     if options.json:

@@ -7,11 +7,12 @@ from argparse import Namespace, _SubParsersAction
 from pathlib import Path
 from typing import Any
 
-from engine import access, home, objectives
+from engine import home, objectives
+from engine.bases import access
 from engine.data import history, remedies, report, versions
 from engine.errors import UserError
-from engine.sections import Data
 from engine.settings import parse
+from engine.specs.sections import Data
 
 
 def add(commands: _SubParsersAction[Any]) -> None:

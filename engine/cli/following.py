@@ -13,7 +13,7 @@ from engine.cli import telling
 from engine.events import Checkpoint, Evaluation, Failed, Finished, Notice, Progress, Sample
 from engine.runs import chains, queue, store
 from engine.runs.chains import Chain
-from engine.spec import RunSpec, of_spec
+from engine.specs.spec import RunSpec, of_spec
 
 ENDED = ("finished", "failed", "stopped")
 SECONDS_BETWEEN_LOOKS = 0.2

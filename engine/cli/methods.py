@@ -6,13 +6,14 @@ import json
 from argparse import Namespace, _SubParsersAction
 from typing import Any
 
-from engine import models, objectives, tuners
-from engine.job import Objective, pair_refusal
+from engine import objectives, tuners
+from engine.bases import models
+from engine.bases.models import ModelFacts
 from engine.method import Method
-from engine.models import ModelFacts
-from engine.sections import Model
+from engine.methods.job import Objective, pair_refusal
+from engine.methods.tuner import Tuner
 from engine.settings import describe
-from engine.tuner import Tuner
+from engine.specs.sections import Model
 
 
 def add(commands: _SubParsersAction[Any]) -> None:

@@ -6,8 +6,9 @@ import json
 from argparse import Namespace, _SubParsersAction
 from typing import Any
 
-from engine import access, presets
+from engine.bases import access
 from engine.runs import store
+from engine.specs import presets
 
 
 def add(commands: _SubParsersAction[Any]) -> None:

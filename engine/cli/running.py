@@ -7,13 +7,16 @@ from argparse import Namespace, _SubParsersAction
 from pathlib import Path
 from typing import Any
 
-from engine import access, demo, presets, stacking
+from engine import demo
+from engine.bases import access
 from engine.cli import following, telling
 from engine.errors import UserError
 from engine.events import Finished
+from engine.planning import stacking
 from engine.runs import chains, queue, store, view
 from engine.runs.outcome import outcome
-from engine.spec import RunSpec
+from engine.specs import presets
+from engine.specs.spec import RunSpec
 from engine.tuners.merge import KINDS
 
 
@@ -200,7 +203,7 @@ def _told(id: str, sentence: str, options: Namespace) -> int:
 
 
 def _explain(spec: RunSpec, options: Namespace) -> int:
-    from engine.explain import explain
+    from engine.planning.explain import explain
 
     record = explain(spec)
     print(json.dumps(record.as_dict(), ensure_ascii=False) if options.json else "\n".join(record.lines()))

@@ -9,8 +9,8 @@ import time
 from argparse import Namespace, _SubParsersAction
 from typing import Any
 
-from engine import push
 from engine.errors import UserError
+from engine.publishing import push
 from engine.runs import store
 
 SECONDS_BETWEEN_LOOKS = 0.3

@@ -10,9 +10,9 @@ from typing import Any
 
 from engine import chat, export, kinds
 from engine.errors import UserError
-from engine.measures import digits
+from engine.judging.measures import digits
 from engine.runs import store
-from engine.spec import RunSpec
+from engine.specs.spec import RunSpec
 
 LABELS_SHOWN = 5
 TASK = "of a run with several tasks, the number of one (that of its data set)"

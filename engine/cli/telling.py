@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine.events import Finished
-from engine.measures import baseline_title, measure, told
+from engine.judging.measures import baseline_title, measure, told
 
 COLUMNS = ("run", "name", "state", "steps", "before", "after", "minutes", "memory", "result")
 

@@ -10,8 +10,8 @@ from torch import nn
 from engine.compute import distillation
 from engine.compute.divergence import sorted_distance
 from engine.compute.language import IGNORED, LearnedLogits, joined, learned_targets, padded
-from engine.job import Job
-from engine.teacher import Teacher
+from engine.methods.job import Job
+from engine.teachers.teacher import Teacher
 
 
 def batch(rows: list[dict[str, Any]], pad_id: int, packing: bool) -> dict[str, torch.Tensor]:

@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
+from engine.bases.places import adapter_places
 from engine.compute.bottleneck import attach
-from engine.places import adapter_places
 
 
 def start(model: Any, settings: dict[str, Any], words: Callable[[str], list[int]]) -> dict[str, Any]:

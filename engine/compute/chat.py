@@ -19,8 +19,8 @@ from engine.compute.result import open_result
 from engine.compute.tasks import tell
 from engine.data.example import Example
 from engine.errors import DataError, MachineError, RunError
-from engine.job import Job
-from engine.tokens import TextStream
+from engine.methods.job import Job
+from engine.texts.tokens import TextStream
 
 Opener = Callable[[Path, bool], tuple[Job, nn.Module]]
 

@@ -16,20 +16,22 @@ from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from engine import calibration, heads, text_pairs
 from engine.compute import tasks
 from engine.compute.precision import autocast
 from engine.compute.score import interval, macro_f1
 from engine.data.example import Example
 from engine.data.rows import counted
 from engine.errors import DataError, ModelError
-from engine.job import Job, Losses, Report
-from engine.jobs import chosen_rows
-from engine.memory import rows_at_once
-from engine.pooling import EACH_TOKEN, Reading
-from engine.scores import ScoredRow, Scores
-from engine.temperature import temperature
-from engine.tokens import Encoded
+from engine.judging import calibration
+from engine.judging.scores import ScoredRow, Scores
+from engine.judging.temperature import temperature
+from engine.methods import heads
+from engine.methods.job import Job, Losses, Report
+from engine.methods.pooling import EACH_TOKEN, Reading
+from engine.planning.jobs import chosen_rows
+from engine.planning.memory import rows_at_once
+from engine.texts import text_pairs
+from engine.texts.tokens import Encoded
 
 HEAD_FILE = "head.safetensors"
 CONFIG_FILE = "classifier.json"
@@ -84,7 +86,7 @@ class Classifier(nn.Module):
 
 
 class FittedHead(nn.Module):
-    """A classifier that was fitted to features, as plain arrays (`engine.heads`). Class scores: (rows, classes)."""
+    """A classifier fitted to features, as plain arrays (`engine.methods.heads`). Class scores: (rows, classes)."""
 
     def __init__(self, name: str, form: str, arrays: dict[str, np.ndarray], about: dict[str, Any]) -> None:
         super().__init__()

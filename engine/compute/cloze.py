@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from engine import parts
+from engine.bases import parts
 from engine.compute import classifier, tasks
 from engine.compute.label_scores import at_places, label_scores
 from engine.compute.language import causal, head_is_plain
@@ -19,9 +19,9 @@ from engine.compute.masked import load_masked
 from engine.compute.model import load_backbone
 from engine.compute.precision import autocast
 from engine.data.example import Example
-from engine.job import Job, Report
-from engine.label_words import Slot
-from engine.memory import rows_at_once
+from engine.methods.job import Job, Report
+from engine.planning.memory import rows_at_once
+from engine.texts.label_words import Slot
 
 CONFIG_FILE = "cloze.json"
 

@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from engine import lineage
+from engine.bases import lineage
+from engine.bases.lineage import Parent
 from engine.compute.model import parameter_counts
 from engine.compute.report import Reporter, Stopped, peak_memory
 from engine.compute.result import folder_bytes, load_scores, save_result, save_scores
@@ -21,10 +22,9 @@ from engine.data import example as examples_file
 from engine.data.example import Example
 from engine.errors import SettingError
 from engine.events import Progress
-from engine.evidence import PART
-from engine.job import Job
-from engine.jobs import held_out
-from engine.lineage import Parent
+from engine.judging.evidence import PART
+from engine.methods.job import Job
+from engine.planning.jobs import held_out
 
 MERGED = "default"
 

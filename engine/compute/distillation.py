@@ -11,8 +11,8 @@ from torch import nn
 from engine.compute.divergence import bucketed, divergence, softened
 from engine.compute.language import LearnedLogits, learned_targets
 from engine.compute.model import load_backbone
-from engine.job import Job
-from engine.teacher import Teacher
+from engine.methods.job import Job
+from engine.teachers.teacher import Teacher
 
 
 def load(job: Job, teacher: Teacher) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Simple classifiers on features, by scikit-learn: the choice among them, and each as plain arrays (`engine.heads`).
+"""Simple classifiers on features, by scikit-learn: the choice among them, and each as plain arrays (`methods.heads`).
 
 The standalone script of a run holds this file's functions as they stand, so they need NumPy and scikit-learn alone.
 """
@@ -18,8 +18,8 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.svm import LinearSVC
 from threadpoolctl import threadpool_limits
 
-from engine import heads
-from engine.temperature import temperature
+from engine.judging.temperature import temperature
+from engine.methods import heads
 
 Head = dict[str, np.ndarray]
 Counts = dict[str, np.ndarray]

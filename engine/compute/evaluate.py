@@ -8,11 +8,11 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from engine.by_label import by_label
 from engine.compute.result import open_result
 from engine.data import example as examples_file
 from engine.errors import UserError
-from engine.jobs import held_out
+from engine.judging.by_label import by_label
+from engine.planning.jobs import held_out
 
 
 def scores(request: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What a frozen model makes of each text, as a vector: computed once, and kept.
 
-Where and how long they are kept: `engine.vectors`.
+Where and how long they are kept: `engine.methods.vectors`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ import numpy as np
 import torch
 import transformers
 
-from engine import home, vectors
+from engine import home
 from engine.compute.classifier import on_device, read_rows
 from engine.compute.precision import autocast
 from engine.files import read_json
-from engine.job import Features, Job
-from engine.pooling import Reading
-from engine.tokens import Encoded
+from engine.methods import vectors
+from engine.methods.job import Features, Job
+from engine.methods.pooling import Reading
+from engine.texts.tokens import Encoded
 
 
 @dataclass(frozen=True)

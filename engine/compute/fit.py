@@ -9,7 +9,6 @@ import sklearn
 import torch
 from torch import nn
 
-from engine import vectors
 from engine.compute import estimators, features
 from engine.compute.classifier import FittedHead
 from engine.compute.estimators import TITLES, Choice
@@ -20,8 +19,9 @@ from engine.compute.train import announce, finished, scored, scores_before
 from engine.data.example import Example
 from engine.errors import DataError
 from engine.events import Progress
-from engine.job import Job
-from engine.measures import share
+from engine.judging.measures import share
+from engine.methods import vectors
+from engine.methods.job import Job
 
 
 def run(job: Job, reporter: Reporter) -> bool:

@@ -76,7 +76,7 @@ def label_scores(ask: Any, rows: dict[str, torch.Tensor], slot: Any, normalised:
     """Log-probability of each label's word in the slot, a token's mean of it where `normalised`: (rows, labels).
 
     ask: ids, mask and places to logits, as `Masked` does. rows: "ids" and "mask", (rows, tokens), without filling,
-    and "slots", (rows,). slot: fillings and targets (see engine.label_words). Each filling is a reading; where there
+    and "slots", (rows,). slot: fillings and targets (engine.texts.label_words). Each filling is a reading; where there
     are several, what they keep for the backward pass is made again then, one after the other, so that all need the
     memory of one.
     """

@@ -15,8 +15,8 @@ from transformers import DynamicCache, GenerationConfig
 from engine.compute import tasks
 from engine.compute.precision import autocast
 from engine.data.example import Example
-from engine.job import Job, Losses, Report
-from engine.memory import rows_at_once
+from engine.methods.job import Job, Losses, Report
+from engine.planning.memory import rows_at_once
 
 IGNORED = -100
 ROWS_AT_A_TIME = 16

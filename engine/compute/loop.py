@@ -22,10 +22,10 @@ from transformers.trainer_callback import PrinterCallback
 from engine.compute.optimizer import make_optimizer
 from engine.compute.precision import autocast
 from engine.compute.report import Reporter, peak_memory
+from engine.data.mixture import Mixture
 from engine.errors import UserError
 from engine.events import NOT_A_NUMBER, Progress
-from engine.job import CHUNK_OF_BATCHES, Job
-from engine.mixture import Mixture
+from engine.methods.job import CHUNK_OF_BATCHES, Job
 from engine.runs import checkpoints
 
 WEIGHTS_FILE = "trainable.safetensors"

@@ -12,20 +12,20 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForTokenClassification
 
-from engine import entity_windows
+from engine.bases.lineage import WHOLE
 from engine.compute import tasks
 from engine.compute.classifier import on_device, padded
 from engine.compute.precision import autocast
 from engine.compute.score import mark_scores
 from engine.data.example import Example
 from engine.data.marks import told
-from engine.entity_tags import first_tokens, marks_of, tags_of, words_of
 from engine.errors import DataError
-from engine.job import Job, Report
-from engine.lineage import WHOLE
-from engine.memory import rows_at_once
-from engine.scores import Marked, ScoredRow, Scores
-from engine.tokens import Encoded
+from engine.judging.scores import Marked, ScoredRow, Scores
+from engine.methods.job import Job, Report
+from engine.planning.memory import rows_at_once
+from engine.texts import entity_windows
+from engine.texts.entity_tags import first_tokens, marks_of, tags_of, words_of
+from engine.texts.tokens import Encoded
 
 MAIN = "entity_f1"
 IGNORED = -100

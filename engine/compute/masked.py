@@ -11,7 +11,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from engine import parts
+from engine.bases import parts
+from engine.bases.lineage import WHOLE
 from engine.compute import tasks
 from engine.compute.label_scores import Given, Masked
 from engine.compute.model import load_backbone
@@ -19,9 +20,8 @@ from engine.compute.precision import autocast
 from engine.compute.reading import How
 from engine.data.example import Example
 from engine.errors import ModelError
-from engine.job import Job
-from engine.lineage import WHOLE
-from engine.tokens import Encoded
+from engine.methods.job import Job
+from engine.texts.tokens import Encoded
 
 IGNORED = -100
 

@@ -13,12 +13,12 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
-from engine.architecture import in_backbone
+from engine.bases.architecture import in_backbone
 from engine.compute.masked import assembled
 from engine.compute.result import open_result
 from engine.errors import UserError
-from engine.job import Job
-from engine.pooling import FOLDER
+from engine.methods.job import Job
+from engine.methods.pooling import FOLDER
 
 STORED = {"BF16": torch.bfloat16, "F16": torch.float16}
 """Of the widths that safetensors names, those that are not made float32."""

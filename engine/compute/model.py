@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelF
 from engine.compute.precision import dtype
 from engine.compute.take_up import take_up
 from engine.errors import MachineError, ModelError
-from engine.job import Job
+from engine.methods.job import Job
 
 Part = Literal["causal", "masked", "masked with a new head", "features"]
 

@@ -11,9 +11,9 @@ from engine.compute import tasks
 from engine.compute.classifier import answer_of, class_scores
 from engine.compute.score import of_numbers
 from engine.data.example import Example
-from engine.job import Job, Report
-from engine.measures import digits
-from engine.scores import ScoredRow, Scores
+from engine.judging.measures import digits
+from engine.judging.scores import ScoredRow, Scores
+from engine.methods.job import Job, Report
 
 MAIN = "mean_absolute_error"
 

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 
 import torch
 
-from engine.plan import Plan
+from engine.planning.plan import Plan
 
 
 def dtype(name: str) -> torch.dtype:

@@ -1,6 +1,6 @@
 """The child that renders templates, colours learned tokens and counts them. Starts without torch, works within limits.
 
-Run by `engine.preview` as `python -m engine.compute.preview`.
+Run by `engine.texts.preview` as `python -m engine.compute.preview`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from engine import objectives
 from engine.children import Record, serve
 from engine.data.example import Example
 from engine.errors import UserError
-from engine.job import Objective
+from engine.methods.job import Objective
 from engine.settings import Section, parse
-from engine.tokens import Encoded, Tokens
+from engine.texts.tokens import Encoded, Tokens
 
 UNCUT = 2**31 - 1
 

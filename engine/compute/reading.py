@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from engine import jobs
 from engine.compute import tasks
 from engine.compute.language import ROWS_AT_A_TIME, padded, row_losses
 from engine.compute.score import ratio
 from engine.data.example import Example
-from engine.job import Job, Report
-from engine.scores import ScoredRow, Scores
-from engine.tokens import Encoded
+from engine.judging.scores import ScoredRow, Scores
+from engine.methods.job import Job, Report
+from engine.planning import jobs
+from engine.texts.tokens import Encoded
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from engine.events import Checkpoint, Evaluation, Event, Notice, Progress, Sample, Writer
-from engine.job import Stopped
+from engine.methods.job import Stopped
 
 SECONDS_BETWEEN_PROGRESS = 0.5
 """More often tells a person nothing more, and a long run's events stay small."""

@@ -14,7 +14,7 @@ from typing import Any
 from transformers import TrainerCallback
 from transformers.integrations import get_reporting_integration_callbacks
 
-from engine import access
+from engine.bases import access
 from engine.compute.report import Reporter
 from engine.reporters import KNOWN, Name
 

@@ -10,14 +10,15 @@ from typing import Literal
 
 from torch import nn
 
-from engine import lineage, parts, stacking
+from engine.bases import lineage, parts
 from engine.compute.model import untrained
 from engine.errors import RunError
-from engine.job import Job
-from engine.jobs import open_job
-from engine.scores import ScoredRow, Scores
-from engine.script import script
-from engine.spec import RunSpec
+from engine.judging.scores import ScoredRow, Scores
+from engine.methods.job import Job
+from engine.planning import stacking
+from engine.planning.jobs import open_job
+from engine.scripts.script import script
+from engine.specs.spec import RunSpec
 
 MODEL = "model"
 Weights = Literal["float32", "bfloat16", "float16", "8bit", "4bit"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.intervals import wilson
+from engine.judging.intervals import wilson
 
 RESAMPLES = 1000
 SEED = 0

@@ -8,15 +8,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from engine import calibration
 from engine.compute import tasks
 from engine.compute.classifier import answer_of, class_scores
 from engine.compute.score import interval, several_f1
 from engine.data.example import Example
 from engine.data.rows import counted
-from engine.job import Job, Losses, Report
-from engine.jobs import chosen_rows
-from engine.scores import ScoredRow, Scores
+from engine.judging import calibration
+from engine.judging.scores import ScoredRow, Scores
+from engine.methods.job import Job, Losses, Report
+from engine.planning.jobs import chosen_rows
 
 USUAL = 0.5
 THRESHOLDS = np.round(np.arange(0.05, 0.951, 0.01), 2)

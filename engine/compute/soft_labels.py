@@ -23,11 +23,11 @@ from engine.compute.result import open_result
 from engine.data.example import Example
 from engine.errors import ModelError
 from engine.files import read_json, write_json
-from engine.job import Job, Losses, Report
-from engine.label_teacher import LabelTeacher
-from engine.memory import rows_at_once
-from engine.teacher import fingerprint
-from engine.tokens import Tokens
+from engine.methods.job import Job, Losses, Report
+from engine.planning.memory import rows_at_once
+from engine.teachers.label_teacher import LabelTeacher
+from engine.teachers.teacher import fingerprint
+from engine.texts.tokens import Tokens
 
 FOLDER = "teacher"
 FILE = "soft_labels.json"

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from engine.bases.places import attention_places
 from engine.compute.soft_prefix import SoftPrefix, attach
-from engine.places import attention_places
 
 SLOWER = 1 / 30
 """A network learns this many times as fast as numbers that learn themselves: each step moves all that it makes."""

@@ -1,7 +1,7 @@
 """How fast this machine computes: `python -m engine.compute.speed DEVICE FORMAT THREADS` prints one JSON object.
 
 Small models of one and of several layers learn, read and answer; what a further layer costs is the difference between
-them. Two numbers of tokens tell what a layer costs once from what each token costs. See `engine.timing`.
+them. Two numbers of tokens tell what a layer costs once from what each token costs. See `engine.planning.timing`.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from peft import LoraConfig, get_peft_model
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 from trl import SFTTrainer  # noqa: F401 - a run loads it, which is measured
 
-from engine import speed
 from engine.machine import Machine
-from engine.plan import Plan
-from engine.speed import Course, Speed
+from engine.planning import speed
+from engine.planning.plan import Plan
+from engine.planning.speed import Course, Speed
 
 HIDDEN, INNER, WORDS = 512, 1536, 512
 LAYERS = (1, 4)

@@ -9,7 +9,7 @@ from torch import nn
 
 from engine.compute.score import interval
 from engine.data.example import Example
-from engine.job import Job, Losses
+from engine.methods.job import Job, Losses
 
 
 def tell(job: Job, model: nn.Module, tasks: Sequence[int]) -> None:

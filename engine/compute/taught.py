@@ -24,7 +24,7 @@ from engine.compute.language import LearnedLogits, padded
 from engine.compute.precision import autocast
 from engine.errors import MachineError
 from engine.files import read_json, sync_folder, write_json
-from engine.job import Job, Report
+from engine.methods.job import Job, Report
 
 FOLDER = "teacher"
 ABOUT = "about.json"

@@ -18,11 +18,11 @@ from engine.compute.model import apply_tuner, base_model, parameter_counts, untr
 from engine.compute.report import Reporter, Stopped, peak_memory
 from engine.compute.result import folder_bytes, kept_scores, load_scores, save_result, save_scores
 from engine.events import Finished
-from engine.job import Job, Report
-from engine.jobs import held_out, truncation
+from engine.judging.scores import Scores
+from engine.methods.job import Job, Report
+from engine.planning.jobs import held_out, truncation
 from engine.runs import checkpoints
-from engine.scores import Scores
-from engine.sections import Output
+from engine.specs.sections import Output
 
 
 def run(job: Job, reporter: Reporter, output: Output) -> bool:

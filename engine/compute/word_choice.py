@@ -9,15 +9,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from engine import label_words
 from engine.children import Record, serve
 from engine.compute.cloze import WordLosses, padded
 from engine.compute.label_scores import filled
 from engine.compute.model import untrained
 from engine.compute.precision import autocast
 from engine.data.example import Example
-from engine.job import Job
-from engine.jobs import open_job
+from engine.methods.job import Job
+from engine.planning.jobs import open_job
+from engine.texts import label_words
 
 POOL = 400
 """Of a label's likeliest tokens, so many may become its word: rare ones separate by chance."""

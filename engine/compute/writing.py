@@ -9,9 +9,9 @@ import torch
 
 from engine.compute import allocator, distillation
 from engine.compute.language import continued
-from engine.job import Job, Report
-from engine.teacher import Teacher
-from engine.teacher_answers import Answer, Answers
+from engine.methods.job import Job, Report
+from engine.teachers.teacher import Teacher
+from engine.teachers.teacher_answers import Answer, Answers
 
 ROWS_BETWEEN_NOTES = 32
 """Answers are kept after each so many prompts; no more have to be written again."""

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from engine.data import boilerplate, content, languages, likeness, personal
 from engine.data.example import Example
 from engine.data.rows import Table, counted, listed
-from engine.tokens import Encoded
+from engine.texts.tokens import Encoded
 
 MOST_ROWS = 100
 """Row numbers of a finding that are written down; its count is of all."""

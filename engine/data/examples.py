@@ -16,7 +16,7 @@ from engine.data.rows import SPLIT_NAMES, RowProblem, Table, UnusableRows, count
 from engine.data.targets import NOTHING, Answer, Found, Reading
 from engine.errors import DataError
 from engine.method import KindName, Wants
-from engine.sections import Data
+from engine.specs.sections import Data
 
 _HALF = re.compile("[\ud800-\udfff]")
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from engine import access
+from engine.bases import access
 from engine.data.parquet import named
 from engine.data.rows import Table, check_rows, listed
 from engine.errors import DataError

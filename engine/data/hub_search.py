@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
-from engine import access
-from engine import hub as hub_access
+from engine.bases import access
+from engine.bases import hub as hub_access
 from engine.data import table, turns
 from engine.data.hub import is_id
 from engine.errors import DataError

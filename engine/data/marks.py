@@ -17,7 +17,7 @@ from engine.data import columns
 from engine.data.conversations import BadRow
 from engine.data.example import Mark
 from engine.data.rows import counted
-from engine.entity_tags import words_of
+from engine.texts.entity_tags import words_of
 
 Scheme = Literal["BIO", "IOB1", "BIOES", "BILOU", "IO", "a tag a word", ""]
 TOLD: dict[str, str] = {

@@ -14,8 +14,8 @@ from engine.data.split import SplitReport, split
 from engine.data.targets import Found
 from engine.errors import DataError
 from engine.method import AskedKind, KindName, Wants
-from engine.sections import Data
-from engine.tokens import Encoded
+from engine.specs.sections import Data
+from engine.texts.tokens import Encoded
 
 _SHOWN = 5
 

@@ -15,7 +15,7 @@ from engine.data.prepare import Prepared, prepare
 from engine.data.rows import RowProblem, Table, UnusableRows, counted, listed
 from engine.errors import DataError
 from engine.method import AskedKind, Wants
-from engine.sections import Data
+from engine.specs.sections import Data
 
 _EXAMPLES = 3
 _PLACES = 20

@@ -10,7 +10,7 @@ from engine.data import content
 from engine.data.example import Example, SplitName
 from engine.data.rows import counted
 from engine.errors import DataError
-from engine.sections import Split
+from engine.specs.sections import Split
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from engine.data import (
 from engine.data.example import SplitName
 from engine.data.rows import ACCEPTED, MAX_BYTES, SPLIT_NAMES, RowProblem, Table, check_bytes, listed
 from engine.errors import DataError
-from engine.sections import Data
+from engine.specs.sections import Data
 
 __all__ = ["ACCEPTED", "RowProblem", "Table", "load", "paste", "read", "samples"]
 

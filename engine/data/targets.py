@@ -16,7 +16,7 @@ from engine.data.formats import Guess
 from engine.data.rows import Table, counted, listed
 from engine.errors import DataError
 from engine.method import AskedKind, KindName
-from engine.sections import Data
+from engine.specs.sections import Data
 
 SEPARATORS = (";", "|", ",")
 """Between labels in one cell; the first that fits is taken."""

@@ -13,7 +13,7 @@ from engine.data.remedies import Remedy
 from engine.data.report import Inspection
 from engine.data.rows import MAX_BYTES, Table, check_bytes, counted
 from engine.errors import DataError
-from engine.sections import Data
+from engine.specs.sections import Data
 
 
 def mend(entry: Data, names: list[str], folder: Path, inspect: Callable[[Data], Inspection] = report.inspect) -> Path:

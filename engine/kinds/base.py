@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from engine import text_pairs
-from engine.class_weights import Scheme
+from engine.bases.models import ModelFacts
 from engine.data.example import Example
-from engine.job import Job, Losses, Report
+from engine.judging.scores import Marked, Scores
 from engine.method import KindName
-from engine.models import ModelFacts
-from engine.pooling import pooling
-from engine.scores import Marked, Scores
-from engine.tokens import Encoded, Tokens
+from engine.methods.class_weights import Scheme
+from engine.methods.job import Job, Losses, Report
+from engine.methods.pooling import pooling
+from engine.texts import text_pairs
+from engine.texts.tokens import Encoded, Tokens
 
 if TYPE_CHECKING:
     from torch import nn

@@ -11,17 +11,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from engine import parts
-from engine.class_weights import Scheme
+from engine.bases import parts
+from engine.bases.models import ModelFacts
 from engine.data.example import Example
-from engine.entity_tags import tags_of
-from engine.job import Job, Losses, Report
+from engine.judging.scores import KNOWN_WORDS, Marked, Scores
 from engine.kinds.base import Kind
 from engine.method import KindName
-from engine.models import ModelFacts
-from engine.pooling import EACH_TOKEN
-from engine.scores import KNOWN_WORDS, Marked, Scores
-from engine.tokens import Encoded, Tokens
+from engine.methods.class_weights import Scheme
+from engine.methods.job import Job, Losses, Report
+from engine.methods.pooling import EACH_TOKEN
+from engine.texts.entity_tags import tags_of
+from engine.texts.tokens import Encoded, Tokens
 
 if TYPE_CHECKING:
     from torch import nn
@@ -109,7 +109,7 @@ class MarkedWords(Kind):
         return losses
 
     def reading(self, job: Job) -> str:
-        return READ.format(source=parts.source("entity_tags"))
+        return READ.format(source=parts.source("texts.entity_tags"))
 
     def script(self, job: Job) -> str:
         return SCRIPT

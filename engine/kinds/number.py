@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from engine.class_weights import Scheme
 from engine.data.example import Example
-from engine.job import Job, Losses, Report
+from engine.judging.measures import digits
+from engine.judging.scores import MEAN, NUMBER, Scores
 from engine.kinds.base import Kind
-from engine.measures import digits
 from engine.method import KindName
-from engine.scores import MEAN, NUMBER, Scores
-from engine.tokens import Encoded
+from engine.methods.class_weights import Scheme
+from engine.methods.job import Job, Losses, Report
+from engine.texts.tokens import Encoded
 
 if TYPE_CHECKING:
     from torch import nn

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from engine import calibration, class_weights
-from engine.class_weights import Scheme
 from engine.data.example import Example
-from engine.job import Job, Losses, Report
+from engine.judging import calibration
+from engine.judging.scores import Scores
 from engine.kinds.base import Kind
 from engine.method import KindName
-from engine.scores import Scores
-from engine.tokens import Encoded
+from engine.methods import class_weights
+from engine.methods.class_weights import Scheme
+from engine.methods.job import Job, Losses, Report
+from engine.texts.tokens import Encoded
 
 if TYPE_CHECKING:
     from torch import nn

@@ -1,7 +1,7 @@
 """What a model learns from, one file each."""
 
-from engine.job import Objective
-from engine.registry import Registry
+from engine.methods.job import Objective
+from engine.methods.registry import Registry
 
 DEFAULT = "chat"
 _registry: Registry[Objective] = Registry(__name__, list(__path__), "objective")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from engine.answer_objective import ENCODE, AnswerObjective
-from engine.causal_script import LOAD, LOSSES
-from engine.job import Job
+from engine.methods.answer_objective import ENCODE, AnswerObjective
+from engine.methods.job import Job
+from engine.scripts.causal_script import LOAD, LOSSES
 from engine.settings import Section
 
 

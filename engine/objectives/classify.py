@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from engine import kinds
-from engine.class_weights import Scheme
+from engine.bases.models import ModelFacts
 from engine.data.example import Example
 from engine.errors import SettingError
 from engine.kinds.base import Kind
-from engine.label_objective import LabelObjective
 from engine.method import AskedKind
-from engine.models import ModelFacts
+from engine.methods.class_weights import Scheme
+from engine.methods.label_objective import LabelObjective
+from engine.methods.tuner import Tuner
 from engine.settings import Section, setting
-from engine.tuner import Tuner
 
 
 class Classify(LabelObjective):

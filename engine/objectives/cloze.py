@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator
 
-from engine import architecture, label_words, parts
-from engine.cloze_script import SCRIPT
+from engine.bases import architecture, parts
+from engine.bases.models import ModelFacts
 from engine.data.example import Example
 from engine.errors import ModelError, SettingError
-from engine.job import Job, Losses, Objective, Report
-from engine.label_words import Prompt, Slot, Template
-from engine.models import ModelFacts
-from engine.scores import Scores
+from engine.judging.scores import Scores
+from engine.methods.job import Job, Losses, Objective, Report
+from engine.scripts.cloze_script import SCRIPT
 from engine.settings import Section, setting
-from engine.tokenizer import read_json
-from engine.tokens import Encoded, Tokens
+from engine.texts import label_words
+from engine.texts.label_words import Prompt, Slot, Template
+from engine.texts.tokenizer import read_json
+from engine.texts.tokens import Encoded, Tokens
 
 if TYPE_CHECKING:
     import torch

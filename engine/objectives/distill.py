@@ -8,24 +8,25 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from engine import parts, teacher
-from engine.alignment import paired
-from engine.answer_objective import ENCODE, AnswerObjective
-from engine.causal_script import LOAD
+from engine.bases import parts
+from engine.bases.models import ModelFacts
 from engine.data.example import Example
-from engine.distill_script import ACROSS as ACROSS_SCRIPT
-from engine.distill_script import ALIGNED, KEPT, SCRIPT
 from engine.errors import SettingError
 from engine.files import write_json
-from engine.ideas import FROM_ANOTHER
-from engine.job import Beside, Job, Losses, Report
-from engine.models import ModelFacts
-from engine.scores import TEACHER, Scores
-from engine.sections import Model
+from engine.judging.scores import TEACHER, Scores
+from engine.methods.answer_objective import ENCODE, AnswerObjective
+from engine.methods.ideas import FROM_ANOTHER
+from engine.methods.job import Beside, Job, Losses, Report
+from engine.scripts.causal_script import LOAD
+from engine.scripts.distill_script import ACROSS as ACROSS_SCRIPT
+from engine.scripts.distill_script import ALIGNED, KEPT, SCRIPT
 from engine.settings import Section, setting
-from engine.teacher import Teacher
-from engine.tokens import Encoded
-from engine.with_teacher import WithTeacher
+from engine.specs.sections import Model
+from engine.teachers import teacher
+from engine.teachers.teacher import Teacher
+from engine.teachers.with_teacher import WithTeacher
+from engine.texts.alignment import paired
+from engine.texts.tokens import Encoded
 
 if TYPE_CHECKING:
     import torch

@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from engine import label_teacher, lineage, parts, teacher
+from engine.bases import lineage, parts
+from engine.bases.models import ModelFacts
 from engine.data.example import Example
 from engine.errors import SettingError
-from engine.ideas import FROM_ANOTHER
-from engine.job import Beside, Job, Losses, Report
-from engine.label_objective import LabelObjective
-from engine.label_teacher import LabelTeacher
-from engine.models import ModelFacts
-from engine.scores import TEACHER, Scores
-from engine.sections import Model
+from engine.judging.scores import TEACHER, Scores
+from engine.methods.ideas import FROM_ANOTHER
+from engine.methods.job import Beside, Job, Losses, Report
+from engine.methods.label_objective import LabelObjective
 from engine.settings import Section, setting
-from engine.tokens import Encoded
-from engine.with_teacher import WithTeacher
+from engine.specs.sections import Model
+from engine.teachers import label_teacher, teacher
+from engine.teachers.label_teacher import LabelTeacher
+from engine.teachers.with_teacher import WithTeacher
+from engine.texts.tokens import Encoded
 
 if TYPE_CHECKING:
     import torch

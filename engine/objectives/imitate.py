@@ -8,19 +8,19 @@ from typing import Any
 
 from pydantic import Field
 
-from engine import teacher
+from engine.bases.models import ModelFacts
 from engine.data.example import Example
 from engine.errors import SettingError
-from engine.ideas import FROM_ANOTHER
-from engine.imitation import Imitating, ImitatingObjective
-from engine.job import Beside, Job, Report
-from engine.models import ModelFacts
-from engine.scores import TEACHER, Scores
-from engine.sections import Model
+from engine.judging.scores import TEACHER, Scores
+from engine.methods.ideas import FROM_ANOTHER
+from engine.methods.job import Beside, Job, Report
 from engine.settings import setting
-from engine.teacher import Teacher
-from engine.teacher_answers import Answers
-from engine.with_teacher import WithTeacher
+from engine.specs.sections import Model
+from engine.teachers import teacher
+from engine.teachers.imitation import Imitating, ImitatingObjective
+from engine.teachers.teacher import Teacher
+from engine.teachers.teacher_answers import Answers
+from engine.teachers.with_teacher import WithTeacher
 
 
 class Imitate(WithTeacher, ImitatingObjective):

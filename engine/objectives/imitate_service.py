@@ -8,20 +8,22 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from engine import access, addresses, keys
-from engine.asking import Asking, Prices
-from engine.chat_service import Service
+from engine import addresses
+from engine.bases import access
 from engine.data.example import Example
 from engine.data.rows import counted
 from engine.errors import SettingError
-from engine.ideas import FROM_ANOTHER
-from engine.imitation import Imitating, ImitatingObjective, require_plain
-from engine.job import Job, Report
-from engine.jobs import held_out
-from engine.scores import TEACHER, ScoredRow, Scores
+from engine.judging.scores import TEACHER, ScoredRow, Scores
+from engine.methods.ideas import FROM_ANOTHER
+from engine.methods.job import Job, Report
+from engine.planning.jobs import held_out
 from engine.settings import setting
-from engine.teacher_answers import Answers, key
-from engine.tokens import Tokens
+from engine.teachers import keys
+from engine.teachers.asking import Asking, Prices
+from engine.teachers.chat_service import Service
+from engine.teachers.imitation import Imitating, ImitatingObjective, require_plain
+from engine.teachers.teacher_answers import Answers, key
+from engine.texts.tokens import Tokens
 
 OPENAI = "https://api.openai.com/v1"
 

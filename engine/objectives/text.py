@@ -8,16 +8,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from engine import general
-from engine.causal_objective import CausalObjective
-from engine.causal_script import LOAD, LOSSES
+from engine.bases.models import ModelFacts
 from engine.data.example import Example
-from engine.job import Job, Objective, Report
-from engine.masked_objective import NEW_HEAD, MaskedObjective, no_head, only_reads
-from engine.models import ModelFacts
-from engine.scores import Scores
+from engine.judging.scores import Scores
+from engine.methods.causal_objective import CausalObjective
+from engine.methods.job import Job, Objective, Report
+from engine.methods.masked_objective import NEW_HEAD, MaskedObjective, no_head, only_reads
+from engine.scripts.causal_script import LOAD, LOSSES
 from engine.settings import Section, setting
-from engine.tokens import Encoded, Tokens
+from engine.texts import general
+from engine.texts.tokens import Encoded, Tokens
 
 if TYPE_CHECKING:
     from torch import nn

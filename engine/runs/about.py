@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from engine.errors import SettingError, UserError
 
 if TYPE_CHECKING:  # a supervisor has no use for what it loads
-    from engine.spec import RunSpec
+    from engine.specs.spec import RunSpec
 
 LONGEST_NAME, LONGEST_NOTE, LONGEST_TAG, MOST_TAGS = 80, 4000, 30, 12
 """Letters of what a person says of a run; how many tags it may have."""
@@ -64,7 +64,7 @@ def checked(name: str | None, note: str | None, tags: Sequence[str] | None) -> d
 
 @lru_cache(maxsize=4096)
 def _read_at(path: Path, changed: int) -> About:
-    from engine.spec import RunSpec
+    from engine.specs.spec import RunSpec
 
     return of(RunSpec.load(path))
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from engine import objectives, tuners
 from engine.data import history
 from engine.errors import MachineError, RunError, SettingError, UserError
-from engine.measures import measure
+from engine.judging.measures import measure
 from engine.runs import links, queue, store, view
 from engine.runs.about import LONGEST_NAME
 from engine.runs.index import index, reading
@@ -23,8 +23,8 @@ from engine.runs.store import ACTIVE, Run
 
 if TYPE_CHECKING:  # what they load, whoever only looks has no use for
     from engine.data.prepare import Prepared
-    from engine.spec import RunSpec
-    from engine.stages import Stages
+    from engine.runs.stages import Stages
+    from engine.specs.spec import RunSpec
 
 get, listed, of, is_chain = links.get, links.listed, links.of, links.is_chain
 DELETED = "deleted"
@@ -38,7 +38,7 @@ def create(plan: Stages, prepared: list[Prepared], owner: str = "local") -> Chai
     prepared: the rows of each stage, as `Stages.check` gives them. Raises UserError as `store.create`; then nothing
     is left.
     """
-    from engine import stages
+    from engine.runs import stages
 
     made: list[Run] = []
     chained: list[Link] = []
@@ -166,7 +166,7 @@ def picture(chain: Chain) -> dict[str, Any]:
     """Plain values, for a page or a terminal: the stages with their states and scores, where it is, what came of it.
 
     state: "waiting" where it goes on only when somebody resumes it, "broken" where a run is gone, else as of a run.
-    before, after: the main score, in `unit` (see `engine.measures`).
+    before, after: the main score, in `unit` (see `engine.judging.measures`).
     """
     found = runs(chain)
     here = at(chain)

@@ -1,6 +1,6 @@
 """Two runs side by side: what was set differently, what came of it, and whether the difference is noise.
 
-Their results are compared on the held-out rows that both answered, row by row (`engine.pairing`).
+Their results are compared on the held-out rows that both answered, row by row (`engine.judging.pairing`).
 """
 
 from __future__ import annotations
@@ -12,17 +12,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from engine import objectives, pairing, tuners
+from engine import objectives, tuners
 from engine.data.rows import counted
-from engine.evidence import Evidence, Point, gather, paired
-from engine.measures import Measure, measure
-from engine.pairing import Difference
+from engine.judging import pairing
+from engine.judging.evidence import Evidence, Point, gather, paired
+from engine.judging.measures import Measure, measure
+from engine.judging.pairing import Difference
+from engine.judging.scores import ScoredRow
 from engine.runs import view
 from engine.runs.store import Run
-from engine.scores import ScoredRow
-from engine.sections import Common
 from engine.settings import Section, describe
-from engine.spec import RunSpec
+from engine.specs.sections import Common
+from engine.specs.spec import RunSpec
 
 A, B = "A", "B"
 MOST_POINTS = 300

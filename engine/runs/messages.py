@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from engine import access, home, webhooks
+from engine import home, webhooks
+from engine.bases import access
 from engine.errors import UserError
 from engine.events import Notice, Writer
 from engine.files import read_json

@@ -7,12 +7,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from engine.advice import Advice, advise
-from engine.by_label import ByLabel, by_label
 from engine.errors import UserError
-from engine.evidence import gather
+from engine.judging.advice import Advice, advise
+from engine.judging.by_label import ByLabel, by_label
+from engine.judging.evidence import gather
+from engine.judging.verdict import JUDGED, Verdict, judge
 from engine.runs.store import Run
-from engine.verdict import JUDGED, Verdict, judge
 
 
 @dataclass(frozen=True)

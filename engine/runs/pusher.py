@@ -1,4 +1,4 @@
-"""Pushes one run: `HF_TOKEN=… python -m engine.runs.pusher FOLDER`. Started by engine.push, tells its story there.
+"""Pushes one run: `HF_TOKEN=… python -m engine.runs.pusher FOLDER`. Started by engine.publishing.push.
 
 Large files are sent one by one before anything is committed: a push that broke goes on with the file that it broke at.
 """
@@ -18,8 +18,10 @@ from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
-from engine import bundle, export, hub, origin, push, refusals, stories
+from engine import export
+from engine.bases import hub
 from engine.errors import UserError
+from engine.publishing import bundle, origin, push, refusals, stories
 from engine.runs import store
 
 T = TypeVar("T")

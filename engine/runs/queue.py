@@ -14,13 +14,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from engine import access, home, keys
+from engine import home
+from engine.bases import access
 from engine.errors import MachineError, RunError
 from engine.events import Event, Failed, Notice, Writer
 from engine.files import read_json, write_json
 from engine.runs import checkpoints, links, messages, process, room
 from engine.runs.index import index, verdict
 from engine.runs.store import ACTIVE, Run, state_of, tidy
+from engine.teachers import keys
 
 MOST_DEATHS = 3
 """Times that a run is taken up again without having got to a newer checkpoint."""

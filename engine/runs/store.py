@@ -19,19 +19,22 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine import access, addresses, home, keys, reporters, vectors, webhooks
+from engine import addresses, home, reporters, webhooks
+from engine.bases import access
 from engine.data import example as examples_file
 from engine.errors import MachineError, RunError
 from engine.events import Event, read, tail
 from engine.files import sync_folder, write_json
+from engine.methods import vectors
 from engine.runs import about
 from engine.runs.about import About
 from engine.runs.index import ID, folder, index, reading, relist
 from engine.runs.room import LEAST_FREE_BYTES
+from engine.teachers import keys
 
 if TYPE_CHECKING:  # what they load, a supervisor has no use for
     from engine.data.prepare import Prepared
-    from engine.spec import RunSpec
+    from engine.specs.spec import RunSpec
 
 STATES = ("created", "queued", "running", "stopping", "stopped", "finished", "failed")
 ACTIVE = ("queued", "running", "stopping")
@@ -61,7 +64,7 @@ class Run:
         return self.known or about.read(self.folder / "spec.yaml")
 
     def spec(self) -> RunSpec:
-        from engine.spec import RunSpec
+        from engine.specs.spec import RunSpec
 
         return RunSpec.load(self.folder / "spec.yaml")
 

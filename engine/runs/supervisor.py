@@ -15,13 +15,13 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from engine import keys
 from engine.errors import UserError
 from engine.events import Event, Failed, Notice, Writer, read
 from engine.files import read_json, write_json
 from engine.home import CHECKOUT
 from engine.runs import checkpoints, messages, process, queue, worker
 from engine.runs.index import verdict
+from engine.teachers import keys
 
 MOST_KILLS = 3
 """Times that a worker is started again after it was killed without having got to a newer checkpoint."""

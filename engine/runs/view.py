@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.events import Event, Failed, Finished, Progress, tail
-from engine.measures import measure
+from engine.judging.measures import measure
 from engine.runs.store import Run
 
 

@@ -19,14 +19,15 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from engine import keys, machine
+from engine import machine
 from engine.errors import UserError
 from engine.events import Failed, Notice, Progress, Writer
 from engine.files import write_json
-from engine.job import Job, Stopped
-from engine.jobs import open_job, with_time
-from engine.sections import Output
-from engine.spec import RunSpec
+from engine.methods.job import Job, Stopped
+from engine.planning.jobs import open_job, with_time
+from engine.specs.sections import Output
+from engine.specs.spec import RunSpec
+from engine.teachers import keys
 from engine.waiting import wait_briefly
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """What part of a model changes, one file each."""
 
-from engine.registry import Registry
-from engine.tuner import Tuner
+from engine.methods.registry import Registry
+from engine.methods.tuner import Tuner
 
 DEFAULT = "lora"
 _registry: Registry[Tuner] = Registry(__name__, list(__path__), "tuner")

@@ -6,8 +6,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.models import ModelFacts
-from engine.peft_tuner import PeftTuner, Placed
+from engine.bases.models import ModelFacts
+from engine.methods.peft_tuner import PeftTuner, Placed
 from engine.settings import setting
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from engine.attached_tuner import AttachedTuner
-from engine.memory import Kept
-from engine.models import ModelFacts
-from engine.places import adapter_places
+from engine.bases.models import ModelFacts
+from engine.bases.places import adapter_places
+from engine.methods.attached_tuner import AttachedTuner
+from engine.planning.memory import Kept
 from engine.settings import Section, setting
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.memory import Kept
-from engine.models import ModelFacts
-from engine.peft_tuner import PeftTuner
+from engine.bases.models import ModelFacts
+from engine.methods.peft_tuner import PeftTuner
+from engine.planning.memory import Kept
 from engine.settings import Section
 
 VALUES = ("v_proj", "value", "value_proj")

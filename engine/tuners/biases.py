@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from engine.architecture import in_backbone
-from engine.models import ModelFacts
-from engine.partial_tuner import PartialTuner
+from engine.bases.architecture import in_backbone
+from engine.bases.models import ModelFacts
+from engine.methods.partial_tuner import PartialTuner
 from engine.settings import Section, setting
 
 FEW = ("query.bias", "q_proj.bias", "intermediate.dense.bias", "up_proj.bias", "fc1.bias", "c_fc.bias")

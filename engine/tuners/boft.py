@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from engine.models import ModelFacts
-from engine.peft_tuner import PeftTuner, Placed, unfit
+from engine.bases.models import ModelFacts
+from engine.methods.peft_tuner import PeftTuner, Placed, unfit
 from engine.settings import setting
 
 if TYPE_CHECKING:

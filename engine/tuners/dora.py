@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.peft_tuner import LowRank, PeftTuner
-from engine.tuner import UNROUNDED
+from engine.methods.peft_tuner import LowRank, PeftTuner
+from engine.methods.tuner import UNROUNDED
 
 
 class Dora(PeftTuner):

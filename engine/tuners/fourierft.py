@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.models import ModelFacts
-from engine.peft_tuner import PeftTuner, Placed
+from engine.bases.models import ModelFacts
+from engine.methods.peft_tuner import PeftTuner, Placed
 from engine.settings import setting
 
 

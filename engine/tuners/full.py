@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine import depth
-from engine.memory import Kept
-from engine.models import ModelFacts
-from engine.tuner import Tuner
+from engine.bases import depth
+from engine.bases.models import ModelFacts
+from engine.methods.tuner import Tuner
+from engine.planning.memory import Kept
 
 if TYPE_CHECKING:
     from torch import nn

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from engine.models import ModelFacts
-from engine.pooling import Reading, pooling
+from engine.bases.models import ModelFacts
+from engine.methods.pooling import Reading, pooling
+from engine.methods.tuner import READING, WIDTHS, Tuner
 from engine.settings import Section, setting
-from engine.tuner import READING, WIDTHS, Tuner
 
 if TYPE_CHECKING:
     from torch import nn

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from engine.peft_tuner import PeftTuner, Placed
+from engine.methods.peft_tuner import PeftTuner, Placed
+from engine.methods.tuner import UNROUNDED
 from engine.settings import setting
-from engine.tuner import UNROUNDED
 
 
 class Lokr(PeftTuner):

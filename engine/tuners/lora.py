@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.peft_tuner import LowRank, PeftTuner
+from engine.methods.peft_tuner import LowRank, PeftTuner
 from engine.settings import setting
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from engine.peft_tuner import LowRank, PeftTuner
+from engine.methods.peft_tuner import LowRank, PeftTuner
 from engine.settings import setting
 
 SECOND = ".lora_B."

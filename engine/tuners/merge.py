@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import model_validator
 
-from engine import lineage
+from engine.bases import lineage
+from engine.bases.models import ModelFacts
 from engine.errors import SettingError, UserError
-from engine.models import ModelFacts
+from engine.methods.tuner import READING, Tuner
 from engine.settings import Section, setting
-from engine.tuner import READING, Tuner
 
 if TYPE_CHECKING:
     from torch import nn

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import PrivateAttr
 
-from engine import mixture
-from engine.models import ModelFacts
-from engine.prompt_tuner import PromptTuner, Worded
-from engine.sections import Data
+from engine.bases.models import ModelFacts
+from engine.data import mixture
+from engine.methods.prompt_tuner import PromptTuner, Worded
 from engine.settings import setting
+from engine.specs.sections import Data
 
 if TYPE_CHECKING:
     from torch import nn

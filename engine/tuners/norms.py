@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from engine.architecture import in_backbone
-from engine.memory import Kept
-from engine.models import ModelFacts
-from engine.partial_tuner import PartialTuner
+from engine.bases.architecture import in_backbone
+from engine.bases.models import ModelFacts
+from engine.methods.partial_tuner import PartialTuner
+from engine.planning.memory import Kept
 from engine.settings import Section
 
 PATTERN = r"(norm\w*|ln_?\w*)\.(weight|bias)$"

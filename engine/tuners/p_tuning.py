@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from engine.models import ModelFacts
-from engine.prompt_tuner import PromptTuner, Virtual
+from engine.bases.models import ModelFacts
+from engine.methods.prompt_tuner import PromptTuner, Virtual
 from engine.settings import setting
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.models import ModelFacts
-from engine.peft_tuner import PeftTuner, Placed
+from engine.bases.models import ModelFacts
+from engine.methods.peft_tuner import PeftTuner, Placed
+from engine.methods.tuner import UNROUNDED
 from engine.settings import setting
-from engine.tuner import UNROUNDED
 
 if TYPE_CHECKING:
     from torch import nn

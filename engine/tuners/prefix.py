@@ -12,13 +12,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from engine import depth
-from engine.architecture import first
-from engine.attached_tuner import AttachedTuner
-from engine.memory import Kept, attention_matrices
-from engine.models import ModelFacts
-from engine.places import attention_places
-from engine.prompt_tuner import FAMILY, UNMERGEABLE, Worded
+from engine.bases import depth
+from engine.bases.architecture import first
+from engine.bases.models import ModelFacts
+from engine.bases.places import attention_places
+from engine.methods.attached_tuner import AttachedTuner
+from engine.methods.prompt_tuner import FAMILY, UNMERGEABLE, Worded
+from engine.planning.memory import Kept, attention_matrices
 from engine.settings import setting
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.prompt_tuner import PromptTuner, Worded
+from engine.methods.prompt_tuner import PromptTuner, Worded
 
 
 class Prompt(PromptTuner):

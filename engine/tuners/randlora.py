@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from engine.peft_tuner import PeftTuner, Placed
+from engine.methods.peft_tuner import PeftTuner, Placed
 from engine.settings import setting
 
 

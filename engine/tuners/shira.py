@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.models import ModelFacts
-from engine.peft_tuner import PeftTuner, Placed
+from engine.bases.models import ModelFacts
+from engine.methods.peft_tuner import PeftTuner, Placed
 from engine.settings import setting
 
 if TYPE_CHECKING:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from engine import depth
-from engine.architecture import in_backbone
-from engine.memory import Kept
-from engine.models import ModelFacts
-from engine.partial_tuner import PartialTuner
+from engine.bases import depth
+from engine.bases.architecture import in_backbone
+from engine.bases.models import ModelFacts
+from engine.methods.partial_tuner import PartialTuner
+from engine.planning.memory import Kept
 from engine.settings import setting
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.bases.models import ModelFacts
 from engine.errors import SettingError
-from engine.memory import Kept
-from engine.models import ModelFacts
-from engine.peft_tuner import PeftTuner
+from engine.methods.peft_tuner import PeftTuner
+from engine.planning.memory import Kept
 from engine.settings import Section, setting
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class TrainableTokens(PeftTuner):
         ids: tuple[int, ...]
 
     def settled(self, settings: Any, model_folder: Path) -> Any:
-        from engine.tokens import Tokens
+        from engine.texts.tokens import Tokens
 
         words = settings.tokens.split()
         if not words:

@@ -12,8 +12,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from engine import presets
 from engine.runs import store
+from engine.specs import presets
 from tests.browser.conftest import DESKTOP, PHONE, OpenPage
 from tests.browser.server import PageServer
 from tests.fakes import models, outcomes

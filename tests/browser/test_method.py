@@ -15,7 +15,7 @@ from playwright.sync_api import Page, expect
 from engine import machine
 from engine.data.prepare import prepare
 from engine.runs import store
-from engine.spec import RunSpec
+from engine.specs.spec import RunSpec
 from tests.browser.conftest import DESKTOP, PHONE, OpenPage
 from tests.browser.server import PageServer
 from tests.fakes import models

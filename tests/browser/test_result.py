@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from engine.runs import store
-from engine.spec import RunSpec
+from engine.specs.spec import RunSpec
 from tests.browser.conftest import PHONE, OpenPage
 from tests.browser.server import PageServer
 from tests.browser.test_accessibility import grave

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from engine import presets
 from engine.files import write_json
 from engine.runs import process, store
+from engine.specs import presets
 from tests.browser.conftest import DESKTOP, PHONE, OpenPage
 from tests.browser.test_accessibility import grave
 from tests.fakes import outcomes

@@ -9,12 +9,14 @@ from typing import Any, cast
 
 import pytest
 
-from engine import jobs, objectives, spec
-from engine.advice import Advice
+from engine import objectives
 from engine.data.audit import Finding
-from engine.job import Job
+from engine.judging.advice import Advice
+from engine.methods.job import Job
+from engine.planning import jobs
 from engine.runs.outcome import outcome
-from engine.tokens import Encoded
+from engine.specs import spec
+from engine.texts.tokens import Encoded
 from tests.fakes import outcomes
 from tests.fakes.outcomes import RIGHT, STORIES, WRONG, Story
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from engine.alignment import Steps, paired, steps
-from engine.tokens import Tokens
+from engine.texts.alignment import Steps, paired, steps
+from engine.texts.tokens import Tokens
 from tests.fakes import models
 
 CHAT = [

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from engine.by_label import MOST_IN_GRID, ByLabel, LabelScore, by_label
-from engine.scores import ScoredRow
+from engine.judging.by_label import MOST_IN_GRID, ByLabel, LabelScore, by_label
+from engine.judging.scores import ScoredRow
 
 PAIRS = [("cat", "cat")] * 8 + [("cat", "dog")] * 2 + [("dog", "dog")] * 5 + [("dog", "cat")] + [("owl", "cat")] * 3
 
@@ -59,7 +59,7 @@ def test_an_interval_of_recall_is_wilsons() -> None:
 def test_the_interval_of_f1_holds_the_true_one_95_times_in_100() -> None:
     import numpy as np
 
-    from engine.by_label import _f1
+    from engine.judging.by_label import _f1
 
     random = np.random.default_rng(0)
     chances = [0.2, 0.05, 0.1, 0.65]  # right, wrongly answered, missed, neither

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine import calibration
 from engine.data.example import Example
+from engine.judging import calibration
+from engine.judging.temperature import log_chances, temperature
 from engine.runs.worker import main as work
-from engine.temperature import log_chances, temperature
 from tests.fakes import models, runs
 
 

@@ -15,11 +15,14 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
-from engine import bundle, cards, home, origin, parts, snippets, stories
+from engine import home
+from engine.bases import parts
 from engine.errors import RunError
 from engine.events import Finished, Writer
+from engine.publishing import bundle, cards, origin, stories
 from engine.runs import store
-from engine.sections import Data, Model
+from engine.scripts import snippets
+from engine.specs.sections import Data, Model
 from tests.fakes import models
 from tests.fakes.finished import CHECKOUT, pretended, trained
 from tests.fakes.hub import FakeHub

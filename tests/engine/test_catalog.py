@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from engine import catalog, embedded
-from engine.catalog import MINILM, Embedded
+from engine.bases import catalog, embedded
+from engine.bases.catalog import MINILM, Embedded
 from engine.errors import MachineError, ModelError, UserError
 
 WEIGHTS = b"weights of a model"

@@ -7,14 +7,14 @@ from typing import Any, Literal
 
 import pytest
 
-from engine import cautions, planner
-from engine.catalog import SMOLLM2
+from engine.bases.catalog import SMOLLM2
+from engine.bases.models import embedded_facts
 from engine.data.example import Example
 from engine.machine import Machine
-from engine.models import embedded_facts
-from engine.plan import TimePart
-from engine.preview import Lengths
-from engine.spec import RunSpec
+from engine.planning import cautions, planner
+from engine.planning.plan import TimePart
+from engine.specs.spec import RunSpec
+from engine.texts.preview import Lengths
 
 HERE = Machine(
     device="cpu", cores=2, memory_total=16 * 10**9, memory_available=14 * 10**9, disk_free=10**11, cpu_bfloat16=True

@@ -11,7 +11,7 @@ import pytest
 from engine import home
 from engine.chat import Chats
 from engine.errors import DataError, MachineError, ModelError, RunError
-from engine.tokens import TextStream, Tokens
+from engine.texts.tokens import TextStream, Tokens
 from tests.fakes import models, runs
 
 GENEROUS = 30.0

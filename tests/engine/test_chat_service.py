@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from engine import chat_service, keys
-from engine.chat_service import Busy, Garbage, Service
 from engine.errors import MachineError
+from engine.teachers import chat_service, keys
+from engine.teachers.chat_service import Busy, Garbage, Service
 from tests.fakes import openai
 from tests.fakes.openai import KEY, OpenAI, Reply
 

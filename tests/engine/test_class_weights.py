@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from engine import class_weights
+from engine.bases.models import facts
 from engine.data.example import Example
 from engine.errors import SettingError
 from engine.events import Writer
-from engine.jobs import open_job, require_pair
-from engine.models import facts
-from engine.spec import RunSpec
+from engine.methods import class_weights
+from engine.planning.jobs import open_job, require_pair
+from engine.specs.spec import RunSpec
 from tests.fakes import models, runs
 
 LEARNED = ["ham"] * 16 + ["spam"] * 4

@@ -14,7 +14,7 @@ import yaml
 
 from engine import objectives, tuners
 from engine.__main__ import main
-from engine.job import pair_refusal
+from engine.methods.job import pair_refusal
 from engine.runs import queue, store
 from tests.fakes import models, runs
 

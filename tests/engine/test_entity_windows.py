@@ -7,9 +7,9 @@ from itertools import pairwise
 import pytest
 
 from engine.data.example import Example
-from engine.entity_tags import first_tokens, marks_of, tags_of, words_of
-from engine.entity_windows import parts, windows
-from engine.tokens import Tokens
+from engine.texts.entity_tags import first_tokens, marks_of, tags_of, words_of
+from engine.texts.entity_windows import parts, windows
+from engine.texts.tokens import Tokens
 from tests.fakes import models
 
 TEXT = " ".join(f"My card {n}, the fee of Anna-{n} in Zürich." for n in range(40))

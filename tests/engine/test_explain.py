@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from engine import explain, models, objectives, tuners
+from engine import objectives, tuners
+from engine.bases import models
 from engine.errors import UserError
-from engine.jobs import open_job, require_pair
+from engine.planning import explain
+from engine.planning.jobs import open_job, require_pair
 from tests.fakes import models as fakes
 from tests.fakes import runs
 

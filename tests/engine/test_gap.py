@@ -7,8 +7,8 @@ import random
 
 import pytest
 
-from engine import gap, verdict
-from engine.evidence import gather
+from engine.judging import gap, verdict
+from engine.judging.evidence import gather
 from engine.runs import store
 from engine.runs.outcome import outcome
 from tests.fakes import outcomes

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from engine import models
-from engine.sections import Model
+from engine.bases import models
+from engine.specs.sections import Model
 from tests.fakes import models as fakes
 from tests.fakes.hub import COMMIT, FakeHub
 
@@ -21,9 +21,9 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 ASK = """
 import json, sys
-from engine import models
+from engine.bases import models
 from engine.errors import UserError
-from engine.sections import Model
+from engine.specs.sections import Model
 answers = []
 for what, id, revision in json.loads(sys.argv[1]):
     said = []

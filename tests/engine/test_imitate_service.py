@@ -17,18 +17,19 @@ from typing import Any
 
 import pytest
 
-from engine import asking, home, keys
-from engine.asking import Asking, Prices
-from engine.chat_service import Service
+from engine import home
 from engine.data.example import Example
 from engine.errors import MachineError, SettingError, UserError
-from engine.job import Stopped
-from engine.jobs import open_job
+from engine.methods.job import Stopped
+from engine.planning.jobs import open_job
 from engine.runs import queue, store
 from engine.runs.worker import STOPPED, USER_ERROR
 from engine.runs.worker import main as work
-from engine.spec import RunSpec
-from engine.teacher_answers import FOLDER, Answer, Answers, answered, key
+from engine.specs.spec import RunSpec
+from engine.teachers import asking, keys
+from engine.teachers.asking import Asking, Prices
+from engine.teachers.chat_service import Service
+from engine.teachers.teacher_answers import FOLDER, Answer, Answers, answered, key
 from tests.fakes import models, openai, runs
 from tests.fakes.openai import KEY, OpenAI, Reply
 

@@ -8,19 +8,22 @@ from typing import Any
 
 import pytest
 
-from engine import catalog, label_words, models, objectives, speed
+from engine import objectives
+from engine.bases import catalog, models
 from engine.compute.preview import counted
 from engine.data.example import Example
 from engine.data.prepare import Prepared
 from engine.errors import SettingError
-from engine.explain import explain
-from engine.label_words import Slot, Template
 from engine.objectives.cloze import METHOD
+from engine.planning import speed
+from engine.planning.explain import explain
 from engine.runs import store
-from engine.sections import Model
 from engine.settings import parse
-from engine.spec import RunSpec
-from engine.tokens import Tokens
+from engine.specs.sections import Model
+from engine.specs.spec import RunSpec
+from engine.texts import label_words
+from engine.texts.label_words import Slot, Template
+from engine.texts.tokens import Tokens
 from tests.fakes import models as fakes
 from tests.fakes import runs
 
@@ -240,7 +243,7 @@ def test_encoders_of_the_catalogue_are_known_to_have_one() -> None:
 
 
 def test_a_classifiers_layers_are_no_masked_language_head() -> None:
-    from engine.architecture import layers
+    from engine.bases.architecture import layers
 
     shapes = {"model.embeddings.tok_embeddings.weight": (9, 4), "head.dense.weight": (4, 4)}
     config = {"model_type": "modernbert", "vocab_size": 9}
@@ -250,6 +253,6 @@ def test_a_classifiers_layers_are_no_masked_language_head() -> None:
 
 def test_classifiers_on_fixed_features_are_refused() -> None:
     from engine import tuners
-    from engine.job import pair_refusal
+    from engine.methods.job import pair_refusal
 
     assert "one vector for each text" in (pair_refusal(objectives.get("cloze"), tuners.get("head")) or "")

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from engine import catalog, models, objectives, tuners
-from engine.explain import parameter_counts
-from engine.job import pair_refusal
-from engine.layer_picture import Band, Picture, picture
-from engine.models import ModelFacts
-from engine.sections import Model
-from engine.spec import RunSpec
+from engine import objectives, tuners
+from engine.bases import catalog, models
+from engine.bases.models import ModelFacts
+from engine.methods.job import pair_refusal
+from engine.planning.explain import parameter_counts
+from engine.planning.layer_picture import Band, Picture, picture
+from engine.specs.sections import Model
+from engine.specs.spec import RunSpec
 from tests import test_matrix
 from tests.fakes import models as fakes
 from tests.fakes import runs

@@ -10,23 +10,26 @@ from typing import Any
 
 import pytest
 
-from engine import general, home, masking, models, objectives, origin, stories
-from engine.cards import card
+from engine import home, objectives
+from engine.bases import models
 from engine.compute import masked
 from engine.compute.reading import read, scores
 from engine.data.example import Example
 from engine.data.prepare import Prepared
 from engine.errors import SettingError
-from engine.evidence import gather
-from engine.explain import parameter_counts
-from engine.jobs import open_job, require_pair
-from engine.measures import measure
+from engine.judging.evidence import gather
+from engine.judging.measures import measure
+from engine.judging.verdict import judge
+from engine.planning.explain import parameter_counts
+from engine.planning.jobs import open_job, require_pair
+from engine.publishing import origin, stories
+from engine.publishing.cards import card
 from engine.runs import store
 from engine.runs.worker import main as work
-from engine.sections import Model
-from engine.spec import RunSpec
-from engine.tokens import Tokens
-from engine.verdict import judge
+from engine.specs.sections import Model
+from engine.specs.spec import RunSpec
+from engine.texts import general, masking
+from engine.texts.tokens import Tokens
 from tests.engine.tokenizer_folders import wordpiece
 from tests.fakes import models as fakes
 from tests.fakes import runs

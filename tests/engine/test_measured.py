@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from engine import catalog, measured, models, recommend, tuners
+from engine import tuners
+from engine.bases import catalog, models
 from engine.machine import Machine
+from engine.methods import measured, recommend
 from engine.offers import Choice
 from ui import method_cards
 

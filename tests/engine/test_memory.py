@@ -12,10 +12,11 @@ import pytest
 from benchmarks import memory as benchmark
 from benchmarks import memory_probe
 from benchmarks.memory_probe import Case
-from engine import memory, tuners
-from engine.catalog import MINILM, SMOLLM2
-from engine.memory import Work
-from engine.models import embedded_facts
+from engine import tuners
+from engine.bases.catalog import MINILM, SMOLLM2
+from engine.bases.models import embedded_facts
+from engine.planning import memory
+from engine.planning.memory import Work
 
 MOST_ABOVE, MOST_BELOW = 0.15, 0.08
 MOST_BELOW_PLAIN = 0.15

@@ -9,15 +9,16 @@ from typing import Any
 
 import pytest
 
-from engine import explain, mixture
+from engine.data import mixture
+from engine.data.mixture import Part
 from engine.errors import SettingError
 from engine.events import Writer
-from engine.jobs import of_pass, open_job
-from engine.mixture import Part
+from engine.planning import explain
+from engine.planning.jobs import of_pass, open_job
 from engine.runs.worker import main as work
-from engine.sections import Data
-from engine.sections import Mixture as Settings
-from engine.spec import RunSpec
+from engine.specs.sections import Data
+from engine.specs.sections import Mixture as Settings
+from engine.specs.spec import RunSpec
 from tests.engine.compute import test_multitask, test_script
 from tests.fakes import models, runs
 

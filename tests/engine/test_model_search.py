@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from engine import model_search
+from engine.bases import model_search
 from engine.errors import ModelError
 from tests.fakes.hub import FakeHub
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 ASK = """
 import json, sys
-from engine import model_search
+from engine.bases import model_search
 from engine.errors import UserError
 try:
     found = model_search.search(sys.argv[1], frozenset(sys.argv[2].split(",")))

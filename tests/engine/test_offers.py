@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from engine import catalog, home, machine, measured, models, offers, recommend, shapes, tuners
+from engine import home, machine, offers, tuners
+from engine.bases import catalog, models, shapes
+from engine.bases.model_search import Found
 from engine.machine import Machine
-from engine.model_search import Found
+from engine.methods import measured, recommend
 from engine.offers import Offer
 from engine.runs.store import Run
 from tests.fakes import models as fakes

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from engine import optimizers, planner
 from engine.errors import MachineError
-from engine.layout import TIGHT
 from engine.machine import Machine
+from engine.planning import planner
+from engine.planning.layout import TIGHT
+from engine.specs import optimizers
 from tests.engine.test_planner import FACTS, GB, L4, LAPTOP, ROWS, Everything, _spec
 
 APPLE = replace(LAPTOP, device="mps")

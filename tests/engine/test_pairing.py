@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from engine import pairing
+from engine.judging import pairing
 
 
 def test_a_published_example_comes_out_as_published() -> None:

@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from engine import layout, number_formats, planner
-from engine.catalog import MINILM, SMOLLM2
+from engine.bases.catalog import MINILM, SMOLLM2
+from engine.bases.models import ModelFacts, embedded_facts
 from engine.errors import MachineError, SettingError
-from engine.job import Objective
 from engine.machine import Gpu, Machine
-from engine.models import ModelFacts, embedded_facts
-from engine.sections import Data, Evaluate, Launch, Mixture, Model, Output, Training
+from engine.methods.job import Objective
+from engine.methods.tuner import Tuner
+from engine.planning import layout, number_formats, planner
 from engine.settings import Section
-from engine.spec import RunSpec
-from engine.tuner import Tuner
+from engine.specs.sections import Data, Evaluate, Launch, Mixture, Model, Output, Training
+from engine.specs.spec import RunSpec
 
 GB = 10**9
 FACTS = embedded_facts(SMOLLM2)

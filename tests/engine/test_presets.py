@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from engine import home, presets
+from engine import home
 from engine.errors import SettingError, UserError
-from engine.spec import RunSpec
+from engine.specs import presets
+from engine.specs.spec import RunSpec
 from tests.fakes import runs
 
 

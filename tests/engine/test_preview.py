@@ -12,9 +12,9 @@ import pytest
 from engine import objectives
 from engine.data.example import Example
 from engine.errors import ModelError
-from engine.preview import Previewer
-from engine.spec import RunSpec
-from engine.tokens import Tokens
+from engine.specs.spec import RunSpec
+from engine.texts.preview import Previewer
+from engine.texts.tokens import Tokens
 from tests.engine.chat_templates import CHATML, GEMMA, SMOLLM2
 from tests.engine.tokenizer_folders import byte_level, wordpiece
 

@@ -13,9 +13,10 @@ import psutil
 import pytest
 import yaml
 
-from engine import home, push, refusals
+from engine import home
 from engine.__main__ import main
 from engine.errors import RunError, SettingError
+from engine.publishing import push, refusals
 from engine.runs import store
 from tests.fakes.finished import pretended, settled
 from tests.fakes.hub import FakeHub

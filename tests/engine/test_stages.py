@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
-from engine import models as model_facts
-from engine import stages
 from engine.__main__ import main
+from engine.bases import models as model_facts
 from engine.errors import SettingError
-from engine.runs import chains, store
-from engine.stages import Stages
+from engine.runs import chains, stages, store
+from engine.runs.stages import Stages
 from tests.engine.test_text import document
 from tests.fakes import models
 

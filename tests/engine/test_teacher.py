@@ -9,16 +9,19 @@ from typing import Any
 
 import pytest
 
-from engine import home, memory, models, objectives, planner, teacher, timing
-from engine.catalog import SMOLLM2
+from engine import home, objectives
+from engine.bases import models
+from engine.bases.catalog import SMOLLM2
 from engine.errors import ModelError, SettingError, UserError
 from engine.machine import Machine
-from engine.origin import public_spec
+from engine.planning import memory, planner, timing
+from engine.planning.speed import Course, Speed
+from engine.publishing.origin import public_spec
 from engine.runs import store
 from engine.runs.index import index
-from engine.sections import Model
-from engine.spec import RunSpec
-from engine.speed import Course, Speed
+from engine.specs.sections import Model
+from engine.specs.spec import RunSpec
+from engine.teachers import teacher
 from tests.fakes import models as tiny
 from tests.fakes import pages, runs
 from ui import limits, owner

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import general, verdict
+from engine.bases.parts import READ
 from engine.compute.reading import read, scores
 from engine.data import example as examples_file
 from engine.data import passages, table
@@ -18,14 +18,15 @@ from engine.data.example import Example
 from engine.data.examples import build
 from engine.data.prepare import prepare
 from engine.errors import DataError
-from engine.evidence import gather
-from engine.explain import explain
-from engine.jobs import open_job
-from engine.parts import READ
+from engine.judging import verdict
+from engine.judging.evidence import gather
+from engine.planning.explain import explain
+from engine.planning.jobs import open_job
 from engine.runs.worker import main as work
-from engine.sections import Data
-from engine.spec import RunSpec
-from engine.tokens import Tokens
+from engine.specs.sections import Data
+from engine.specs.spec import RunSpec
+from engine.texts import general
+from engine.texts.tokens import Tokens
 from tests.engine.compute.test_script import alone
 from tests.engine.tokenizer_folders import byte_level, wordpiece
 from tests.fakes import models, runs

@@ -11,17 +11,18 @@ from typing import Any
 
 import pytest
 
-from engine import snippets, text_pairs
 from engine.data.example import Example
 from engine.data.prepare import prepare
 from engine.errors import DataError, SettingError
 from engine.export import export
-from engine.jobs import open_job, truncation
-from engine.pair_tokens import lengths
+from engine.planning.jobs import open_job, truncation
 from engine.runs.worker import main as work
-from engine.sections import Data
-from engine.spec import RunSpec
-from engine.tokens import Tokens
+from engine.scripts import snippets
+from engine.specs.sections import Data
+from engine.specs.spec import RunSpec
+from engine.texts import text_pairs
+from engine.texts.pair_tokens import lengths
+from engine.texts.tokens import Tokens
 from tests.fakes import models, runs
 
 MADE = {"encoder": models.tiny_encoder, "decoder": models.tiny_decoder}

@@ -8,16 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from engine import models, origin, planner, push, stacking, thinning
+from engine.bases import models, thinning
 from engine.data.prepare import Prepared
 from engine.errors import ModelError, SettingError
 from engine.export import export
 from engine.machine import Machine
+from engine.planning import planner, stacking
+from engine.publishing import origin, push
 from engine.runs import store
 from engine.runs.worker import main as work
-from engine.sections import Model
 from engine.settings import parse
-from engine.spec import RunSpec
+from engine.specs.sections import Model
+from engine.specs.spec import RunSpec
 from tests.engine.compute.test_script import alone
 from tests.fakes import models as tiny
 from tests.fakes import runs

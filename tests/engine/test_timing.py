@@ -9,14 +9,16 @@ from typing import Any
 
 import pytest
 
-from engine import catalog, experience, explain, home, machine, planner, speed, timing
+from engine import home, machine
+from engine.bases import catalog
+from engine.bases.models import ModelFacts, embedded_facts
 from engine.events import Finished, Progress, Writer
 from engine.files import write_json
 from engine.machine import Machine
-from engine.models import ModelFacts, embedded_facts
-from engine.plan import Plan
-from engine.spec import RunSpec
-from engine.speed import Course, Speed
+from engine.planning import experience, explain, planner, speed, timing
+from engine.planning.plan import Plan
+from engine.planning.speed import Course, Speed
+from engine.specs.spec import RunSpec
 
 SMOLLM2, MINILM = embedded_facts(catalog.SMOLLM2), embedded_facts(catalog.MINILM)
 HERE = Machine(

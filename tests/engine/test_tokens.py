@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from engine.errors import DataError, ModelError
-from engine.tokens import TextStream, Tokens
+from engine.texts.tokens import TextStream, Tokens
 from tests.engine.chat_templates import CHATML, GEMMA, MARKED, QWEN3, SMOLLM2, STYLES, THINKING
 from tests.engine.tokenizer_folders import byte_level, sentencepiece, wordpiece
 

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from engine import evidence, pairing, verdict
 from engine.events import Finished
+from engine.judging import evidence, pairing, verdict
+from engine.judging.scores import ScoredRow
+from engine.judging.verdict import Verdict
 from engine.runs import store
 from engine.runs.outcome import outcome
-from engine.scores import ScoredRow
-from engine.verdict import Verdict
 from tests.fakes import outcomes
 from tests.fakes.outcomes import RIGHT, STORIES, WRONG, Story
 

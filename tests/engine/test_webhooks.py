@@ -10,8 +10,8 @@ import pytest
 
 from engine import webhooks
 from engine.errors import MachineError, SettingError
-from engine.sections import Output
 from engine.settings import parse
+from engine.specs.sections import Output
 from tests.fakes.hook import hook
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from engine import label_words
 from engine.data.example import Example
 from engine.data.prepare import Prepared
 from engine.errors import DataError, SettingError
-from engine.jobs import open_job
-from engine.spec import RunSpec
+from engine.planning.jobs import open_job
+from engine.specs.spec import RunSpec
+from engine.texts import label_words
 from engine.word_choice import Proposal, asked, proposed
 from tests.fakes import models, runs
 

@@ -95,7 +95,7 @@ def test_a_stopped_worker_leaves_a_whole_checkpoint_at_its_next_step(tmp_path: P
 @pytest.mark.parametrize("asked", [{"model": {"load": "8bit"}}, {"training": {"optimizer": "adamw-8bit"}}])
 def test_what_needs_bitsandbytes_has_it(asked: dict[str, dict[str, str]], tmp_path: Path) -> None:
     """A worker that has no use for it goes without, which saves a good second."""
-    from engine.spec import RunSpec
+    from engine.specs.spec import RunSpec
 
     base = models.tiny_decoder(tmp_path / "base")
     whole = runs.spec(base, "chat", "lora", max_steps=2).as_dict()
@@ -107,7 +107,7 @@ def test_what_needs_bitsandbytes_has_it(asked: dict[str, dict[str, str]], tmp_pa
 def test_a_teacher_may_need_bitsandbytes_where_its_student_does_not(tmp_path: Path) -> None:
     """A classifier that was trained on a base of few bits is opened as it is."""
     from engine import objectives
-    from engine.jobs import open_job
+    from engine.planning.jobs import open_job
 
     base = models.tiny_encoder(tmp_path / "base")
     job = open_job(runs.folder(tmp_path / "run", runs.spec(base, "classify", "lora")), lambda text: None)

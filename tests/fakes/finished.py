@@ -13,7 +13,7 @@ from engine.data.prepare import Prepared
 from engine.events import Finished, Writer
 from engine.runs import store
 from engine.runs.index import index
-from engine.spec import RunSpec
+from engine.specs.spec import RunSpec
 from tests.fakes import runs
 
 CHECKOUT = Path(__file__).resolve().parents[2]

@@ -23,9 +23,9 @@ from engine.events import (
     Writer,
 )
 from engine.files import write_json
+from engine.judging.scores import ScoredRow
 from engine.runs import store
-from engine.scores import ScoredRow
-from engine.spec import RunSpec
+from engine.specs.spec import RunSpec
 
 LABELS = ("card arrival", "transfer fee", "exchange rate", "change pin")
 ENDED_AT = 1_795_925_700.0

@@ -10,7 +10,7 @@ from typing import Any
 from engine.data import example as examples_file
 from engine.data.example import Example, SplitName
 from engine.data.marks import told
-from engine.spec import RunSpec
+from engine.specs.spec import RunSpec
 
 INTENTS = {
     "card arrival": [

@@ -11,12 +11,12 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from engine import home
+from engine.bases.models import ModelFacts
 from engine.errors import DataError, ModelError, RunError, SettingError
-from engine.models import ModelFacts
 from engine.offers import Choice
 from engine.runs import chains, store
 from engine.runs.index import index
-from engine.stages import Stages
+from engine.runs.stages import Stages
 from tests.fakes import models, pages, runs
 from tests.fakes.living import prepared
 from tests.ui.test_limits import ADA, old

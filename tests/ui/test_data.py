@@ -15,8 +15,8 @@ from starlette.testclient import TestClient
 from engine.data import history, report
 from engine.data.example import Example
 from engine.errors import DataError, SettingError, UserError
-from engine.preview import Lengths
-from engine.sections import Data
+from engine.specs.sections import Data
+from engine.texts.preview import Lengths
 from ui import data_feed, example_files, inspections, lengths, owner, sources
 from ui.screens import data, findings, longest_row
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from engine.errors import DataError
-from engine.spec import RunSpec
+from engine.specs.spec import RunSpec
 from tests.ui.test_screens import SAMPLE, given, updates
 from ui import data_sets, owner, sources
 from ui.data_sets import MOST, About, Ready, Sets

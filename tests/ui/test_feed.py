@@ -10,10 +10,10 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from engine import keys
 from engine.data.prepare import Prepared
 from engine.events import Evaluation, Finished, Notice, Progress, Writer
 from engine.runs import store
+from engine.teachers import keys
 from tests.fakes import outcomes, runs
 from ui import feed
 

@@ -7,11 +7,12 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from engine import machine, objectives, optimizers, tuners
+from engine import machine, objectives, tuners
 from engine.errors import SettingError
 from engine.machine import Machine
-from engine.sections import Evaluate, Launch, Mixture, Model, Output, Split, Training
 from engine.settings import Section, describe, parse, setting
+from engine.specs import optimizers
+from engine.specs.sections import Evaluate, Launch, Mixture, Model, Output, Split, Training
 from ui import form
 
 SECTIONS = [

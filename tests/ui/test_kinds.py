@@ -9,8 +9,8 @@ import pytest
 
 from engine.errors import DataError
 from engine.runs import store
-from engine.sections import Data
-from engine.spec import RunSpec, of_spec
+from engine.specs.sections import Data
+from engine.specs.spec import RunSpec, of_spec
 from tests.ui.test_screens import given
 from ui import example_files, inspections, sources
 from ui.screens import data, findings, start

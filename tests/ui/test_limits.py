@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from engine import home, models
+from engine import home
+from engine.bases import models
 from engine.data.prepare import Prepared
 from engine.errors import MachineError, ModelError, RunError, SettingError
 from engine.events import Notice
 from engine.runs import queue, store
 from engine.runs.index import index
-from engine.sections import Model
+from engine.specs.sections import Model
 from tests.fakes import pages, runs
 from ui import account, limits, owner, rate, retention, sources
 from ui.owner import Visitor

@@ -49,7 +49,7 @@ def test_a_weight_that_no_slider_stands_on_is_kept() -> None:
 
 
 def mix_view_parts() -> list[Any]:
-    from engine.mixture import Part
+    from engine.data.mixture import Part
 
     return [Part("a", 4, 2), Part("b", 4, 6)]
 

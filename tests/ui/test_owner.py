@@ -20,12 +20,13 @@ from gradio.utils import SyncToAsyncIterator, async_iteration, get_function_para
 from huggingface_hub import HfApi, constants, get_token
 from huggingface_hub.utils import build_hf_headers
 
-from engine import access, children, home, hub
+from engine import children, home
+from engine.bases import access, hub
 from engine.data.prepare import Prepared
 from engine.errors import ModelError, RunError, UserError
 from engine.runs import queue, store
-from engine.sections import Model
-from engine.spec import RunSpec
+from engine.specs.sections import Model
+from engine.specs.spec import RunSpec
 from tests.fakes import pages, runs
 from ui import api, door, limits, owner
 from ui.owner import Visitor
@@ -313,7 +314,7 @@ def test_the_processes_of_a_visitor_start_no_run_of_the_host(monkeypatch: pytest
 
 
 def test_a_model_is_fetched_in_the_name_of_whoever_asked(shared: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    from engine import models
+    from engine.bases import models
     from ui.screens import start
 
     seen: list[Any] = []

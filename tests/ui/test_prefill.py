@@ -9,7 +9,7 @@ import pytest
 from engine import demo, home
 from engine.data.prepare import prepare
 from engine.runs import store
-from engine.spec import RunSpec
+from engine.specs.spec import RunSpec
 from ui import owner, prefill, sources
 from ui.prefill import Prefill
 

@@ -11,8 +11,8 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from engine import hub as engine_hub
-from engine import push as engine_push
+from engine.bases import hub as engine_hub
+from engine.publishing import push as engine_push
 from engine.runs import store
 from tests.fakes.finished import pretended, settled
 from tests.fakes.hub import FakeHub

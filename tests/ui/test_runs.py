@@ -13,8 +13,8 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from engine import presets
 from engine.runs import store
+from engine.specs import presets
 from tests.fakes import outcomes, runs
 from tests.fakes.living import prepared
 from tests.fakes.outcomes import STORIES

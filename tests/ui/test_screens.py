@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from engine import demo, home, ideas, objectives, tuners
+from engine import demo, home, objectives, tuners
 from engine.data.prepare import Prepared
 from engine.errors import DataError, SettingError
+from engine.methods import ideas
 from engine.offers import Choice
 from engine.runs import store
-from engine.spec import RunSpec
+from engine.specs.spec import RunSpec
 from tests.fakes import models as fakes
 from tests.fakes import runs as made
 from ui import choices, method_cards

@@ -11,7 +11,7 @@ from engine import demo
 from engine.data.prepare import prepare
 from engine.errors import DataError
 from engine.runs import store
-from engine.spec import RunSpec
+from engine.specs.spec import RunSpec
 from ui import owner
 from ui.screens import run
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engine.data.example import Example
 from engine.errors import SettingError
-from engine.preview import PreviewRow
+from engine.texts.preview import PreviewRow
 from ui import words
 
 EVIL = "<script>alert(1)</script>"

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from engine.errors import SettingError
-from engine.stages import Stages
+from engine.runs.stages import Stages
 from ui import chaining, words
 from ui.data_sets import Sets
 from ui.door import door

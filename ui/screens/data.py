@@ -11,8 +11,8 @@ import gradio as gr
 
 from engine.data import formats, history
 from engine.errors import DataError, UserError
-from engine.sections import Data, Split
 from engine.settings import parse
+from engine.specs.sections import Data, Split
 from ui import data_sets, form, inspections, sources, words
 from ui.data_sets import Entry, Ready, Sets
 from ui.door import door

@@ -15,7 +15,7 @@ import gradio as gr
 from engine.data import remedies, turns
 from engine.data.example import Example
 from engine.errors import DataError
-from engine.sections import Data
+from engine.specs.sections import Data
 from ui import marking, words
 
 MOST_PLACES = 5

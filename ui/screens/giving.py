@@ -11,7 +11,7 @@ import gradio as gr
 from engine.data import hub_search, table
 from engine.data.rows import ACCEPTED, MAX_BYTES
 from engine.errors import UserError
-from engine.sections import Data
+from engine.specs.sections import Data
 from ui import example_files, form, sources, words
 from ui.door import door
 from ui.form import Form

@@ -9,8 +9,8 @@ from typing import Any
 import gradio as gr
 
 from engine.errors import SettingError
-from engine.sections import Training
 from engine.settings import describe
+from engine.specs.sections import Training
 from ui.door import door
 from ui.screens import findings
 from ui.screens.method import MethodScreen

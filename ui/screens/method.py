@@ -9,28 +9,18 @@ from typing import Any
 
 import gradio as gr
 
-from engine import (
-    catalog,
-    jobs,
-    layer_picture,
-    lineage,
-    machine,
-    model_search,
-    models,
-    objectives,
-    offers,
-    recommend,
-    stacking,
-    stages,
-    tuners,
-)
+from engine import machine, objectives, offers, tuners
+from engine.bases import catalog, lineage, model_search, models
+from engine.bases.models import ModelFacts
 from engine.errors import SettingError, UserError
-from engine.job import Objective, pair_refusal
 from engine.method import Method
-from engine.models import ModelFacts
+from engine.methods import recommend
+from engine.methods.job import Objective, pair_refusal
 from engine.offers import Choice
-from engine.sections import Evaluate, Launch, Model, Output, Training
+from engine.planning import jobs, layer_picture, stacking
+from engine.runs import stages
 from engine.settings import Section
+from engine.specs.sections import Evaluate, Launch, Model, Output, Training
 from ui import chaining, form, layer_view, limits, method_cards, model_cards, plan_words, words
 from ui.data_sets import About
 from ui.door import door

@@ -9,10 +9,10 @@ from typing import Any
 
 import gradio as gr
 
-from engine import mixture
+from engine.data import mixture
 from engine.errors import SettingError
-from engine.sections import Mixture
 from engine.settings import parse
+from engine.specs.sections import Mixture
 from ui import form, mix_view, words
 from ui.data_sets import About
 from ui.door import door

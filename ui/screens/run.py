@@ -12,11 +12,12 @@ from typing import Any
 
 import gradio as gr
 
-from engine import chat, kinds, text_pairs
+from engine import chat, kinds
 from engine.errors import DataError, UserError
-from engine.measures import digits
-from engine.scores import Marked
-from engine.spec import RunSpec
+from engine.judging.measures import digits
+from engine.judging.scores import Marked
+from engine.specs.spec import RunSpec
+from engine.texts import text_pairs
 from ui import marking, words
 from ui.door import door
 from ui.owner import own

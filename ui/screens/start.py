@@ -13,16 +13,19 @@ from typing import Any
 
 import gradio as gr
 
-from engine import explain, jobs, keys, models, preview, speed
+from engine.bases import models
 from engine.data import table
 from engine.data.example import Example
 from engine.data.prepare import Prepared
 from engine.data.rows import Table
 from engine.errors import UserError
+from engine.planning import explain, jobs, speed
 from engine.runs import queue, store
-from engine.sections import Model
-from engine.spec import RunSpec, of_spec
-from engine.stages import Stages, is_stage, number_of
+from engine.runs.stages import Stages, is_stage, number_of
+from engine.specs.sections import Model
+from engine.specs.spec import RunSpec, of_spec
+from engine.teachers import keys
+from engine.texts import preview
 from ui import chaining, limits, owner, plan_words, sources, words
 from ui.door import door
 from ui.screens.data import DataScreen

@@ -7,9 +7,10 @@ from typing import Any
 
 import gradio as gr
 
-from engine import label_words, word_choice
+from engine import word_choice
 from engine.errors import UserError
-from engine.spec import of_spec
+from engine.specs.spec import of_spec
+from engine.texts import label_words
 from ui import limits, sources, words
 from ui.door import door
 from ui.screens.method import MethodScreen

@@ -2,7 +2,7 @@
 
 import { between, count, el, figure, loss, share, size, span } from "./dom.js";
 
-/* What further scores before training are called; as engine/measures.py. */
+/* What further scores before training are called; as engine/judging/measures.py. */
 const FURTHER = { teacher: "Teacher", "training mean": "Always the training mean", "known words": "Known words alone" };
 
 const LONG = 280;

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from engine import models as model_facts
-from engine import parts, snippets, tuners
-from engine.sections import Model
+from engine import tuners
+from engine.bases import models as model_facts
+from engine.bases import parts
+from engine.scripts import snippets
+from engine.specs.sections import Model
 from tests import test_matrix
 from tests.fakes import models, runs
 
@@ -224,7 +226,7 @@ def test_generation_is_what_the_likeliest_next_word_gives_again_and_again(
 def test_answers_to_many_are_those_to_each_alone(way: str, tmp_path: Path) -> None:
     """With a beginning that is computed once for all of them, and gaps."""
     from engine.compute.language import answers
-    from engine.jobs import open_job
+    from engine.planning.jobs import open_job
 
     base = models.tiny_decoder(tmp_path / "base")
     name, values = CHOSEN[way]

@@ -11,8 +11,8 @@ import pytest
 
 from engine.data.example import Example
 from engine.errors import ModelError, RunError
-from engine.jobs import open_job
-from engine.spec import RunSpec
+from engine.planning.jobs import open_job
+from engine.specs.spec import RunSpec
 from tests.fakes import models, runs
 
 MODELS = {
@@ -41,7 +41,7 @@ def test_a_word_of_several_tokens_scores_the_mean_or_the_sum_of_their_log_probab
     import torch
 
     from engine.compute.label_scores import label_scores
-    from engine.label_words import slot
+    from engine.texts.label_words import slot
 
     # What comes next, by the token before: after 0 as in the first line, after 2 all alike.
     chances = torch.tensor([[0.1, 0.2, 0.5, 0.2], [0.7, 0.1, 0.1, 0.1], [0.25] * 4, [0.4, 0.2, 0.2, 0.2]])
@@ -184,8 +184,8 @@ def test_the_cards_code_judges_as_the_run_does(
     import huggingface_hub
     import torch
 
-    from engine import snippets
     from engine.compute.result import open_result, save_result
+    from engine.scripts import snippets
     from tests import test_matrix
 
     record = runs.spec(tiny[kind], "cloze", tuner).as_dict()

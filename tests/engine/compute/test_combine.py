@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from engine import home, tuners
-from engine import models as model_facts
+from engine.bases import models as model_facts
 from engine.errors import SettingError, UserError
 from engine.events import Finished, Notice, Writer, read
-from engine.jobs import open_job, require_pair
+from engine.planning.jobs import open_job, require_pair
 from engine.runs.store import Run
-from engine.spec import RunSpec
+from engine.specs.spec import RunSpec
 from tests import test_matrix
 from tests.engine.compute.test_stacking import trained
 from tests.fakes import models, runs
@@ -143,7 +143,7 @@ def test_what_can_not_be_merged_is_refused_before_the_start(decoder: Path, tmp_p
 
 
 def test_the_model_card_of_a_merge_claims_no_learning(decoder: Path) -> None:
-    from engine import cards, origin, stories
+    from engine.publishing import cards, origin, stories
 
     for run_id, seed in ((FIRST, 1), (SECOND, 2)):
         trained(runs.spec(decoder, "chat", "lora", seed=seed), run_id)

@@ -14,9 +14,9 @@ from torch.distributions import Categorical, kl_divergence
 from engine.compute import taught
 from engine.compute.divergence import bucketed, divergence, largest, softened, sorted_distance
 from engine.errors import MachineError, UserError
-from engine.jobs import open_job
+from engine.planning.jobs import open_job
 from engine.runs.worker import main as work
-from engine.spec import RunSpec
+from engine.specs.spec import RunSpec
 from tests import test_matrix
 from tests.engine.compute.test_script import alone
 from tests.fakes import models, runs
@@ -316,7 +316,7 @@ def test_a_model_learns_from_a_teacher_with_another_tokenizer(
     """Against both models asked about one row at a time, and the places counted by the text that stands before."""
     from engine.compute.distillation import load
     from engine.compute.model import base_model
-    from engine.tokens import Tokens
+    from engine.texts.tokens import Tokens
 
     wanted = across(base, temperature=1.5, data_weight=0.3)
     wanted = replace(wanted, training=wanted.training.model_copy(update={"packing": packing}))

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine import heads
 from engine.compute import estimators
-from engine.temperature import temperature
+from engine.judging.temperature import temperature
+from engine.methods import heads
 
 ROWS, WIDTH = 90, 6
 

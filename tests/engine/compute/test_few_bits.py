@@ -11,7 +11,7 @@ import pytest
 
 from engine import tuners
 from engine.errors import UserError
-from engine.spec import RunSpec
+from engine.specs.spec import RunSpec
 from tests import test_matrix
 from tests.fakes import models, runs
 
@@ -105,7 +105,7 @@ def test_a_result_on_few_bits_is_merged_into_the_whole_weights_or_says_why_not(
 
 @pytest.mark.parametrize("bits", BITS)
 def test_a_tuner_that_can_not_stand_on_few_bits_says_so(bits: str, bases: dict[str, Path], tmp_path: Path) -> None:
-    from engine.jobs import open_job
+    from engine.planning.jobs import open_job
 
     refused = [tuner.name for tuner in TUNERS if bits not in tuner.loads]
     assert {"full", "norms", "pissa"} <= set(refused)

@@ -9,16 +9,17 @@ from typing import Any
 
 import pytest
 
-from engine import gap, teacher
 from engine.compute import language, writing
 from engine.compute.result import load_scores
 from engine.errors import SettingError
-from engine.jobs import open_job
-from engine.planner import make
+from engine.judging import gap
+from engine.planning.jobs import open_job
+from engine.planning.planner import make
 from engine.runs.worker import main as work
-from engine.spec import RunSpec
-from engine.teacher_answers import Answers
-from engine.tokens import Tokens
+from engine.specs.spec import RunSpec
+from engine.teachers import teacher
+from engine.teachers.teacher_answers import Answers
+from engine.texts.tokens import Tokens
 from tests.engine.compute.test_script import alone
 from tests.fakes import models, runs
 
@@ -108,7 +109,7 @@ def test_a_prompt_that_leaves_no_room_for_an_answer_is_refused(base: dict[str, P
 
 def test_the_plan_counts_with_a_teacher_that_is_gone_before_training(base: dict[str, Path]) -> None:
     from engine import machine
-    from engine import models as known
+    from engine.bases import models as known
 
     wanted = spec(base)
     facts, folder = known.facts(wanted.model), base["student"]
@@ -148,7 +149,7 @@ def test_a_run_learns_and_tells_of_its_teacher_and_the_script_gives_the_same_los
 
 
 def test_a_gap_without_a_loss_is_told_by_the_score_alone(base: dict[str, Path], tmp_path: Path) -> None:
-    from engine.scores import ScoredRow
+    from engine.judging.scores import ScoredRow
     from tests.fakes import outcomes  # what a finished run leaves
 
     assert outcomes

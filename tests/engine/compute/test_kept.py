@@ -1,4 +1,4 @@
-"""What tuners declare that their work keeps (`engine.memory.Kept`), against what autograd does keep."""
+"""What tuners declare that their work keeps (`engine.planning.memory.Kept`), against what autograd does keep."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
-from engine import memory, models, tuners
-from engine.memory import WIDTH, Kept, Work
-from engine.models import ModelFacts
-from engine.tuner import Tuner
+from engine import tuners
+from engine.bases import models
+from engine.bases.models import ModelFacts
+from engine.methods.tuner import Tuner
+from engine.planning import memory
+from engine.planning.memory import WIDTH, Kept, Work
 from tests.fakes.runs import SMALL
 
 LAYERS, WORDS = 3, 50

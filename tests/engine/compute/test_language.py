@@ -13,7 +13,7 @@ from tests.fakes import models, runs
 @pytest.fixture(scope="module", params=["decoder", "biased", "gpt2"])
 def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A job and its untouched model."""
-    from engine.jobs import open_job
+    from engine.planning.jobs import open_job
 
     make = {"decoder": models.tiny_decoder, "biased": models.tiny_biased_decoder, "gpt2": models.tiny_gpt2}[
         request.param

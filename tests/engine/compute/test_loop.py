@@ -10,8 +10,8 @@ import pytest
 
 from engine.errors import UserError
 from engine.events import Writer
-from engine.jobs import open_job
-from engine.sections import Output
+from engine.planning.jobs import open_job
+from engine.specs.sections import Output
 from tests.fakes import models, runs
 
 

@@ -32,7 +32,7 @@ def test_pissa_begins_as_the_untouched_model(decoder: Path, tmp_path: Path) -> N
     import torch
 
     from engine.compute.model import apply_tuner
-    from engine.jobs import open_job
+    from engine.planning.jobs import open_job
 
     job = open_job(run(decoder, tmp_path / "run", "pissa"), lambda text: None)
     plain = test_matrix.logits(job, job.objective.load(job))
@@ -44,7 +44,7 @@ def test_pissa_begins_with_the_largest_singular_values(decoder: Path, tmp_path: 
 
     from engine.compute.low_rank import LEARNS, layers
     from engine.compute.model import apply_tuner
-    from engine.jobs import open_job
+    from engine.planning.jobs import open_job
 
     job = open_job(run(decoder, tmp_path / "run", "pissa"), lambda text: None)
     layer = next(layers(apply_tuner(job, job.objective.load(job))))

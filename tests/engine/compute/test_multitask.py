@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from engine import models as model_facts
-from engine import parts, snippets
+from engine.bases import models as model_facts
+from engine.bases import parts
 from engine.cli import talking
 from engine.data.example import Example
 from engine.errors import UserError
-from engine.jobs import open_job, require_pair
-from engine.spec import RunSpec
+from engine.planning.jobs import open_job, require_pair
+from engine.scripts import snippets
+from engine.specs.spec import RunSpec
 from tests import test_matrix
 from tests.fakes import runs
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from engine.export import export
-from engine.optimizers import moments_bytes
 from engine.runs.worker import main as work
-from engine.spec import RunSpec
+from engine.specs.optimizers import moments_bytes
+from engine.specs.spec import RunSpec
 from tests import test_matrix
 from tests.engine.compute.test_rates import RATE, rates
 from tests.fakes import models, runs

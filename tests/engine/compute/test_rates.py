@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from engine import depth, tuners
+from engine import tuners
+from engine.bases import depth
 from tests import test_matrix
 from tests.fakes import models, runs
 

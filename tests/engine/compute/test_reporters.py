@@ -13,8 +13,8 @@ import pytest
 from engine import reporters
 from engine.errors import SettingError
 from engine.events import Evaluation, Finished, Notice, Progress, Writer, read
-from engine.jobs import open_job
-from engine.spec import RunSpec
+from engine.planning.jobs import open_job
+from engine.specs.spec import RunSpec
 from tests.fakes import models, reporting, runs
 
 

@@ -14,7 +14,7 @@ import pytest
 from engine import home
 from engine.export import export
 from engine.runs.worker import main as work
-from engine.spec import RunSpec
+from engine.specs.spec import RunSpec
 from tests.engine.compute import test_multitask
 from tests.fakes import models, runs
 

@@ -15,9 +15,9 @@ from engine.compute import soft_labels
 from engine.compute.classifier import class_scores
 from engine.compute.result import load_scores, open_result, save_result
 from engine.errors import UserError
-from engine.jobs import open_job
+from engine.planning.jobs import open_job
 from engine.runs.worker import main as work
-from engine.spec import RunSpec
+from engine.specs.spec import RunSpec
 from tests import test_matrix
 from tests.engine.compute.test_script import alone
 from tests.fakes import models, runs

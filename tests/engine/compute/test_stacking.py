@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from engine import export, home, lineage, tuners
-from engine import models as model_facts
+from engine import export, home, tuners
+from engine.bases import lineage
+from engine.bases import models as model_facts
 from engine.errors import UserError
-from engine.jobs import open_job, require_pair
-from engine.spec import RunSpec
+from engine.planning.jobs import open_job, require_pair
+from engine.specs.spec import RunSpec
 from tests import test_matrix
 from tests.fakes import runs
 
@@ -199,7 +200,7 @@ def test_only_what_learns_by_heart_may_differ(bases: dict[str, Path]) -> None:
 
 @pytest.mark.parametrize("tuner", ["lora", "full"])
 def test_how_vectors_become_one_outlives_the_run(tuner: str, tmp_path: Path, at_once: None) -> None:
-    from engine.pooling import pooling
+    from engine.methods.pooling import pooling
 
     base = test_matrix.MODELS["encoder"](tmp_path / "encoder")
     (base / "1_Pooling").mkdir(exist_ok=True)

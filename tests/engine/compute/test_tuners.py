@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from engine import models as model_facts
 from engine import tuners
+from engine.bases import models as model_facts
 from engine.errors import UserError
-from engine.sections import Model
+from engine.specs.sections import Model
 from tests import test_matrix
 from tests.fakes import models, runs
 

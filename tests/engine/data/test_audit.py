@@ -7,7 +7,7 @@ import pytest
 from engine.data import personal
 from engine.data.audit import Finding, audit, label_counts
 from engine.data.example import Example
-from engine.tokens import Encoded
+from engine.texts.tokens import Encoded
 
 
 def labelled(*pairs: tuple[str, str], **fields: Any) -> list[Example]:

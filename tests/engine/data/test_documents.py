@@ -11,7 +11,7 @@ import pytest
 
 from engine.data import apart, archive, markup, pdf, rows, table, versions, word
 from engine.errors import DataError
-from engine.sections import Data
+from engine.specs.sections import Data
 from tests.engine.data import made_documents as made
 
 SAMPLES = Path(__file__).parents[2] / "data" / "documents"

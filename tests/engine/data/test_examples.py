@@ -9,7 +9,7 @@ from engine.data.examples import Built, build
 from engine.data.rows import Table, UnusableRows
 from engine.errors import DataError
 from engine.method import Wants
-from engine.sections import Data
+from engine.specs.sections import Data
 
 
 def built(*rows: dict[str, Any], wants: Wants = "messages", **settings: Any) -> Built:

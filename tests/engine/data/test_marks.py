@@ -12,7 +12,7 @@ from engine.data import marks, report, table
 from engine.data.conversations import BadRow
 from engine.data.prepare import prepare
 from engine.errors import DataError
-from engine.sections import Data, Split
+from engine.specs.sections import Data, Split
 
 WORDS = ["Anna", "Brandt", "met", "Omar", "in", "New", "York"]
 EXPECTED = [(0, 11, "per"), (16, 20, "per"), (24, 32, "loc")]

@@ -12,7 +12,7 @@ from engine.data import report, table
 from engine.data.prepare import Prepared, prepare
 from engine.data.rows import Table
 from engine.errors import DataError
-from engine.sections import Data, Split
+from engine.specs.sections import Data, Split
 
 MESSY = Path(__file__).parents[2] / "data" / "messy"
 

@@ -11,7 +11,7 @@ import pytest
 from engine.data import report, table
 from engine.data.prepare import prepare
 from engine.errors import DataError
-from engine.sections import Data, Split
+from engine.specs.sections import Data, Split
 
 NONE_HELD_OUT = Split(test=0, validation=0)
 

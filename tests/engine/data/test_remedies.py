@@ -13,7 +13,7 @@ from engine.__main__ import main
 from engine.data import history, personal, remedies, report, table, versions
 from engine.data.prepare import prepare
 from engine.errors import DataError
-from engine.sections import Data, Split
+from engine.specs.sections import Data, Split
 
 MESSY = Path(__file__).parents[2] / "data" / "messy"
 

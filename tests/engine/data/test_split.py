@@ -12,7 +12,7 @@ from engine.data.example import Example
 from engine.data.split import split
 from engine.errors import DataError
 from engine.home import CHECKOUT
-from engine.sections import Split
+from engine.specs.sections import Split
 
 
 def labelled(count: int, labels: int = 4) -> list[Example]:
@@ -71,7 +71,7 @@ def test_equal_seeds_give_equal_splits_in_every_process() -> None:
     program = (
         "from engine.data.example import Example\n"
         "from engine.data.split import split\n"
-        "from engine.sections import Split\n"
+        "from engine.specs.sections import Split\n"
         "rows = [Example(n, text=f'Text {n}', label=f'label {n % 4}') for n in range(40)]\n"
         "print([e.row for e in split(rows, Split(), 42)[0] if e.split == 'test'])\n"
     )

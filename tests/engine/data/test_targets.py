@@ -12,7 +12,7 @@ from engine.data import report
 from engine.data.prepare import Prepared, prepare
 from engine.data.targets import separator
 from engine.errors import DataError
-from engine.sections import Data
+from engine.specs.sections import Data
 
 CELLS = ["late", "broken", "late;broken", "lost;late", "lost", "broken;lost", "late", "", "late;broken;lost", "broken"]
 NONE_HELD = {"test": 0, "validation": 0}

@@ -10,7 +10,7 @@ from engine.data import audit, boilerplate, history, languages, likeness, report
 from engine.data.boilerplate import Cut
 from engine.data.example import Example
 from engine.errors import DataError
-from engine.sections import Data
+from engine.specs.sections import Data
 from tests.engine.data import made_documents as made
 
 SAMPLES = Path(__file__).parents[2] / "data" / "documents"

@@ -13,8 +13,8 @@ from engine.errors import DataError, RunError
 from engine.runs import chains, links, queue, store
 from engine.runs.chains import Chain
 from engine.runs.index import index
+from engine.runs.stages import Stages
 from engine.runs.store import Run
-from engine.stages import Stages
 from tests.fakes import runs
 from tests.fakes.living import at_work, attempts, comes_to, has_checkpoint, killed, living, prepared, until
 

@@ -13,7 +13,7 @@ from engine.events import Notice
 from engine.files import read_json
 from engine.runs import messages, process, queue, store
 from engine.runs.index import index
-from engine.spec import RunSpec
+from engine.specs.spec import RunSpec
 from tests.fakes import outcomes, runs
 from tests.fakes.hook import hook
 from tests.fakes.living import comes_to, prepared, texts, until

@@ -20,7 +20,7 @@ from engine.files import read_json, write_json
 from engine.home import CHECKOUT
 from engine.runs import queue, store
 from engine.runs.about import About
-from engine.spec import RunSpec
+from engine.specs.spec import RunSpec
 from tests.fakes import runs
 from tests.fakes.living import at_work, comes_to, made, prepared
 

@@ -1,0 +1,1 @@
+"""What objectives and tuners are made of, and what they promise."""

@@ -1,0 +1,413 @@
+"""One run's work (a job), and what an objective promises that is given one.
+
+An *objective* says what the model learns from: it picks the kind of model, turns examples into tokens,
+supplies loss and scores. A *tuner* (`engine.methods.tuner`) says what part of the model changes. Neither knows the
+other; whether a pair works is decided by what they declare. Modules of both import torch inside functions only.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from engine.bases.models import ModelFacts
+from engine.data.example import Example
+from engine.data.mixture import Mixture
+from engine.data.scale import Scale
+from engine.judging.scores import Marked, Scores
+from engine.method import TOLD, AskedKind, Capability, Method, Wants
+from engine.methods.pooling import Reading
+from engine.methods.tuner import Tuner
+from engine.planning.memory import SCORE_BYTES
+from engine.planning.plan import Plan
+from engine.specs.sections import Evaluate, Model, Training
+from engine.texts.tokens import Encoded, Tokens
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+CHUNK_OF_BATCHES = 8
+"""Rows are sorted by length within this many batches: little padding, and batches stay well mixed."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run's work, ready to be done. Shapes and choices are fixed here, once."""
+
+    folder: Path
+    """The run folder."""
+    objective: Objective
+    tuner: Tuner
+    model: Model
+    model_folder: Path
+    facts: ModelFacts
+    tokens: Tokens
+    examples: dict[str, list[Example]]
+    """By split: train, validation, test."""
+    objective_settings: Any
+    tuner_settings: Any
+    training: Training
+    evaluation: Evaluate
+    plan: Plan
+    encoded: dict[str, list[Encoded]] = field(default_factory=dict, repr=False)
+    """By split, beside `examples`."""
+    labels: list[str] = field(default_factory=list)
+    """The classes of a labelled data set, sorted; a class's number is its place here."""
+    sets: list[str] = field(default_factory=list)
+    """Names of the run's data sets, where there are several."""
+    mixture: Mixture | None = None
+    """What a pass reads; None where that is every row once."""
+    start: Path | None = None
+    """The result that learning goes on from: its head, and with `model.continued` what was added there."""
+
+    @cached_property
+    def pairs(self) -> bool:
+        """Whether its rows are pairs of texts, which are read together."""
+        return any(example.second for rows in self.examples.values() for example in rows)
+
+    @cached_property
+    def class_weights(self) -> list[float] | None:
+        """By how much rows count while they are learned; see `Objective.class_weights`."""
+        return self.objective.class_weights(self.objective_settings, self.labels, self.examples["train"])
+
+    @cached_property
+    def scale(self) -> Scale:
+        """Mean and deviation of the numbers to learn from, of a run that learns numbers."""
+        return Scale.of([example.number for example in self.examples["train"] if example.number is not None])
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether what another run added goes on learning."""
+        return self.start is not None and self.model.continued
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Another model that is read while one learns."""
+
+    facts: ModelFacts
+    each_step: bool = True
+    """Whether it is read at each step; else it has read all rows, and is gone, before the first."""
+    is_scored: bool = True
+    """Whether it answers the held-out rows, too."""
+    writes: int = 0
+    """Tokens of an answer that it writes to each row before training, at most; 0 where it writes none."""
+
+
+class Losses(Protocol):
+    def __call__(self, model: nn.Module, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """The loss of each learned position (nats, float32) and the row of the batch it is in: both (positions,)."""
+        ...
+
+
+class Stopped(Exception):
+    """The person asked to stop, and nothing is left to be saved."""
+
+
+class Report(Protocol):
+    def __call__(self, done: int, total: int) -> None:
+        """Called as work goes on, so that a person sees how far it is. Raises to stop the work."""
+        ...
+
+
+class Features(Protocol):
+    def __call__(self, ids: torch.Tensor, mask: torch.Tensor, kinds: torch.Tensor | None = None) -> torch.Tensor:
+        """Token ids, mask, and of which text each token is, (rows, tokens), to features: (rows, width), float32."""
+        ...
+
+
+class Objective(Method):
+    wants: ClassVar[Wants]
+    architectures: ClassVar[frozenset[str]]
+    """Kinds of models it works on: "decoder", "encoder"."""
+    gives: ClassVar[frozenset[Capability]]
+    family: ClassVar[str] = ""
+    """Under what the page folds it with its like; empty for those that are in sight."""
+    rate_factor: ClassVar[float] = 1.0
+    """Multiplies the tuner's base learning rate."""
+    head_rate: ClassVar[float | None] = None
+    """Learning rate of a head that starts from nothing, where the objective has one."""
+    packs: ClassVar[bool] = False
+    """Whether several examples may share a sequence."""
+    answers_to_score: ClassVar[bool] = False
+    """Whether held-out rows are answered in words, one after the other, when they are scored."""
+    main_metric: ClassVar[str]
+    fills_slot: ClassVar[bool] = False
+    """Whether it learns a word at one place of a fixed text: of a long row the text is cut then, never that word."""
+    cut: ClassVar[str] = "at the end"
+    """Where a row that is too long is cut, in words."""
+
+    def mixed_in(self, settings: Any, train: list[Example], seed: int) -> list[Example]:
+        """Rows that are learned beside those of the data. Needs no torch."""
+        return []
+
+    def scored_beside(self, settings: Any) -> list[Example]:
+        """Rows that are scored beside the held-out ones. Needs no torch."""
+        return []
+
+    def refuses(self, facts: ModelFacts, settings: Any = None) -> str | None:
+        """Why this model can't be trained so, or None. settings: None where any may still be chosen."""
+        if facts.kind in self.architectures:
+            return None
+        kinds = " or ".join(sorted(self.architectures))
+        return f"{self.title} needs a model of the kind {kinds}; {facts.id} is of the kind {facts.kind}."
+
+    def chosen(self, examples: list[Example], settings: Any, seed: int) -> list[Example]:
+        """Those of a run's rows that it uses; where it takes few to learn from, the held-out ones all the same."""
+        return examples
+
+    def settled(self, settings: Any, model_folder: Path, examples: list[Example]) -> Any:
+        """The settings with what only model and rows can say. Raises SettingError. Needs no torch."""
+        return settings
+
+    def models(self, settings: Any) -> list[str]:
+        """Names of the models that it uses besides the one that learns, as `model.id` would name them."""
+        return []
+
+    def fetched(self, settings: Any) -> list[str]:
+        """Those of `models` that have to be here as folders before a run can be looked at."""
+        return self.models(settings)
+
+    def renamed(self, settings: Any, rename: Callable[[str], str]) -> Any:
+        """The settings with other names for these models."""
+        return settings
+
+    def gathered(
+        self, settings: Any, model: Model, facts: ModelFacts, folder: Path, report: Callable[[str], None]
+    ) -> Any:
+        """The settings with these models fetched and looked at, beside the one that learns. Before a run learns only.
+
+        report: told in a sentence what takes time. Raises UserError where they don't go with it. Needs no torch.
+        """
+        return settings
+
+    def rewritten(self, job: Job, tell: Callable[[str], None], report: Report) -> dict[str, list[Example]]:
+        """The job's rows by split as they are learned, where something else writes them first.
+
+        Before a run learns only; goes on where an earlier attempt was ended. tell: a sentence for the person. Raises
+        UserError.
+        """
+        return job.examples
+
+    def addresses(self, settings: Any) -> list[tuple[str, str]]:
+        """Addresses of the internet that its worker turns to, each with the setting's name in words."""
+        return []
+
+    def beside(self, facts: ModelFacts, settings: Any) -> Beside | None:
+        """The model that is read while the one of `facts` learns, where there is one."""
+        return None
+
+    def score_bytes(self, settings: Any) -> int:
+        """Bytes that each learned position needs for each word of the vocabulary, where words are scored."""
+        return SCORE_BYTES
+
+    def remarks(self, settings: Any) -> list[str]:
+        """What settled settings come to, in sentences for the plan."""
+        return []
+
+    def class_weights(self, settings: Any, labels: Sequence[str], train: Sequence[Example]) -> list[float] | None:
+        """By how much a row counts while it is learned, by its label's place in `labels`. None: all rows alike."""
+        return None
+
+    def weighs(self, settings: Any) -> bool:
+        """Whether `class_weights` gives some."""
+        return False
+
+    def readings(self, settings: Any) -> tuple[int, int]:
+        """As how many sequences a row is read while it is learned, and while it is scored."""
+        return 1, 1
+
+    def of(self, facts: ModelFacts) -> Objective:
+        """The same objective as it is for a model of this kind. Needs no torch."""
+        return self
+
+    def whole(self, facts: ModelFacts) -> bool:
+        """Whether a tuner is given the model with its language head, and not the body alone."""
+        return "answers" in self.gives
+
+    def beside_parameters(self, facts: ModelFacts) -> int:
+        """How many parameters stand beside what a tuner is given, and never learn."""
+        return 0
+
+    def scores_words(self, facts: ModelFacts) -> bool:
+        """Whether it asks how likely each word of the vocabulary is."""
+        return self.whole(facts) or self.beside_parameters(facts) > 0
+
+    def unused(self, facts: ModelFacts | None) -> frozenset[str]:
+        """Its settings that do nothing with this model, which a form doesn't show; of None those of any model."""
+        return frozenset()
+
+    def leaves_words(self, facts: ModelFacts) -> int | None:
+        """How many parameters of its own the head has that guesses words, which its results hold beside whatever it is
+        that learned; None where they hold none but that of a whole model."""
+        return None
+
+    @abstractmethod
+    def encode(self, example: Example, tokens: Tokens, settings: Any, max_tokens: int) -> Encoded:
+        """Token ids of an example and which of them are learned. Needs no torch."""
+
+    @abstractmethod
+    def load(self, job: Job) -> nn.Module:
+        """The model with its head, weights loaded, nothing trainable decided yet. Has `backbone` (see `backbone`)."""
+
+    def backbone(self, model: nn.Module) -> nn.Module:
+        """The part of `model` that a tuner changes: the Hub model itself."""
+        return model
+
+    def set_backbone(self, model: nn.Module, backbone: nn.Module) -> nn.Module:
+        """`model` with its tuner-wrapped backbone in place."""
+        return backbone
+
+    def head(self, model: nn.Module) -> dict[str, nn.Parameter]:
+        """Parameters that belong to the objective and always learn."""
+        return {}
+
+    def kind(self, settings: Any) -> AskedKind:
+        """What the answers of texts with labels are taken for; "auto" is what they look like."""
+        return "one label"
+
+    def of_rows(self, settings: Any, examples: Sequence[Example]) -> Any:
+        """The settings with what only the rows say. Raises SettingError. Needs neither a model nor torch."""
+        return settings
+
+    def divides(self, settings: Any) -> bool:
+        """Whether rows that are longer than the longest row become several, in place of being cut."""
+        return False
+
+    def parts(self, row: Example, tokens: Tokens, most: int) -> list[Example]:
+        """A row in parts of at most `most` tokens, of an objective that divides rows. Nothing is lost."""
+        return [row]
+
+    def labels(self, settings: Any, examples: Sequence[Example]) -> list[str]:
+        """The classes of a labelled data set, sorted."""
+        return sorted({example.label for example in examples}) if self.wants == "labelled" else []
+
+    def main(self, settings: Any) -> str:
+        """The score that counts."""
+        return self.main_metric
+
+    def loss_unit(self, settings: Any) -> str:
+        """What its loss is told in."""
+        return "nats a token" if "answers" in self.gives else "nats a row"
+
+    def tells_labels(self, settings: Any) -> bool:
+        """Whether its answers are labels, which can be scored one by one."""
+        return "class scores" in self.gives
+
+    def unfitted(self, settings: Any, tuner: Tuner) -> str | None:
+        """Why a tuner of the kind "fit" can't work with these settings, or None."""
+        return None
+
+    def head_parameters(self, facts: ModelFacts, classes: int) -> int:
+        """How many parameters `head` will have. Needs no torch."""
+        return 0
+
+    def rate_of_head(self, settings: Any) -> float | None:
+        """The learning rate of `head`; None where it learns as the tuner does, or where there is none."""
+        return self.head_rate
+
+    @abstractmethod
+    def trainer(self) -> tuple[type, type, dict[str, Any]]:
+        """The Trainer class, its arguments class, and arguments it needs besides the plan's."""
+
+    @abstractmethod
+    def script(self, job: Job) -> str:
+        """Source of `load`, `encode`, `losses` and `positions` for the standalone script (see engine.scripts.script).
+
+        Where rows differ by pass, also `drawn(row, epoch)`; where a head learns that is no module `model.head`,
+        `head_of(model)`; where more is saved, `keep(model)`.
+        """
+
+    @abstractmethod
+    def row(self, job: Job, example: Example, encoded: Encoded) -> dict[str, Any]:
+        """What the trainer's data set holds for an example: "input_ids" and "labels" (-100: nothing learned)."""
+
+    def drawn(self, job: Job, rows: list[dict[str, Any]], epoch: int) -> list[dict[str, Any]]:
+        """Rows of the trainer's data set as this pass reads them. It follows from seed, pass and row alone."""
+        return rows
+
+    @abstractmethod
+    def batch(self, job: Job, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        """Collate rows into tensors. "labels" has one entry other than -100 for each learned position."""
+
+    @abstractmethod
+    def losses(self, job: Job) -> Losses:
+        """The loss function of this run."""
+
+    def prepare(self, job: Job, report: Report) -> None:
+        """Do what is done once, before the model that learns is loaded. Goes on where an earlier attempt was ended."""
+
+    @abstractmethod
+    def score(self, job: Job, model: nn.Module, rows: list[Example], report: Report) -> Scores:
+        """Answer held-out rows and score them."""
+
+    def asked(self, example: Example) -> tuple[str, str]:
+        """What `sample` goes on from, and what is expected of it, as a person reads them."""
+        question = next((str(m["content"]) for m in reversed(example.prompt) if m["role"] == "user"), "")
+        return question, example.answer
+
+    def chances(self, job: Job, model: nn.Module, example: Example) -> list[tuple[str, float]]:
+        """Every label with its chance for a text (or two), the likeliest first. Where there are "class scores".
+
+        A run that gives numbers tells the number, under the name `engine.judging.scores.NUMBER`.
+        """
+        raise NotImplementedError
+
+    def marks_words(self, settings: Any) -> bool:
+        """Whether it marks words in a text, in place of saying something of the whole."""
+        return False
+
+    def marks(self, job: Job, model: nn.Module, example: Example) -> list[Marked]:
+        """What it marks in a text, in the order of the text. Where it marks words."""
+        raise NotImplementedError
+
+    def calibrate(self, job: Job, model: nn.Module, report: Report) -> str:
+        """Make the chances hold that a model tells which has learned, by validation rows. What was done, in words."""
+        return ""
+
+    def sample(self, job: Job, model: nn.Module, example: Example) -> str | None:
+        """What the model answers to one held-out row during training, or None where it gives no text."""
+        return None
+
+    def baselines(self, job: Job, model: nn.Module, rows: list[Example], report: Report) -> dict[str, Scores]:
+        """Further scores of the untouched model worth knowing, by name."""
+        return {}
+
+    def baseline_count(self, evaluation: Evaluate, train: list[Example]) -> int:
+        """How many scores `baselines` will give. Needs no torch."""
+        return 0
+
+    def told(self, job: Job, scores: dict[str, Scores]) -> dict[str, Any]:
+        """Metrics of the whole run beside its scores, which are given by name: "before", "before, NAME", "after"."""
+        return {}
+
+    def save(self, job: Job, model: nn.Module, folder: Path) -> None:
+        """Write what belongs to the objective (a head, labels) beside the tuner's files."""
+
+    def restore(self, model: nn.Module, folder: Path) -> None:
+        """Read back what `save` wrote."""
+
+    def take_up(self, job: Job, model: nn.Module) -> None:
+        """Begin with the head of `job.start`, where there is one for the same classes."""
+
+    def features(self, model: nn.Module, reading: Reading) -> Features:
+        """What a classifier can be fitted to, read so from now on. Objectives that give "pooled features" have it."""
+        raise NotImplementedError
+
+    def set_head(self, model: nn.Module, head: nn.Module) -> nn.Module:
+        """`model` with a fitted head, features → class scores, in place of its own. With `features` only."""
+        raise NotImplementedError
+
+
+def pair_refusal(objective: Objective, tuner: Tuner) -> str | None:
+    """Which capability is missing for this pair to work, or None."""
+    missing = sorted(tuner.needs - objective.gives)
+    if missing:
+        told = " and ".join(TOLD[name] for name in missing)
+        return f"{tuner.title} needs {told}, which {objective.title} does not give."
+    return None

@@ -1,0 +1,1 @@
+"""What of a finished run is published, and how it is told."""

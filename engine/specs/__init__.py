@@ -1,0 +1,1 @@
+"""A run as a person describes it: its sections, and presets of them."""

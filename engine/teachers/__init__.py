@@ -1,0 +1,1 @@
+"""Models that others learn from: found, compared, asked, and what they answered."""

@@ -1,0 +1,1 @@
+"""How text becomes what a model reads: templates, tokenizers, tokens, hidden words, label words. Needs no torch."""
