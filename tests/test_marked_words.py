@@ -105,6 +105,7 @@ def test_words_are_marked_in_long_texts_and_judged_mark_by_mark(trained: Path) -
     assert "Label by label, on" in "\n".join(outcome.lines()) and "marks of 10 held-out rows" in "\n".join(
         outcome.lines()
     )
+    assert not any("labels in the held-out rows" in item.reason for item in outcome.advice)  # there are two
     shown = outcome.verdict.rows
     assert shown is not None and any(change.marks for change in (*shown.better, *shown.still_wrong))
     assert outcome.verdict.difference is not None

@@ -11,6 +11,7 @@ from engine.data.rows import counted, listed
 from engine.judging import trend
 from engine.judging.evidence import Evidence
 from engine.judging.measures import loss, measure, share
+from engine.judging.scores import ScoredRow
 from engine.judging.verdict import Verdict
 from engine.specs.spec import RunSpec
 
@@ -177,7 +178,7 @@ def _stronger(found: Evidence, verdict: Verdict) -> Iterator[Advice]:
 def _more_rows(found: Evidence, verdict: Verdict) -> Iterator[Advice]:
     rows = found.counts.get("train", 0)
     scored = found.after or found.before
-    labels = {label for row in scored for label in (row.wanted if row.wanted is not None else [row.expected])}
+    labels = {label for row in scored for label in _named(row)}
     chooses = found.spec.objective.wants == "labelled" and found.spec.objective.tells_labels(
         found.spec.objective_settings
     )
@@ -240,7 +241,14 @@ def _labels(found: Evidence) -> Iterator[Advice]:
 def _one_each(found: Evidence) -> bool:
     """Whether each row was given one label, whose loss tells how sure that was."""
     chooses = found.spec.objective.tells_labels(found.spec.objective_settings)
-    return chooses and all(row.wanted is None for row in found.after)
+    return chooses and all(row.wanted is None and row.marks is None for row in found.after)
+
+
+def _named(row: ScoredRow) -> list[str]:
+    """The labels that are expected of a row, of marked words that of each mark."""
+    if row.marks is not None:
+        return [label for _, _, label in row.marks["expected"]]
+    return [row.expected] if row.wanted is None else row.wanted
 
 
 def _rare_labels(found: Evidence) -> Iterator[Advice]:
