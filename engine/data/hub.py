@@ -160,15 +160,16 @@ def _plain(rows: Any, name: str) -> tuple[Any, list[str]]:
     if media:
         rows = rows.remove_columns(media)
         notices.append(f"Pictures, sound and the like are not read: {listed(media)}.")
-    inner = {column: getattr(feature, "feature", feature) for column, feature in rows.features.items()}
+    own = rows.features
+    inner = {column: getattr(feature, "feature", feature) for column, feature in own.items()}
     classes = {column: feature.names for column, feature in inner.items() if type(feature).__name__ == "ClassLabel"}
     if classes:
         import datasets
 
-        features = rows.features.copy()
+        features = own.copy()
         for column in classes:
             text = datasets.Value("string")
-            features[column] = text if inner[column] is rows.features[column] else datasets.List(text)
+            features[column] = text if inner[column] is own[column] else datasets.List(text)
         rows = rows.map(
             lambda batch: {
                 column: [named(names, value) for value in batch[column]] for column, names in classes.items()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from engine.data import marks, report, table
+from engine.data import hub, marks, report, table
 from engine.data.conversations import BadRow
 from engine.data.prepare import prepare
 from engine.errors import DataError
@@ -206,6 +206,11 @@ def test_class_numbers_in_lists_become_names_where_the_file_has_them(tmp_path: P
         }
     )
     rows = datasets.Dataset.from_dict({"tokens": [["Anna", "sings"]] * 3, "ner_tags": [[1, 0]] * 3}, features=features)
+    of_hub, notices = hub._plain(rows, "owner/names")
+    assert (
+        of_hub[0] == {"tokens": ["Anna", "sings"], "ner_tags": ["B-per", "O"]}
+        and "replaced by their names" in notices[0]
+    )
     rows.to_parquet(str(tmp_path / "a.parquet"))
     read = table.read(tmp_path / "a.parquet")
     assert read.rows[0] == {"tokens": ["Anna", "sings"], "ner_tags": ["B-per", "O"]}
