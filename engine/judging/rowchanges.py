@@ -77,7 +77,12 @@ def _telling(pairs: Sequence[Pair], telling: Callable[[Pair], float]) -> list[Ro
     chosen = [*firsts.values(), *others][:MOST_TELLING]
     return [
         RowChange(
-            after.row, *map(_brief, (after.prompt, after.expected, before.answer, after.answer)), _marks(before, after)
+            after.row,
+            _brief(after.prompt),
+            _brief(after.expected),
+            _brief(before.answer),
+            _brief(after.answer),
+            _marks(before, after),
         )
         for before, after in sorted(chosen, key=lambda pair: (-telling(pair), pair[1].row))
     ]
