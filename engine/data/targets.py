@@ -118,8 +118,8 @@ def settled(asked: AskedKind, found: Sequence[Found]) -> KindName:
 def told(found: Found, kind: KindName, asked: AskedKind, is_classified: bool = True) -> list[str]:
     """What a person should know of how answers are read. is_classified: by an objective that can do otherwise."""
     if found.kind == "marked words":
-        how = [f"The tags in {found.column!r} were read by {marks.TOLD[found.scheme]}."] if found.scheme else []
-        return how if is_classified else [*how, "The answer lists what is marked. The objective classify marks it."]
+        read = [f"The tags in {found.column!r} were read by {marks.TOLD[found.scheme]}."] if found.scheme else []
+        return read if is_classified else [*read, "The answer lists what is marked. The objective classify marks it."]
     if not is_classified:
         may = [f"{found.several} The objective classify learns them so."] if found.several else []
         return may + (
@@ -345,8 +345,9 @@ class Marks(Reading):
             names = self.roles["words"], self.roles["tags"]
             text, found = marks.of_words(row.get(names[0]), row.get(names[1]), names, self.scheme)
         else:
-            text, name = row.get(self.roles["text"]), self.roles["marks"]
-            if not isinstance(text, str) or not text.strip():
+            given, name = row.get(self.roles["text"]), self.roles["marks"]
+            text = given if isinstance(given, str) else ""
+            if not text.strip():
                 raise BadRow(f'The column "{self.roles["text"]}" is empty.', "Fill it, or leave the row out.")
             found, loose = marks.of_spans(text, row.get(name), name)
             self.loose += bool(loose)
