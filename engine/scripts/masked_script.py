@@ -109,7 +109,7 @@ def script(job: Job) -> str:
         "LANGUAGE_HEAD_HERE": parts.LANGUAGE_HEAD,
     }
     text = SCRIPT.replace("SOURCE_HERE", parts.source("compute.label_scores"))
-    text = text.replace("MASKING_HERE", parts.source("masking")) + (TAKEN_UP if begun else "")
+    text = text.replace("MASKING_HERE", parts.source("texts.masking")) + (TAKEN_UP if begun else "")
     for name, value in values.items():
         text = text.replace(name, value)
     return text.replace("    \n", "")
