@@ -34,6 +34,7 @@ def setting(
     *,
     advanced: bool = False,
     lines: int = 1,
+    only_with: str = "",
     offered: Callable[[], Sequence[str]] | None = None,
     ge: float | None = None,
     gt: float | None = None,
@@ -43,12 +44,13 @@ def setting(
     """Declare a setting. `...` as default makes it required. `advanced` hides it under 'More settings'.
 
     lines: how high the input of a text is.
+    only_with: another setting of the section; while that is off (0, empty), this one does nothing and isn't shown.
     offered: which of the choices a form offers on this machine; one without any has no input.
     """
     limits = {name: value for name, value in (("ge", ge), ("gt", gt), ("le", le), ("lt", lt)) if value is not None}
     # Any: pydantic accepts these only as separate keyword arguments of differing types.
     keywords: dict[str, Any] = dict(limits)
-    extra: dict[str, Any] = {"advanced": advanced, "offered": offered, "lines": lines}
+    extra: dict[str, Any] = {"advanced": advanced, "offered": offered, "lines": lines, "only_with": only_with}
     return Field(default, title=title, description=help, json_schema_extra=extra, **keywords)
 
 
@@ -72,6 +74,8 @@ class Setting:
     exclusive_minimum: bool
     lines: int = 1
     """How high the input of a text is."""
+    only_with: str = ""
+    """Another setting of the section, without which this one does nothing."""
 
 
 def describe(section: type[Section]) -> list[Setting]:
@@ -108,6 +112,7 @@ def describe(section: type[Section]) -> list[Setting]:
                 maximum=maximum,
                 exclusive_minimum=exclusive,
                 lines=lines if isinstance(lines := extra.get("lines", 1), int) else 1,
+                only_with=str(extra.get("only_with") or ""),
             )
         )
     return described

@@ -6,6 +6,7 @@ import gc
 import hashlib
 import json
 import shutil
+import time
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +17,7 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification
 
 from engine.compute import allocator
-from engine.compute.classifier import class_scores
+from engine.compute.classifier import timed_scores
 from engine.compute.divergence import divergence, softened
 from engine.compute.precision import autocast, dtype
 from engine.compute.result import open_result
@@ -69,28 +70,28 @@ def write(job: Job, teacher: LabelTeacher, report: Report) -> None:
         return
     place.mkdir(mode=0o700, exist_ok=True)
     (place / ABOUT).unlink(missing_ok=True)
-    scores = read(job, teacher, list(rows.values()), report)
+    scores, _ = read(job, teacher, list(rows.values()), report)
     write_json(place / FILE, dict(zip(rows, scores.tolist(), strict=True)))
     write_json(place / ABOUT, about)  # last: it says that all are there
 
 
-def read(job: Job, teacher: LabelTeacher, rows: list[Example], report: Report) -> torch.Tensor:
-    """What the teacher gives each of the job's labels for each row: (rows, labels), float32."""
+def read(job: Job, teacher: LabelTeacher, rows: list[Example], report: Report) -> tuple[torch.Tensor, float]:
+    """What the teacher gives the job's labels for each row, (rows, labels), float32; and its tokens a second."""
     report(0, len(rows))
-    found = (_of_run if teacher.is_run else _of_model)(job, teacher, rows, report)
+    found, speed = (_of_run if teacher.is_run else _of_model)(job, teacher, rows, report)
     gc.collect()
     allocator.trim()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    return found[:, [teacher.labels.index(label) for label in job.labels]]
+    return found[:, [teacher.labels.index(label) for label in job.labels]], speed
 
 
-def _of_run(job: Job, teacher: LabelTeacher, rows: list[Example], report: Report) -> torch.Tensor:
+def _of_run(job: Job, teacher: LabelTeacher, rows: list[Example], report: Report) -> tuple[torch.Tensor, float]:
     own, model = open_result(teacher.folder)
-    return class_scores(replace(own, labels=list(teacher.labels)), model, rows, report)
+    return timed_scores(replace(own, labels=list(teacher.labels)), model, rows, report)
 
 
-def _of_model(job: Job, teacher: LabelTeacher, rows: list[Example], report: Report) -> torch.Tensor:
+def _of_model(job: Job, teacher: LabelTeacher, rows: list[Example], report: Report) -> tuple[torch.Tensor, float]:
     tokens = Tokens.load(teacher.folder)
     most = min(job.training.max_tokens, teacher.facts.context or job.training.max_tokens)
     encoded = [
@@ -102,6 +103,7 @@ def _of_model(job: Job, teacher: LabelTeacher, rows: list[Example], report: Repo
     order = sorted(range(len(rows)), key=lambda index: len(encoded[index].ids))
     found = torch.zeros(len(rows), len(teacher.labels))
     size = rows_at_once(max(len(item.ids) for item in encoded))
+    began = time.monotonic()
     for start in range(0, len(rows), size):
         chosen = order[start : start + size]
         longest = len(encoded[chosen[-1]].ids)
@@ -117,7 +119,7 @@ def _of_model(job: Job, teacher: LabelTeacher, rows: list[Example], report: Repo
             logits = model(**{name: value.to(job.plan.device) for name, value in given.items()}).logits
         found[chosen] = logits.float().cpu()
         report(min(start + size, len(rows)), len(rows))
-    return found
+    return found, sum(len(item.ids) for item in encoded) / max(time.monotonic() - began, 1e-9)
 
 
 def _loaded_model(job: Job, teacher: LabelTeacher) -> Any:

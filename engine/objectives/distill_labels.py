@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,9 +90,14 @@ class DistillLabels(WithTeacher, LabelObjective):
             lt=1,
         )
 
+    class Planned(Settings):
+        """With a teacher that an earlier stage is yet to leave, which is a classifier of the data's labels by then."""
+
     class Settled(Settings):
         """With the data's labels, and the teacher once it is at hand."""
 
+        stands_for: bool = Field(False, exclude=True)
+        """Whether the teacher that is named stands in a plan for what it will have become."""
         labels: Any = Field(exclude=True)
         pairs: bool = Field(False, exclude=True)
         found: Any = Field(None, exclude=True)
@@ -100,6 +106,10 @@ class DistillLabels(WithTeacher, LabelObjective):
         # A run's result is opened as it is, and need not become one with its base.
         return [name for name in self.models(settings) if not lineage.is_run(name)]
 
+    def planned(self, settings: Any, model: str, stands_for: Callable[[str], str]) -> Any:
+        found = self.renamed(settings, stands_for)
+        return found if found.teacher == settings.teacher else self.Planned(**found.model_dump())
+
     def settled(self, settings: Any, model_folder: Path, examples: list[Example]) -> Any:
         if not settings.teacher.strip():
             raise SettingError(
@@ -107,12 +117,18 @@ class DistillLabels(WithTeacher, LabelObjective):
                 "Name one: run:ID, or a model for sequence classification.",
             )
         labels = sorted({example.label for example in examples})
-        return self.Settled(**settings.model_dump(), labels=labels, pairs=any(example.second for example in examples))
+        return self.Settled(
+            **settings.model_dump(),
+            labels=labels,
+            pairs=any(example.second for example in examples),
+            stands_for=isinstance(settings, self.Planned),
+        )
 
     def gathered(
         self, settings: Any, model: Model, facts: ModelFacts, folder: Path, report: Callable[[str], None]
     ) -> Any:
-        found = label_teacher.gather(settings.teacher, settings.labels, report)
+        gather = label_teacher.planned if settings.stands_for else label_teacher.gather
+        found = gather(settings.teacher, settings.labels, report)
         if found.pairs is not None and found.pairs != settings.pairs:
             reads, has = ("two texts", "one text") if found.pairs else ("one text", "two texts")
             raise SettingError(
@@ -164,8 +180,9 @@ class DistillLabels(WithTeacher, LabelObjective):
     def baselines(self, job: Job, model: nn.Module, rows: list[Example], report: Report) -> dict[str, Scores]:
         from engine.compute import classifier, soft_labels
 
-        scores = soft_labels.read(job, self._with_teacher(job), rows, report)
-        return {TEACHER: classifier.found_scores(job, rows, *classifier.predictions(job, rows, scores))}
+        scores, speed = soft_labels.read(job, self._with_teacher(job), rows, report)
+        found = classifier.found_scores(job, rows, *classifier.predictions(job, rows, scores))
+        return {TEACHER: replace(found, tokens_per_second=speed)}
 
     def told(self, job: Job, scores: dict[str, Scores]) -> dict[str, Any]:
         return teacher.beside_student(job.facts, self._with_teacher(job).facts, scores)

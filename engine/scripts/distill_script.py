@@ -1,5 +1,7 @@
 """What the standalone script (see engine.scripts.script) holds for the objective distill."""
 
+from engine.bases import parts
+
 SCRIPT = '''
 TEACHER = sys.argv[2] if len(sys.argv) > 2 else TEACHER_HERE  # a Hub id or a folder
 DIVERGENCE, TEMPERATURE, DATA_WEIGHT = CHOICES_HERE
@@ -110,3 +112,52 @@ ACROSS = (
     .replace("(1 - DATA_WEIGHT) * TEMPERATURE**2", "(1 - DATA_WEIGHT) * TEMPERATURE")
 )
 """The same where the teacher's tokenizer is another one."""
+
+_OWN = '''
+
+GENERATION_HERE
+
+
+OWN_HERE
+
+
+WRITING = WRITING_HERE
+TASK_HERE
+
+def written(model, rows, step):
+    """The rows of an update, some with an answer that the model has just written to them."""
+    with torch.autocast(DEVICE, dtype=COMPUTE) if COMPUTE != torch.float32 else nullcontext():
+        found = rewritten(
+            model,
+            [(row["ids"], row["labels"]) for row in rows],
+            WRITING,
+            WRITING.seed(SEED, step),
+            [row.get("task", 0) for row in rows],
+            TELL_HERE,
+        )
+    own = {place: {"ids": ids, "labels": labels, "own": True} for place, (ids, labels) in found.items()}
+    return [row | own.get(place, {}) for place, row in enumerate(rows)]
+'''
+_TASK = """
+encode_alone = encode
+
+
+def encode(example):
+    return {**encode_alone(example), "task": max(0, example["source"])}
+
+"""
+_WEIGHED = "return DATA_WEIGHT * expected + (1 - DATA_WEIGHT) * TEMPERATURE**2 * apart\n"
+_OWN_WEIGHED = """\
+own = [row.get("own", False) for row in rows for label in row["labels"][1:] if label != -100]
+    expecting = torch.where(torch.tensor(own, device=DEVICE), 0.0, DATA_WEIGHT)  # nothing of what the model wrote
+    return expecting * expected + (1 - expecting) * TEMPERATURE**2 * apart
+"""
+
+
+def own_answers(script: str, writing: str, tells_apart: bool) -> str:
+    """The script where the model writes answers itself. writing: how, as source; tells_apart: of which task each is."""
+    text = _OWN.replace("GENERATION_HERE", parts.source("compute.generation"))
+    text = text.replace("OWN_HERE", parts.source("compute.own_answers")).replace("WRITING_HERE", writing)
+    tell = "lambda task: tell(getattr(model, 'backbone', model), [task])" if tells_apart else "lambda task: None"
+    text = text.replace("TASK_HERE", _TASK if tells_apart else "").replace("TELL_HERE", tell)
+    return script.replace(_WEIGHED, _OWN_WEIGHED) + text

@@ -53,6 +53,13 @@ def gather(name: str, labels: Sequence[str], report: Callable[[str], None]) -> L
     return found
 
 
+def planned(name: str, labels: Sequence[str], report: Callable[[str], None]) -> LabelTeacher:
+    """What a model will be as a teacher, once an earlier stage has made a classifier of it."""
+    section = Model(id=name.strip())
+    place = models.ensure(section, report)
+    return LabelTeacher(section.id, models.facts(section), place, tuple(labels), is_run=False, pairs=None)
+
+
 def _of_run(name: str) -> LabelTeacher:
     parent = lineage.parent(name)
     kept = read_json(parent.result / "classifier.json") or {}
