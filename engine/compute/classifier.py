@@ -54,6 +54,8 @@ class Classifier(nn.Module):
         """The chance from which on a label is given, where a text may have several and once that is known."""
         self.calibrated_on = 0
         """Validation rows that one of these was chosen by."""
+        self.projection: nn.Linear | None = None
+        """To the width of a teacher, while hidden states are learned from one; no part of the result."""
         self.config = backbone.config
         self.head: nn.Module = nn.Linear(backbone.config.get_text_config().hidden_size, classes)
         generator = torch.Generator().manual_seed(seed)
@@ -66,7 +68,19 @@ class Classifier(nn.Module):
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, kinds: torch.Tensor | None = None
     ) -> torch.Tensor:
         """kinds: of two texts that are read together, of which each token is, (rows, tokens)."""
-        pooled = self.features(input_ids, attention_mask, kinds)
+        return self._told(self.features(input_ids, attention_mask, kinds))
+
+    def with_states(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, kinds: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, Sequence[torch.Tensor]]:
+        """As `forward`, and the hidden states of the embeddings and of each layer, read in the same pass."""
+        given = {"input_ids": input_ids, "attention_mask": attention_mask}
+        given |= {} if kinds is None else {"token_type_ids": kinds}
+        found = self.backbone(**given, output_hidden_states=True)
+        pooled = _pooled(found.last_hidden_state.float(), attention_mask, self.reading.pooling)
+        return self._told(pooled), found.hidden_states
+
+    def _told(self, pooled: torch.Tensor) -> torch.Tensor:
         with torch.autocast(pooled.device.type, enabled=False):
             return self.head(pooled)
 

@@ -98,6 +98,8 @@ class Beside:
     """Whether it answers the held-out rows, too."""
     writes: int = 0
     """Tokens of an answer that it writes to each row before training, at most; 0 where it writes none."""
+    reads_first: bool = False
+    """Whether it has read all rows before the first step, too, where it is read at each step."""
 
 
 class Losses(Protocol):
@@ -255,6 +257,10 @@ class Objective(Method):
     def scores_words(self, facts: ModelFacts) -> bool:
         """Whether it asks how likely each word of the vocabulary is."""
         return self.whole(facts) or self.beside_parameters(facts) > 0
+
+    def learning_beside(self, facts: ModelFacts, settings: Any) -> int:
+        """How many parameters learn that are no part of the result."""
+        return 0
 
     def unused(self, facts: ModelFacts | None) -> frozenset[str]:
         """Its settings that do nothing with this model, which a form doesn't show; of None those of any model."""

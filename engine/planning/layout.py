@@ -51,6 +51,7 @@ class Need:
             lengths, counted = self.own.longest(lengths, counted, spec.longest_row(facts))
         self.lengths, self.learned = sorted(lengths, reverse=True), sorted(counted, reverse=True)
         self.trained = spec.tuner.trainable_parameters(facts, spec.tuner_settings)
+        self.trained += spec.objective.learning_beside(facts, spec.objective_settings)
         self.optimizer = optimizer
 
     def with_optimizer(self, optimizer: Optimizer) -> Need:

@@ -94,7 +94,7 @@ def predict(spec: RunSpec, facts: ModelFacts, plan: Plan, rows: Rows, speed: Spe
             found["answers"] = other.writing(asked, beside.writes)
         elif beside.each_step:
             found["train"] += other.reading_along(rows)
-        else:
+        if not beside.writes and (beside.reads_first or not beside.each_step):
             found["teacher"] = other.reading(rows.train, LOSS_ROWS) + other.reading(rows.validation, LOSS_ROWS)
     parts = len(spec.tuner.runs(spec.tuner_settings))
     found["load"] += parts * (RELOAD_S + stored / DISK)

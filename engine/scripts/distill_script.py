@@ -1,4 +1,4 @@
-"""What the standalone script (see engine.scripts.script) holds for the objective distill."""
+"""What the standalone script (see engine.scripts.script) holds for the objectives distill and distill-labels."""
 
 from engine.bases import parts
 
@@ -161,3 +161,53 @@ def own_answers(script: str, writing: str, tells_apart: bool) -> str:
     tell = "lambda task: tell(getattr(model, 'backbone', model), [task])" if tells_apart else "lambda task: None"
     text = text.replace("TASK_HERE", _TASK if tells_apart else "").replace("TELL_HERE", tell)
     return script.replace(_WEIGHED, _OWN_WEIGHED) + text
+
+
+STATES = '''
+TEACHER = sys.argv[2] if len(sys.argv) > 2 else TEACHER_HERE  # a Hub id or a folder; of a run its export in one piece
+TEACHER_WIDTH, HIDDEN_WEIGHT, HIDDEN_LAYERS = STATES_HERE
+load_alone = load
+teaching = []
+
+
+SOURCE_HERE
+
+
+def load():
+    """With a projection of hidden states to the teacher's width, which learns."""
+    model = load_alone()
+    own = model.backbone.config.get_text_config().hidden_size
+    if own != TEACHER_WIDTH:
+        model.projection = torch.nn.Linear(own, TEACHER_WIDTH, bias=False)
+        generator = torch.Generator().manual_seed(SEED)
+        torch.nn.init.normal_(model.projection.weight, 0.0, own**-0.5, generator=generator)
+    return model
+
+
+def head_of(model):
+    """Parameters that learn besides what the tuner chose."""
+    return [*model.head.parameters(), *(model.projection.parameters() if hasattr(model, "projection") else [])]
+
+
+def teacher():
+    """Loaded once, without its head; it never learns."""
+    if not teaching:
+        from transformers import AutoModel
+
+        model = AutoModel.from_pretrained(TEACHER, dtype=COMPUTE, attn_implementation="sdpa")
+        teaching.append(model.to(DEVICE).requires_grad_(False).eval())
+    return teaching[0]
+
+
+def losses(model, rows):
+    """The same, and how far the model's hidden states are from the teacher's."""
+    ids, mask, kinds = together(rows)
+    read = model.backbone(input_ids=ids, attention_mask=mask, output_hidden_states=True, **kinds)
+    kinds = kinds if (getattr(teacher().config, "type_vocab_size", None) or 0) > 1 else {}
+    with torch.no_grad():
+        theirs = teacher()(input_ids=ids, attention_mask=mask, output_hidden_states=True, **kinds).hidden_states
+    project = getattr(model, "projection", torch.nn.Identity())
+    inside = hidden_distance(read.hidden_states, theirs, mask, HIDDEN_LAYERS, project)
+    return of_scores(model.told(read.last_hidden_state.float(), mask).float(), rows) + HIDDEN_WEIGHT * inside
+'''
+"""What stands after the losses of labels where hidden states are learned, too."""

@@ -154,10 +154,14 @@ def test_a_teacher_can_be_what_an_earlier_stage_leaves(files: Path) -> None:
     ]
 
 
-def test_a_teacher_of_the_same_base_is_another_model_than_the_one_that_learns(files: Path) -> None:
+def test_a_teacher_of_the_same_base_is_another_model_than_the_one_that_learns(
+    files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In the plan the same files stand for both, as they began alike; without the data's answers there is enough."""
+    from engine.planning import speed
     from engine.planning.explain import explain
 
+    monkeypatch.setattr(speed, "of", lambda *given, **further: None)
     goal = {"name": "distill", "data_weight": 0}
     base = {"id": str(files / "tiny")}
     for student, name, works in (
