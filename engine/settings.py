@@ -11,7 +11,7 @@ from __future__ import annotations
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -25,6 +25,8 @@ class Section(BaseModel):
     """A group of settings. Unknown names and wrong values are refused; instances never change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, str_strip_whitespace=False)
+    only_with: ClassVar[Mapping[str, str]] = {}
+    """Settings that do nothing while another one is off (0, empty), and aren't shown then: which that is, by name."""
 
 
 def setting(
@@ -34,7 +36,6 @@ def setting(
     *,
     advanced: bool = False,
     lines: int = 1,
-    only_with: str = "",
     offered: Callable[[], Sequence[str]] | None = None,
     ge: float | None = None,
     gt: float | None = None,
@@ -44,13 +45,12 @@ def setting(
     """Declare a setting. `...` as default makes it required. `advanced` hides it under 'More settings'.
 
     lines: how high the input of a text is.
-    only_with: another setting of the section; while that is off (0, empty), this one does nothing and isn't shown.
     offered: which of the choices a form offers on this machine; one without any has no input.
     """
     limits = {name: value for name, value in (("ge", ge), ("gt", gt), ("le", le), ("lt", lt)) if value is not None}
     # Any: pydantic accepts these only as separate keyword arguments of differing types.
     keywords: dict[str, Any] = dict(limits)
-    extra: dict[str, Any] = {"advanced": advanced, "offered": offered, "lines": lines, "only_with": only_with}
+    extra: dict[str, Any] = {"advanced": advanced, "offered": offered, "lines": lines}
     return Field(default, title=title, description=help, json_schema_extra=extra, **keywords)
 
 
@@ -112,7 +112,7 @@ def describe(section: type[Section]) -> list[Setting]:
                 maximum=maximum,
                 exclusive_minimum=exclusive,
                 lines=lines if isinstance(lines := extra.get("lines", 1), int) else 1,
-                only_with=str(extra.get("only_with") or ""),
+                only_with=section.only_with.get(name, ""),
             )
         )
     return described

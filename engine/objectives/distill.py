@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -60,6 +60,7 @@ class Distill(WithTeacher, AnswerObjective):
     family = FROM_ANOTHER
 
     class Settings(Section):
+        only_with: ClassVar = {"own_temperature": "own_share", "own_tokens": "own_share"}
         teacher: str = setting(
             "",
             "Teacher",
@@ -103,7 +104,6 @@ class Distill(WithTeacher, AnswerObjective):
             1.0,
             "Temperature of its own answers",
             "Its words are drawn by how likely it finds them; below 1 the likeliest ones come more often.",
-            only_with="own_share",
             gt=0,
             le=2,
         )
@@ -112,7 +112,6 @@ class Distill(WithTeacher, AnswerObjective):
             "Longest answer of its own",
             "In tokens. A longer one is cut there, and learned as far as it goes; no row becomes longer than the "
             "longest row.",
-            only_with="own_share",
             ge=1,
             le=8192,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -72,6 +72,7 @@ class DistillLabels(WithTeacher, LabelObjective):
     gives = LabelObjective.gives - {"pooled features"}
 
     class Settings(Section):
+        only_with: ClassVar = {"hidden_layers": "hidden_weight"}
         teacher: str = setting(
             "",
             "Teacher",
@@ -108,7 +109,6 @@ class DistillLabels(WithTeacher, LabelObjective):
             "Layers whose states are learned",
             "last is the top one; all are the model's layers, from evenly spaced ones of the teacher.",
             advanced=True,
-            only_with="hidden_weight",
         )
 
     class Planned(Settings):

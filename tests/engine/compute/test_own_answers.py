@@ -226,14 +226,16 @@ def test_who_can_not_judge_them_is_refused_with_the_reason(base: dict[str, Path]
 
 @pytest.mark.model
 def test_half_of_a_real_models_layers_learn_by_what_they_write(tmp_path: Path) -> None:
-    settings = {"name": "distill", "own_share": 0.5, "own_tokens": 16, "divergence": "reverse-kl"}
+    settings = {"name": "distill", "own_share": 0.5, "own_tokens": 8, "divergence": "reverse-kl", "temperature": 1.0}
     values = runs.spec(Path("embedded:smollm2-135m"), settings, "lora", learning_rate=1e-3, max_steps=6).as_dict()
     values["model"] = {"id": "embedded:smollm2-135m", "keep_layers": 15}
-    folder = runs.folder(tmp_path / "run", RunSpec.parse(values))
+    values["evaluation"] = {"every_steps": 100}
+    rows = [row for row in runs.examples("messages") if row.split == "train"]
+    folder = runs.folder(tmp_path / "run", RunSpec.parse(values), rows)
     trainer = test_matrix.trained(folder)
     assert trainer.writes and len(trainer.losses._teacher.model.layers) == 30
     losses = trainer.reporter.losses
-    assert sum(losses[-2:]) < 0.8 * sum(losses[:2])
-    speeds = [e["tokens_per_second"] for e in runs.events(folder) if e["type"] == "progress" and e.get("loss")]
-    assert all(speed > 0 for speed in speeds)
-    print("losses", losses, "tokens a second", speeds)
+    # From step to step other rows are written anew, whose loss is another one.
+    assert sum(losses[-3:]) < 0.85 * sum(losses[:3])
+    told = [e for e in runs.events(folder) if e["type"] == "progress" and e.get("loss") is not None]
+    assert told and all(e["tokens_per_second"] > 0 for e in told)
