@@ -11,7 +11,7 @@ from __future__ import annotations
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -25,6 +25,8 @@ class Section(BaseModel):
     """A group of settings. Unknown names and wrong values are refused; instances never change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, str_strip_whitespace=False)
+    only_with: ClassVar[Mapping[str, str]] = {}
+    """Settings that do nothing while another one is off (0, empty), and aren't shown then: which that is, by name."""
 
 
 def setting(
@@ -72,6 +74,8 @@ class Setting:
     exclusive_minimum: bool
     lines: int = 1
     """How high the input of a text is."""
+    only_with: str = ""
+    """Another setting of the section, without which this one does nothing."""
 
 
 def describe(section: type[Section]) -> list[Setting]:
@@ -108,6 +112,7 @@ def describe(section: type[Section]) -> list[Setting]:
                 maximum=maximum,
                 exclusive_minimum=exclusive,
                 lines=lines if isinstance(lines := extra.get("lines", 1), int) else 1,
+                only_with=section.only_with.get(name, ""),
             )
         )
     return described

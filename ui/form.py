@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,11 +52,23 @@ class Form:
         shown = zip(self.settings, self.written(values), strict=True)
         return [gr.update(value=value, **_choices(setting, value)) for setting, value in shown]
 
+    def followers(self) -> list[tuple[Any, list[Any]]]:
+        """Each input without which others do nothing, and those others."""
+        placed = {setting.name: item for setting, item in zip(self.settings, self.inputs, strict=True)}
+        found: dict[str, list[Any]] = {}
+        for setting in self.settings:
+            if setting.only_with:
+                found.setdefault(setting.only_with, []).append(placed[setting.name])
+        return [(placed[name], items) for name, items in found.items()]
+
     def differing(self, given: Sequence[Any], untold: Container[str] = ()) -> list[str]:
         """Settings that differ from their defaults, with what they are ("Rank 8"), but for those `untold` by name."""
         told = []
-        for setting, value in zip(self.settings, given, strict=True):
-            read = _read(setting, value)
+        all_read = {setting.name: _read(setting, value) for setting, value in zip(self.settings, given, strict=True)}
+        for setting in self.settings:
+            read = all_read[setting.name]
+            if setting.only_with and not all_read[setting.only_with]:
+                continue
             if setting.name not in untold and read not in (setting.default, None, ""):
                 shown = {True: "on", False: "off"}.get(read, read) if setting.kind == "switch" else read
                 told.append(f"{setting.title} {', '.join(map(str, shown)) if isinstance(shown, list) else shown}")
@@ -81,7 +93,19 @@ def named(section: type[Section], names: Iterable[str]) -> list[Setting]:
 
 def build(section: type[Section], settings: list[Setting]) -> Form:
     """Inputs for some of a section's settings, where the page stands."""
-    return Form(section, settings, [_input(setting) for setting in settings])
+    defaults = {setting.name: setting.default for setting in settings}
+    inputs = [_input(setting, not setting.only_with or bool(defaults[setting.only_with])) for setting in settings]
+    return Form(section, settings, inputs)
+
+
+def following(count: int) -> Callable[[Any], Any]:
+    """A handler for a change of an input without which so many others do nothing: they are in sight while it is on."""
+
+    def follow(leader: Any) -> Any:
+        shown = [gr.update(visible=bool(leader)) for _ in range(count)]
+        return shown[0] if count == 1 else shown
+
+    return follow
 
 
 def _shown(setting: Setting) -> bool:
@@ -90,8 +114,9 @@ def _shown(setting: Setting) -> bool:
     return setting.kind in SHOWN and not (setting.kind == "choice" and len(setting.choices) == 1)
 
 
-def _input(setting: Setting) -> Any:
+def _input(setting: Setting, visible: bool = True) -> Any:
     common: dict[str, Any] = {
+        "visible": visible,
         "label": setting.title,
         "info": setting.help,
         "interactive": True,

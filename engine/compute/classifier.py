@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -53,6 +54,8 @@ class Classifier(nn.Module):
         """The chance from which on a label is given, where a text may have several and once that is known."""
         self.calibrated_on = 0
         """Validation rows that one of these was chosen by."""
+        self.projection: nn.Linear | None = None
+        """To the width of a teacher, while hidden states are learned from one; no part of the result."""
         self.config = backbone.config
         self.head: nn.Module = nn.Linear(backbone.config.get_text_config().hidden_size, classes)
         generator = torch.Generator().manual_seed(seed)
@@ -65,7 +68,19 @@ class Classifier(nn.Module):
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, kinds: torch.Tensor | None = None
     ) -> torch.Tensor:
         """kinds: of two texts that are read together, of which each token is, (rows, tokens)."""
-        pooled = self.features(input_ids, attention_mask, kinds)
+        return self._told(self.features(input_ids, attention_mask, kinds))
+
+    def with_states(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, kinds: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, Sequence[torch.Tensor]]:
+        """As `forward`, and the hidden states of the embeddings and of each layer, read in the same pass."""
+        given = {"input_ids": input_ids, "attention_mask": attention_mask}
+        given |= {} if kinds is None else {"token_type_ids": kinds}
+        found = self.backbone(**given, output_hidden_states=True)
+        pooled = _pooled(found.last_hidden_state.float(), attention_mask, self.reading.pooling)
+        return self._told(pooled), found.hidden_states
+
+    def _told(self, pooled: torch.Tensor) -> torch.Tensor:
         with torch.autocast(pooled.device.type, enabled=False):
             return self.head(pooled)
 
@@ -167,11 +182,17 @@ def weighed(losses: Losses, weights: list[float]) -> Losses:
 
 def class_scores(job: Job, model: nn.Module, rows: list[Example], report: Report) -> torch.Tensor:
     """What the model gives each class for each row, before any temperature: (rows, classes), float32."""
+    return timed_scores(job, model, rows, report)[0]
+
+
+def timed_scores(job: Job, model: nn.Module, rows: list[Example], report: Report) -> tuple[torch.Tensor, float]:
+    """As `class_scores`, and how many tokens a second were read, padding aside."""
     model.eval()
     encoded = [job.objective.encode(row, job.tokens, job.objective_settings, job.training.max_tokens) for row in rows]
     order = sorted(range(len(rows)), key=lambda index: len(encoded[index].ids))
     found = torch.zeros(len(rows), max(1, len(job.labels)))
     size = rows_at_once(max((len(item.ids) for item in encoded), default=1))
+    began = time.monotonic()
     for start in range(0, len(rows), size):
         chosen = order[start : start + size]
         device = next(model.parameters()).device
@@ -180,7 +201,7 @@ def class_scores(job: Job, model: nn.Module, rows: list[Example], report: Report
         with torch.no_grad(), autocast(job.plan):
             found[chosen] = model(*batch).float().cpu()
         report(min(start + size, len(rows)), len(rows))
-    return found
+    return found, sum(len(item.ids) for item in encoded) / max(time.monotonic() - began, 1e-9)
 
 
 def predictions(job: Job, rows: list[Example], scores: torch.Tensor) -> tuple[list[str], list[float]]:
@@ -203,10 +224,10 @@ def class_numbers(job: Job, rows: list[Example]) -> np.ndarray:
 
 def score(job: Job, model: nn.Module, rows: list[Example], report: Report) -> Scores:
     """Answer held-out rows and score them, and how well the model knows how sure it may be."""
-    scores = class_scores(job, model, rows, report)
+    scores, speed = timed_scores(job, model, rows, report)
     found = found_scores(job, rows, *predictions(job, rows, scores))
     sure = calibration.measured(scores.numpy(), class_numbers(job, rows), model.temperature)
-    return replace(found, metrics={**found.metrics, **sure})
+    return replace(found, metrics={**found.metrics, **sure}, tokens_per_second=speed)
 
 
 def calibrate(job: Job, model: nn.Module, report: Report) -> str:

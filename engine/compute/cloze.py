@@ -13,8 +13,9 @@ from torch import nn
 
 from engine.bases import parts
 from engine.compute import classifier, tasks
+from engine.compute.generation import causal
 from engine.compute.label_scores import at_places, label_scores
-from engine.compute.language import causal, head_is_plain
+from engine.compute.language import head_is_plain
 from engine.compute.masked import load_masked
 from engine.compute.model import load_backbone
 from engine.compute.precision import autocast

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,9 +9,10 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import DynamicCache, GenerationConfig
+from transformers import GenerationConfig
 
 from engine.compute import tasks
+from engine.compute.generation import beginning, causal, generated
 from engine.compute.precision import autocast
 from engine.data.example import Example
 from engine.methods.job import Job, Losses, Report
@@ -20,8 +20,6 @@ from engine.planning.memory import rows_at_once
 
 IGNORED = -100
 ROWS_AT_A_TIME = 16
-LEAST_SHARED = 8
-"""Tokens; a shorter common beginning is not worth a cache."""
 
 
 def padded(rows: list[dict[str, Any]], pad_id: int) -> dict[str, torch.Tensor]:
@@ -172,43 +170,28 @@ def continued(
     What all prompts begin with (a system message) is computed once and shared.
     """
     model.eval()
-    device = next(model.parameters()).device
     stops = job.tokens.stop_ids
-    shared = _common_length(prompts)
     order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
-    pad = job.tokens.pad_id or 0
     config = GenerationConfig(
         max_new_tokens=most_tokens,
         do_sample=False,
         eos_token_id=sorted(stops) or None,
-        pad_token_id=pad,
+        pad_token_id=job.tokens.pad_id or 0,
         bos_token_id=job.tokens.bos_id,
     )
     given = [("", False)] * len(prompts)
     with torch.no_grad(), autocast(job.plan):
-        start = _prefilled(model, prompts[0][:shared]) if shared else None
+        start = beginning(model, prompts)
         at_once = rows_at_once(max(map(len, prompts)) + most_tokens)
         for done in range(0, len(order), at_once):
             chosen = order[done : done + at_once]
-            ids, mask = _with_gap([prompts[index] for index in chosen], shared, pad)
-            further = {}
-            if start is not None:
-                further["past_key_values"] = copy.deepcopy(start)
-                further["past_key_values"].batch_repeat_interleave(len(chosen))
-            out = model.generate(
-                input_ids=ids.to(device), attention_mask=mask.to(device), generation_config=config, **further
-            )
-            for place, index in enumerate(chosen):
-                new = out[place, ids.shape[1] :].tolist()
-                given[index] = job.tokens.decode(_until_stop(new, stops)).strip(), not stops.isdisjoint(new)
+            written = generated(model, [prompts[index] for index in chosen], config, start)
+            for index, new in zip(chosen, written, strict=True):
+                ended = bool(new) and new[-1] in stops
+                given[index] = job.tokens.decode(new[:-1] if ended else new).strip(), ended
             if report:
                 report(min(done + len(chosen), len(order)), len(order))
     return given
-
-
-def causal(model: nn.Module) -> nn.Module:
-    """The causal language model inside a tuner's wrapping."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def _direct_logits(model: nn.Module, inputs: dict[str, torch.Tensor], learned: torch.Tensor) -> torch.Tensor:
@@ -239,35 +222,3 @@ def head_is_plain(model: nn.Module, inputs: dict[str, torch.Tensor]) -> bool:
     finally:
         model.train(training)
     return full.shape == direct.shape and bool((full - direct).abs().max() <= 1e-3 * full.abs().max().clamp(min=1))
-
-
-def _common_length(prompts: list[list[int]]) -> int:
-    """How many tokens all prompts begin with; 0 where sharing them isn't worth it. Each prompt keeps one of its own."""
-    first, last = min(prompts), max(prompts)
-    most = min(len(first), len(last), *map(len, prompts)) - 1
-    same = next((place for place in range(most) if first[place] != last[place]), most)
-    return same if len(prompts) > 1 and same >= LEAST_SHARED else 0
-
-
-def _prefilled(model: nn.Module, prefix: list[int]) -> DynamicCache:
-    cache = DynamicCache(config=causal(model).config)
-    ids = torch.tensor([prefix], device=next(model.parameters()).device)
-    model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
-    return cache
-
-
-def _with_gap(prompts: list[list[int]], shared: int, pad: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids and mask, (rows, tokens): the shared beginning, then padding, then each row's own end."""
-    longest = max(map(len, prompts))
-    ids = torch.full((len(prompts), longest), pad)
-    mask = torch.ones((len(prompts), longest), dtype=torch.long)
-    for place, prompt in enumerate(prompts):
-        gap = longest - len(prompt)
-        ids[place, :shared] = torch.tensor(prompt[:shared], dtype=torch.long)
-        ids[place, shared + gap :] = torch.tensor(prompt[shared:])
-        mask[place, shared : shared + gap] = 0
-    return ids, mask
-
-
-def _until_stop(ids: list[int], stops: set[int]) -> list[int]:
-    return next((ids[:index] for index, token in enumerate(ids) if token in stops), ids)

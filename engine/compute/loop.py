@@ -51,6 +51,8 @@ class Loop(Base):
         self.job = job
         self.reporter = reporter
         self.losses = job.objective.losses(job)
+        self.writes = job.objective.own(job.objective_settings) is not None
+        """Whether the model writes answers itself; batches then hold their rows, too, until it has."""
         self.sampler: ByLength | None = None
         self.tokens_seen = 0
         self.seconds_before = 0.0
@@ -75,7 +77,26 @@ class Loop(Base):
 
     def _collate(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         rows = self.job.objective.drawn(self.job, rows, self.sampler.epoch if self.sampler else 0)
+        return self._batch(rows) | ({"rows": rows} if self.writes else {})
+
+    def _batch(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         return {**self.job.objective.batch(self.job, rows), "tokens": sum(len(row["input_ids"]) for row in rows)}
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[dict[str, Any]], num_batches: int, device: torch.device
+    ) -> tuple[list[dict[str, Any]], torch.Tensor | None]:
+        """The batches of an update, with what the model that learns writes of them first, and their learned positions.
+
+        All of it is written at once, before the first gradient: the weights are the same for the whole update.
+        """
+        batches, learned = super().get_batch_samples(epoch_iterator, num_batches, device)
+        if not self.writes or not batches:
+            return batches, learned
+        rows = [row for batch in batches for row in batch["rows"]]
+        with autocast(self.job.plan):
+            written = iter(self.job.objective.written(self.job, self.model, rows, self.state.global_step))
+        batches = [self._batch([next(written) for _ in batch["rows"]]) for batch in batches]
+        return batches, self._get_num_items_in_batch(batches, device)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         data = train_dataset if train_dataset is not None else self.train_dataset
@@ -130,6 +151,7 @@ class Loop(Base):
         self.model.eval()
         found: dict[int, list[torch.Tensor]] = {}
         for inputs in self.get_eval_dataloader(eval_dataset):
+            inputs.pop("rows", None)
             inputs = self._prepare_inputs(inputs)
             inputs.pop("tokens", 0)
             with torch.no_grad(), autocast(self.job.plan):

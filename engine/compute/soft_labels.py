@@ -6,6 +6,8 @@ import gc
 import hashlib
 import json
 import shutil
+import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -16,8 +18,9 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification
 
 from engine.compute import allocator
-from engine.compute.classifier import class_scores
+from engine.compute.classifier import timed_scores
 from engine.compute.divergence import divergence, softened
+from engine.compute.hidden_match import hidden_distance
 from engine.compute.precision import autocast, dtype
 from engine.compute.result import open_result
 from engine.data.example import Example
@@ -69,28 +72,28 @@ def write(job: Job, teacher: LabelTeacher, report: Report) -> None:
         return
     place.mkdir(mode=0o700, exist_ok=True)
     (place / ABOUT).unlink(missing_ok=True)
-    scores = read(job, teacher, list(rows.values()), report)
+    scores, _ = read(job, teacher, list(rows.values()), report)
     write_json(place / FILE, dict(zip(rows, scores.tolist(), strict=True)))
     write_json(place / ABOUT, about)  # last: it says that all are there
 
 
-def read(job: Job, teacher: LabelTeacher, rows: list[Example], report: Report) -> torch.Tensor:
-    """What the teacher gives each of the job's labels for each row: (rows, labels), float32."""
+def read(job: Job, teacher: LabelTeacher, rows: list[Example], report: Report) -> tuple[torch.Tensor, float]:
+    """What the teacher gives the job's labels for each row, (rows, labels), float32; and its tokens a second."""
     report(0, len(rows))
-    found = (_of_run if teacher.is_run else _of_model)(job, teacher, rows, report)
+    found, speed = (_of_run if teacher.is_run else _of_model)(job, teacher, rows, report)
     gc.collect()
     allocator.trim()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    return found[:, [teacher.labels.index(label) for label in job.labels]]
+    return found[:, [teacher.labels.index(label) for label in job.labels]], speed
 
 
-def _of_run(job: Job, teacher: LabelTeacher, rows: list[Example], report: Report) -> torch.Tensor:
+def _of_run(job: Job, teacher: LabelTeacher, rows: list[Example], report: Report) -> tuple[torch.Tensor, float]:
     own, model = open_result(teacher.folder)
-    return class_scores(replace(own, labels=list(teacher.labels)), model, rows, report)
+    return timed_scores(replace(own, labels=list(teacher.labels)), model, rows, report)
 
 
-def _of_model(job: Job, teacher: LabelTeacher, rows: list[Example], report: Report) -> torch.Tensor:
+def _of_model(job: Job, teacher: LabelTeacher, rows: list[Example], report: Report) -> tuple[torch.Tensor, float]:
     tokens = Tokens.load(teacher.folder)
     most = min(job.training.max_tokens, teacher.facts.context or job.training.max_tokens)
     encoded = [
@@ -102,6 +105,7 @@ def _of_model(job: Job, teacher: LabelTeacher, rows: list[Example], report: Repo
     order = sorted(range(len(rows)), key=lambda index: len(encoded[index].ids))
     found = torch.zeros(len(rows), len(teacher.labels))
     size = rows_at_once(max(len(item.ids) for item in encoded))
+    began = time.monotonic()
     for start in range(0, len(rows), size):
         chosen = order[start : start + size]
         longest = len(encoded[chosen[-1]].ids)
@@ -117,7 +121,7 @@ def _of_model(job: Job, teacher: LabelTeacher, rows: list[Example], report: Repo
             logits = model(**{name: value.to(job.plan.device) for name, value in given.items()}).logits
         found[chosen] = logits.float().cpu()
         report(min(start + size, len(rows)), len(rows))
-    return found
+    return found, sum(len(item.ids) for item in encoded) / max(time.monotonic() - began, 1e-9)
 
 
 def _loaded_model(job: Job, teacher: LabelTeacher) -> Any:
@@ -144,16 +148,72 @@ def _loaded_model(job: Job, teacher: LabelTeacher) -> Any:
     return model.to(job.plan.device).requires_grad_(False).eval()
 
 
-def soft_losses(temperature: float, data_weight: float) -> Losses:
-    """Of each row: KL(teacher || model) over labels at a temperature (Hinton et al. 2015), and the data's own loss."""
+class HiddenStates:
+    """What a teacher's hidden states add to the loss of a row: their distance, `weight` times.
+
+    The teacher is loaded when it is first needed, and no part of the model.
+    """
+
+    def __init__(self, job: Job, teacher: LabelTeacher, weight: float, layers: str) -> None:
+        self._job, self._of, self.weight, self._layers = job, teacher, weight, layers
+        self._body: nn.Module | None = None
+
+    def distance(self, model: nn.Module, mine: Sequence[torch.Tensor], inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Of each row, (rows,), float32. mine: the model's states of the batch."""
+        if self._body is None:
+            self._body = _body(self._job, self._of)
+        mask = inputs["attention_mask"]
+        given = {"input_ids": inputs["input_ids"], "attention_mask": mask}
+        if "kinds" in inputs and (getattr(self._body.config, "type_vocab_size", None) or 0) > 1:
+            given["token_type_ids"] = inputs["kinds"]
+        with torch.no_grad():
+            theirs = self._body(**given, output_hidden_states=True).hidden_states
+        project = model.projection or nn.Identity()
+        return hidden_distance(mine, theirs, mask, self._layers, project)
+
+
+def project(model: nn.Module, width: int, seed: int) -> nn.Module:
+    """`model` with a projection of its hidden states to this width, which learns."""
+    own = model.config.get_text_config().hidden_size
+    model.projection = nn.Linear(own, width, bias=False)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        model.projection.weight.normal_(0.0, own**-0.5, generator=generator)
+    model.projection.to(model.backbone.device)
+    return model
+
+
+def _body(job: Job, teacher: LabelTeacher) -> nn.Module:
+    """The teacher without its head, frozen."""
+    if not teacher.is_run:
+        body: nn.Module = _loaded_model(job, teacher).base_model
+        return body
+    _, model = open_result(teacher.folder, weights=job.plan.compute)
+    body = model.backbone
+    return body.to(job.plan.device).requires_grad_(False).eval()
+
+
+def soft_losses(temperature: float, data_weight: float, states: HiddenStates | None = None) -> Losses:
+    """Of each row: KL(teacher || model) over labels at a temperature (Hinton et al. 2015), and the data's own loss.
+
+    states: what is learned of the teacher's hidden states besides, of rows that it was asked about.
+    """
 
     def of_batch(model: nn.Module, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        logits = model(inputs["input_ids"], inputs["attention_mask"], inputs.get("kinds")).float()
+        given = [inputs["input_ids"], inputs["attention_mask"], inputs.get("kinds")]
+        apart_inside = None
+        if states is not None and "soft" in inputs:
+            logits, mine = model.with_states(*given)
+            logits, apart_inside = logits.float(), states.distance(model, mine, inputs)
+        else:
+            logits = model(*given).float()
         found = nn.functional.cross_entropy(logits, inputs["labels"], reduction="none")
         if "soft" in inputs:
             mine, theirs = (softened(one, logits.shape[-1], temperature) for one in (logits, inputs["soft"]))
             apart = divergence("forward-kl", mine, theirs)
             found = data_weight * found + (1 - data_weight) * temperature**2 * apart
+        if states is not None and apart_inside is not None:
+            found = found + states.weight * apart_inside
         return found, torch.arange(len(found), device=found.device)
 
     return of_batch

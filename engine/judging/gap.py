@@ -13,7 +13,7 @@ from engine.judging import evidence, pairing
 from engine.judging.evidence import Evidence
 from engine.judging.measures import measure
 from engine.judging.pairing import RESAMPLES, SEED
-from engine.judging.scores import TEACHER, ScoredRow
+from engine.judging.scores import OWN_ANSWERS, TEACHER, ScoredRow
 
 
 @dataclass(frozen=True)
@@ -108,13 +108,27 @@ def _sentence(gap: Gap, name: str) -> str:
     return f"{figures}. How much of the gap is closed can't be told from nothing ({between})."
 
 
+def own_told(metrics: dict[str, Any]) -> Iterator[str]:
+    """Which share of the answers that it learned the model wrote itself, where it wrote some."""
+    share = metrics.get(OWN_ANSWERS)
+    if share:
+        yield (
+            f"Of the answers that it learned, it wrote {100 * float(share):.3g} % itself, anew each time, and its "
+            "teacher judged them."
+        )
+
+
 def _costs(models: dict[str, Any]) -> Iterator[str]:
-    """Size and speed of both."""
+    """Size and speed of the teacher, and of the model before and after."""
     theirs, mine = models.get(TEACHER), models.get("after")
     if theirs and mine:
         told = f"The teacher has {theirs['parameters']:,} weights and the model {mine['parameters']:,}"
-        speeds = [float(one["tokens_per_second"]) for one in (theirs, mine)]
-        read = f"; held-out rows were read at {speeds[0]:,.0f} and {speeds[1]:,.0f} tokens a second"
+        three = [models.get(name) or {} for name in (TEACHER, "before", "after")]
+        speeds = [float(one.get("tokens_per_second") or 0) for one in three]
+        first, before, after = (f"{speed:,.0f}" for speed in speeds)
+        read = (
+            f"; the teacher read {first} tokens of held-out rows a second, the model {before} before and {after} after"
+        )
         yield f"{told}{read if all(speeds) else ''}."
 
 

@@ -9,6 +9,8 @@ TEACHER = "teacher"
 """Name, among the scores before training, of those of a model that the run learns from."""
 MEAN = "training mean"
 """Name, among them, of those of always answering the mean of the training rows' numbers."""
+OWN_ANSWERS = "own_answers"
+"""Name, among a run's metrics, of the share of rows whose answer the model wrote itself while it learned."""
 NUMBER = "number"
 """Name of what a run answers that gives numbers."""
 

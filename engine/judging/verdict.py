@@ -6,7 +6,7 @@ A gain or a loss is claimed only where the paired interval of the difference (`e
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from engine.data.rows import counted
@@ -59,7 +59,8 @@ def judge(found: Evidence) -> Verdict:
     trends = _trends(found)
     if found.state != "finished":
         return _unfinished(found, trends)
-    return _compared(found, trends) if found.before and found.after else _uncompared(found, trends)
+    told = _compared(found, trends) if found.before and found.after else _uncompared(found, trends)
+    return replace(told, sentences=[*told.sentences, *gap.own_told(found.metrics)])
 
 
 def _trends(found: Evidence) -> Trends:

@@ -25,6 +25,7 @@ from engine.methods.tuner import Tuner
 from engine.planning.memory import SCORE_BYTES
 from engine.planning.plan import Plan
 from engine.specs.sections import Evaluate, Model, Training
+from engine.teachers.own_answers import Own
 from engine.texts.tokens import Encoded, Tokens
 
 if TYPE_CHECKING:
@@ -97,6 +98,8 @@ class Beside:
     """Whether it answers the held-out rows, too."""
     writes: int = 0
     """Tokens of an answer that it writes to each row before training, at most; 0 where it writes none."""
+    reads_first: bool = False
+    """Whether it has read all rows before the first step, too, where it is read at each step."""
 
 
 class Losses(Protocol):
@@ -177,6 +180,13 @@ class Objective(Method):
         """The settings with other names for these models."""
         return settings
 
+    def planned(self, settings: Any, model: str, stands_for: Callable[[str], str]) -> Any:
+        """The settings of a stage, to plan it with before those that it builds on have run.
+
+        model: the name of the one that learns, as the plan has it; stands_for: what is there in place of a name.
+        """
+        return self.renamed(settings, stands_for)
+
     def gathered(
         self, settings: Any, model: Model, facts: ModelFacts, folder: Path, report: Callable[[str], None]
     ) -> Any:
@@ -200,6 +210,14 @@ class Objective(Method):
 
     def beside(self, facts: ModelFacts, settings: Any) -> Beside | None:
         """The model that is read while the one of `facts` learns, where there is one."""
+        return None
+
+    def lighter(self, settings: Any) -> tuple[Any, str] | None:
+        """Settings with which the model that is read beside is gone before the first step, and how to make them."""
+        return None
+
+    def own(self, settings: Any) -> Own | None:
+        """What the model writes itself of the answers that it learns, where it writes some (`written`)."""
         return None
 
     def score_bytes(self, settings: Any) -> int:
@@ -237,6 +255,10 @@ class Objective(Method):
     def scores_words(self, facts: ModelFacts) -> bool:
         """Whether it asks how likely each word of the vocabulary is."""
         return self.whole(facts) or self.beside_parameters(facts) > 0
+
+    def learning_beside(self, facts: ModelFacts, settings: Any) -> int:
+        """How many parameters learn that are no part of the result."""
+        return 0
 
     def unused(self, facts: ModelFacts | None) -> frozenset[str]:
         """Its settings that do nothing with this model, which a form doesn't show; of None those of any model."""
@@ -319,7 +341,8 @@ class Objective(Method):
     def script(self, job: Job) -> str:
         """Source of `load`, `encode`, `losses` and `positions` for the standalone script (see engine.scripts.script).
 
-        Where rows differ by pass, also `drawn(row, epoch)`; where a head learns that is no module `model.head`,
+        Where rows differ by pass, also `drawn(row, epoch)`; where the model writes of them itself,
+        `written(model, rows, step)`, the rows of an update; where a head learns that is no module `model.head`,
         `head_of(model)`; where more is saved, `keep(model)`.
         """
 
@@ -329,6 +352,13 @@ class Objective(Method):
 
     def drawn(self, job: Job, rows: list[dict[str, Any]], epoch: int) -> list[dict[str, Any]]:
         """Rows of the trainer's data set as this pass reads them. It follows from seed, pass and row alone."""
+        return rows
+
+    def written(self, job: Job, model: nn.Module, rows: list[dict[str, Any]], step: int) -> list[dict[str, Any]]:
+        """Rows of one update as they are learned, where the model writes of them itself (`own`). Called before it.
+
+        What is written follows from the model's weights, the run's seed and the step alone.
+        """
         return rows
 
     @abstractmethod

@@ -40,7 +40,9 @@ class Classifier(torch.nn.Module):
         torch.nn.init.zeros_(self.head.bias)
 
     def forward(self, ids, mask, **kinds):
-        hidden = self.backbone(input_ids=ids, attention_mask=mask, **kinds).last_hidden_state.float()
+        return self.told(self.backbone(input_ids=ids, attention_mask=mask, **kinds).last_hidden_state.float(), mask)
+
+    def told(self, hidden, mask):
         weights = mask.unsqueeze(-1).float()
         if POOL == "cls":
             pooled = hidden[:, 0]
@@ -69,8 +71,8 @@ def encode(example):
     return {**row, "target": target(example, row)}
 
 
-def scores(model, rows):
-    """What the model makes of each row, (rows, classes), or of each token, (rows, tokens, classes)."""
+def together(rows):
+    """Token ids, mask, and of which text each token is where that is told."""
     longest = max(len(row["ids"]) for row in rows)
     ids = torch.tensor([row["ids"] + [PAD] * (longest - len(row["ids"])) for row in rows], device=DEVICE)
     mask = torch.tensor([[1] * len(row["ids"]) + [0] * (longest - len(row["ids"])) for row in rows], device=DEVICE)
@@ -78,6 +80,12 @@ def scores(model, rows):
     if "kinds" in rows[0]:
         padded = [row["kinds"] + [0] * (longest - len(row["ids"])) for row in rows]
         kinds = {"token_type_ids": torch.tensor(padded, device=DEVICE)}
+    return ids, mask, kinds
+
+
+def scores(model, rows):
+    """What the model makes of each row, (rows, classes), or of each token, (rows, tokens, classes)."""
+    ids, mask, kinds = together(rows)
     return model(ids, mask, **kinds).float()
 
 

@@ -1,10 +1,16 @@
-"""Distill: a model learns the words of a larger one, its teacher (knowledge distillation)."""
+"""Distill: a model learns the words of a larger one, its teacher (knowledge distillation).
+
+Of answers that the model writes itself (on-policy, GKD, arXiv 2306.13649) TRL has an experimental trainer. It draws by
+Python's own generator whether all of a batch is written, which no checkpoint holds, has no loss of the data's answers
+beside, and a loop of its own; here the loop that all objectives share does it, so that they resume exactly.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -13,16 +19,17 @@ from engine.bases.models import ModelFacts
 from engine.data.example import Example
 from engine.errors import SettingError
 from engine.files import write_json
-from engine.judging.scores import TEACHER, Scores
+from engine.judging.scores import OWN_ANSWERS, TEACHER, Scores
 from engine.methods.answer_objective import ENCODE, AnswerObjective
 from engine.methods.ideas import FROM_ANOTHER
 from engine.methods.job import Beside, Job, Losses, Report
 from engine.scripts.causal_script import LOAD
 from engine.scripts.distill_script import ACROSS as ACROSS_SCRIPT
-from engine.scripts.distill_script import ALIGNED, KEPT, SCRIPT
+from engine.scripts.distill_script import ALIGNED, KEPT, SCRIPT, own_answers
 from engine.settings import Section, setting
 from engine.specs.sections import Model
 from engine.teachers import teacher
+from engine.teachers.own_answers import Own
 from engine.teachers.teacher import Teacher
 from engine.teachers.with_teacher import WithTeacher
 from engine.texts.alignment import paired
@@ -35,6 +42,8 @@ if TYPE_CHECKING:
 ACROSS = "sorted"
 SCORE_BYTES = {"forward-kl": 32, "reverse-kl": 40, "jensen-shannon": 56, ACROSS: 72}
 """For each learned position and word: both models' scores and logarithms, their products, and gradients of these."""
+FEW_WORDS = 64
+"""Kept of a teacher that has no room beside the model: hardly anything is left to the others."""
 TOP_K_SCORE_BYTES = 32
 """The same where the teacher's are on the disk: of the model's own scores two copies more are held than alone."""
 
@@ -51,6 +60,7 @@ class Distill(WithTeacher, AnswerObjective):
     family = FROM_ANOTHER
 
     class Settings(Section):
+        only_with: ClassVar = {"own_temperature": "own_share", "own_tokens": "own_share"}
         teacher: str = setting(
             "",
             "Teacher",
@@ -81,6 +91,30 @@ class Distill(WithTeacher, AnswerObjective):
             ge=0,
             lt=1,
         )
+        own_share: float = setting(
+            0.0,
+            "Answers by the model itself",
+            "The share of rows whose answer the model writes itself, anew each time and as it is by then (on-policy); "
+            "its teacher judges that. So it learns to go on from its own words, mistakes included. 0 means the "
+            "data's answers alone; writing takes time.",
+            ge=0,
+            le=1,
+        )
+        own_temperature: float = setting(
+            1.0,
+            "Temperature of its own answers",
+            "Its words are drawn by how likely it finds them; below 1 the likeliest ones come more often.",
+            gt=0,
+            le=2,
+        )
+        own_tokens: int = setting(
+            128,
+            "Longest answer of its own",
+            "In tokens. A longer one is cut there, and learned as far as it goes; no row becomes longer than the "
+            "longest row.",
+            ge=1,
+            le=8192,
+        )
         top_k: int = setting(
             0,
             "Words kept of the teacher",
@@ -91,6 +125,9 @@ class Distill(WithTeacher, AnswerObjective):
             ge=0,
             le=1000,
         )
+
+    class Planned(Settings):
+        """As `WithTeacher.Planned`."""
 
     class Settled(Settings):
         """With the teacher at hand."""
@@ -104,11 +141,15 @@ class Distill(WithTeacher, AnswerObjective):
             found = teacher.fetched(settings.teacher, model, folder, report)
         else:
             found = teacher.gather(settings.teacher, model, facts, folder, report)
+        if settings.own_share and (settings.top_k or settings.divergence == ACROSS):
+            raise _no_own_answers(settings)
         if settings.divergence == ACROSS and settings.top_k:
             raise SettingError(
                 ["The divergence sorted needs all words of the teacher, of which only some would be kept."],
                 "Set 'Words kept of the teacher' (objective.top_k) to 0.",
             )
+        if isinstance(settings, self.Planned):
+            found = replace(found, is_student=False)
         if found.is_student and not settings.data_weight:
             raise SettingError(
                 ["The teacher is the model that learns, and the data's answers don't count: nothing would be learned."],
@@ -127,6 +168,19 @@ class Distill(WithTeacher, AnswerObjective):
             return Beside(facts, each_step=not settings.top_k)
         return Beside(settings.found.facts, not settings.top_k, is_scored=not settings.found.is_student)
 
+    def lighter(self, settings: Any) -> tuple[Any, str] | None:
+        if settings.top_k or settings.divergence == ACROSS or not isinstance(settings, self.Settled):
+            return None
+        few = min(FEW_WORDS, settings.found.words - 1)
+        way = f"Set 'Words kept of the teacher' (objective.top_k) to {few}"
+        if settings.own_share:
+            way += " and 'Answers by the model itself' (objective.own_share) to 0"
+        way += ": the teacher then reads the rows before training, and is gone from memory while the model learns."
+        return settings.model_copy(update={"top_k": few, "own_share": 0.0}), way
+
+    def own(self, settings: Any) -> Own | None:
+        return Own(settings.own_share, settings.own_tokens) if settings.own_share else None
+
     def score_bytes(self, settings: Any) -> int:
         return TOP_K_SCORE_BYTES if settings.top_k else SCORE_BYTES[settings.divergence]
 
@@ -134,14 +188,16 @@ class Distill(WithTeacher, AnswerObjective):
         if not isinstance(settings, self.Settled):
             return []
         found: Teacher = settings.found
+        own = _of_own_answers(settings)
         if found.is_student:
             return [
-                f"The teacher is {found.facts.id} itself, as it is before training, which keeps the model near that."
+                f"The teacher is {found.facts.id} itself, as it is before training, which keeps the model near that.",
+                *own,
             ]
         when = "is read at each step"
         if settings.top_k:
             when = f"reads the rows once before training, and its {settings.top_k} likeliest words are kept"
-        return [f"The teacher is {found.facts.id} with {found.facts.parameters:,} weights; it {when}."]
+        return [f"The teacher is {found.facts.id} with {found.facts.parameters:,} weights; it {when}.", *own]
 
     def row(self, job: Job, example: Example, encoded: Encoded) -> dict[str, Any]:
         found, settings = super().row(job, example, encoded), job.objective_settings
@@ -154,16 +210,25 @@ class Distill(WithTeacher, AnswerObjective):
         return {**found, "taught": key(found["input_ids"], found["labels"])}
 
     def batch(self, job: Job, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        found = super().batch(job, rows)
-        if "taught" in rows[0]:
-            import torch
+        import torch
 
+        found = super().batch(job, rows)
+        if "own" in rows[0]:
+            learned = [sum(label != -100 for label in row["labels"][1:]) for row in rows]
+            found["own"] = torch.tensor([row["own"] for row in rows]).repeat_interleave(torch.tensor(learned))
+        if "taught" in rows[0]:
             found["taught"] = torch.tensor([row["taught"] for row in rows])
         if "their_ids" in rows[0]:
             from engine.compute import across
 
             found |= across.batch(rows, job.tokens.pad_id or 0, job.plan.packing)
         return found
+
+    def written(self, job: Job, model: nn.Module, rows: list[dict[str, Any]], step: int) -> list[dict[str, Any]]:
+        from engine.compute import distillation
+
+        settings = job.objective_settings
+        return distillation.with_own(job, model, rows, distillation.writing(job, settings, settings.found), step)
 
     def _aligned(self, job: Job, example: Example) -> dict[str, list[int]]:
         """The teacher's tokens of a row, and the places, its and the model's, that go on from the same text."""
@@ -201,7 +266,9 @@ class Distill(WithTeacher, AnswerObjective):
         return found
 
     def told(self, job: Job, scores: dict[str, Scores]) -> dict[str, Any]:
-        return teacher.beside_student(job.facts, self._with_teacher(job).found.facts, scores)
+        settings = self._with_teacher(job)
+        own = {OWN_ANSWERS: settings.own_share} if settings.own_share else {}
+        return teacher.beside_student(job.facts, settings.found.facts, scores) | own
 
     def save(self, job: Job, model: nn.Module, folder: Path) -> None:
         """For the script, where the tokenizers differ: what `row` adds to each row to learn from, in their order."""
@@ -224,6 +291,11 @@ class Distill(WithTeacher, AnswerObjective):
         text = script.replace("SOURCE_HERE", parts.source("compute.divergence"))
         for name, value in values.items():
             text = text.replace(name, repr(value))
+        if settings.own_share:
+            from engine.compute.distillation import writing
+            from engine.compute.tasks import tells_apart
+
+            text = own_answers(text, repr(writing(job, settings, settings.found)), tells_apart(job))
         return LOAD + ENCODE + text
 
     def _with_teacher(self, job: Job) -> Any:
@@ -232,6 +304,30 @@ class Distill(WithTeacher, AnswerObjective):
         if isinstance(settings, self.Settled):
             return settings
         return self.gathered(settings, job.model, job.facts, job.model_folder, lambda text: None)
+
+
+def _no_own_answers(settings: Any) -> SettingError:
+    """Why the model's own answers can't be judged with these settings."""
+    if settings.top_k:
+        told = "What the model writes is new each time, so its teacher has to be asked then; words that were kept"
+        told += " before training are those of the data's answers"
+        fix = "Set 'Words kept of the teacher' (objective.top_k) to 0"
+    else:
+        told = "The divergence sorted is for another tokenizer, by which the teacher can't read what the model writes"
+        told += " token by token"
+        fix = "Choose another divergence, with a teacher of the same tokenizer"
+    return SettingError([f"{told}."], f"{fix}, or set 'Answers by the model itself' (objective.own_share) to 0.")
+
+
+def _of_own_answers(settings: Any) -> list[str]:
+    """What the share of the model's own answers comes to, in sentences."""
+    if not settings.own_share:
+        return []
+    told = f"Before each update the model writes {100 * settings.own_share:.3g} % of the answers itself, of at most "
+    told += f"{settings.own_tokens:,} tokens, and its teacher judges them: of these the divergence is all of the loss."
+    if settings.own_share == 1 and settings.data_weight:
+        told += " None is the data's, so their share of the loss does nothing."
+    return [told]
 
 
 METHOD = Distill()

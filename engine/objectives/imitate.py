@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,9 @@ class Imitate(WithTeacher, ImitatingObjective):
             256, "Longest answer", "Of the teacher, in its tokens. What it cuts is counted and told.", ge=1, le=8192
         )
 
+    class Planned(Settings):
+        """As `WithTeacher.Planned`."""
+
     class Settled(Settings):
         """With the teacher at hand."""
 
@@ -52,7 +56,10 @@ class Imitate(WithTeacher, ImitatingObjective):
     def gathered(
         self, settings: Any, model: Model, facts: ModelFacts, folder: Path, report: Callable[[str], None]
     ) -> Any:
-        return self.Settled(**settings.model_dump(), found=teacher.fetched(settings.teacher, model, folder, report))
+        found = teacher.fetched(settings.teacher, model, folder, report)
+        if isinstance(settings, self.Planned):
+            found = replace(found, is_student=False)
+        return self.Settled(**settings.model_dump(), found=found)
 
     def beside(self, facts: ModelFacts, settings: Any) -> Beside | None:
         # Before anybody has looked, one like the model that learns stands for the teacher.

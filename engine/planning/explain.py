@@ -152,6 +152,7 @@ def parameter_counts(spec: RunSpec, facts: ModelFacts, examples: Sequence[Exampl
     classes = max(len(spec.objective.labels(spec.objective_settings, examples)), min(1, len(examples)))
     # A head that is fitted in place of the objective's own is known when it is chosen.
     head = spec.objective.head_parameters(facts, classes) if spec.tuner.kind == "gradient" else 0
+    head += spec.objective.learning_beside(facts, spec.objective_settings)
     whole = spec.objective.whole(facts)
     body = facts.parameters if whole else facts.backbone_parameters + spec.objective.beside_parameters(facts)
     places = spec.tuner.learns(facts, spec.tuner_settings)

@@ -114,9 +114,7 @@ def readable(spec: RunSpec, facts: models.ModelFacts) -> RunSpec:
     """The spec with parts that are no longer than what the model can read, where rows are read in parts."""
     if not spec.objective.divides(spec.objective_settings) or not facts.context:
         return spec
-    room = max(1, facts.context - spec.tuner.virtual_tokens(spec.tuner_settings))
-    most = min(spec.training.max_tokens, room)
-    return replace(spec, training=spec.training.model_copy(update={"max_tokens": most}))
+    return replace(spec, training=spec.training.model_copy(update={"max_tokens": spec.longest_row(facts)}))
 
 
 def divided(objective: Objective, tokens: Tokens, rows: list[Example], most: int) -> list[Example]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 
 from engine.bases.models import ModelFacts
@@ -17,6 +18,8 @@ from engine.specs.spec import RunSpec
 
 TIGHT = 0.85
 """Share of the free memory above which a run may fail."""
+SMALLEST_TEACHER = 10e6
+"""Weights; where there is no room for so many, no teacher is worth naming."""
 
 
 @dataclass(frozen=True)
@@ -40,15 +43,22 @@ class Need:
         optimizer: Optimizer = "adamw",
     ) -> None:
         self.spec, self.facts, self.machine = spec, facts, machine
-        self.lengths = sorted(lengths, reverse=True)
         # Where nobody knows how much of a row is learned, all of it may be.
-        self.learned = sorted(learned if learned is not None else lengths, reverse=True)
+        counted = learned if learned is not None else lengths
+        self.counts = (lengths, counted)
+        self.own = spec.objective.own(spec.objective_settings)
+        if self.own:
+            lengths, counted = self.own.longest(lengths, counted, spec.longest_row(facts))
+        self.lengths, self.learned = sorted(lengths, reverse=True), sorted(counted, reverse=True)
         self.trained = spec.tuner.trainable_parameters(facts, spec.tuner_settings)
+        self.trained += spec.objective.learning_beside(facts, spec.objective_settings)
         self.optimizer = optimizer
 
     def with_optimizer(self, optimizer: Optimizer) -> Need:
         """The same run, updated by another optimizer."""
-        return Need(self.spec, self.facts, self.machine, self.lengths, self.learned, optimizer)
+        found = copy(self)
+        found.optimizer = optimizer
+        return found
 
     def fits(self, formats: Formats, layout: Layout, longest: int | None = None) -> bool:
         """Whether it fits with room to spare."""
@@ -84,6 +94,7 @@ class Need:
                 learned=sum(min(count, cut) for count in self.learned[:rows]) if words else 0,
                 generates=answers,
                 scored=self.spec.evaluation.max_rows,
+                writes=self.spec.training.batch_size if self.own else 0,
                 frozen=self.spec.tuner.frozen_parameters(self.facts, self.spec.tuner_settings),
                 accumulates=layout.micro < self.spec.training.batch_size,
                 moments=optimizers.moments_bytes(self.optimizer, self._places()),
@@ -157,7 +168,9 @@ def require_fit(spec: RunSpec, need: Need, formats: Formats, layout: Layout, rea
     told = f"it needs about {_gigabytes(wanted)}, and {_gigabytes(there)} are free"
     if wanted > there and not spec.launch.ignore_memory:
         raise MachineError(f"This run does not fit: {told}.", _way_out(spec, need, formats, layout))
-    reasons.append(f"Memory is tight: {told}. Close other programs, or choose a smaller model or shorter rows.")
+    teacher = spec.objective.beside(need.facts, spec.objective_settings)
+    smaller = "a smaller model, a smaller teacher or" if teacher else "a smaller model or"
+    reasons.append(f"Memory is tight: {told}. Close other programs, or choose {smaller} shorter rows.")
 
 
 def _way_out(spec: RunSpec, need: Need, formats: Formats, layout: Layout) -> str:
@@ -172,6 +185,11 @@ def _way_out(spec: RunSpec, need: Need, formats: Formats, layout: Layout) -> str
             changes.append("set 'Gradient checkpointing' (training.checkpointing) to auto")
         told = " and ".join(changes)
         return f"{told[0].upper()}{told[1:]}."
+    for lighter in filter(None, [spec.objective.lighter(spec.objective_settings)]):
+        settings, way = lighter
+        less = Need(replace(spec, objective_settings=settings), need.facts, need.machine, *need.counts, need.optimizer)
+        if any(less.fits(formats, Layout(1, mode)) for mode in (False, True)):
+            return way
     if _saves_moments(need) and any(
         need.with_optimizer("adamw-8bit").fits(formats, Layout(1, mode)) for mode in (False, True)
     ):
@@ -185,10 +203,26 @@ def _way_out(spec: RunSpec, need: Need, formats: Formats, layout: Layout) -> str
         allowed = allowed and (load == "16bit" or not no_quantisation(need.machine))
         if allowed and fits(replace(formats, weights=weights, compute=_compute_for(weights, formats.compute))):
             return f"Set 'Load weights as' (model.load) to {load}."
+    teacher = _smaller_teacher(need, formats)
+    if teacher:
+        return teacher
     if spec.tuner.trains_base:
         return "Choose a tuner that leaves the base weights as they are, such as LoRA, or a smaller model."
     wanted = min(need.bytes(formats, Layout(1, mode)) for mode in (False, True)) / TIGHT
     return f"Choose a smaller model, or a machine with {_gigabytes(int(wanted))} of free memory."
+
+
+def _smaller_teacher(need: Need, formats: Formats) -> str:
+    """How large a teacher may be, where one is read and the rest has room for any; else nothing."""
+    if not need.spec.objective.beside(need.facts, need.spec.objective_settings):
+        return ""
+    layouts = [need.parts(formats, Layout(1, mode)) for mode in (False, True)]
+    rest = min(sum(part.bytes for part in parts if part.name != memory.TEACHER) for parts in layouts)
+    weights = (TIGHT * need.machine.available - rest) / memory.WIDTH[formats.compute]
+    if weights < SMALLEST_TEACHER:
+        return ""
+    most = f"{weights / 1e9:.1f} billion" if weights >= 1e9 else f"{weights / 1e6:.0f} million"
+    return f"Choose a smaller teacher: beside this model there is room for one of about {most} weights."
 
 
 def _saves_moments(need: Need) -> bool:

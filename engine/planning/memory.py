@@ -61,6 +61,8 @@ HELD_LARGE = 1.1
 RECOMPUTED_LAYERS = 2
 """With checkpointing, how many layers' worth of numbers is held at the peak. On the CPU the allocator then gives back
 everything at once (`compute.allocator`); left as it is, it would hold ten layers' worth and more."""
+TEACHER = "Teacher"
+"""The part that is another model, which is read while one learns."""
 SCORE_BYTES = 12
 FEATURE_BYTES = 28
 """Of each feature of each row while a classifier is fitted: as it is, the part without a fold, scaled, in float64."""
@@ -111,6 +113,8 @@ class Work:
     """Whether held-out rows are answered in words."""
     scored: int = 10**9
     """Most held-out rows that are answered."""
+    writes: int = 0
+    """Rows of an update whose answers the model writes itself before it, at most."""
     accumulates: bool = False
     """Whether gradients of one micro-batch wait for the next."""
     frozen: int = 0
@@ -141,7 +145,7 @@ def predict(work: Work) -> list[MemoryPart]:
     parts = [
         MemoryPart("Program", PROGRAM[work.device]),
         MemoryPart("Weights", _weights(work)),
-        MemoryPart("Teacher", beside),
+        MemoryPart(TEACHER, beside),
         MemoryPart("Trained additions", additions),
         MemoryPart("Optimizer", moments),
         MemoryPart("Gradients", gradients),
@@ -265,7 +269,7 @@ def _answering(work: Work) -> int:
     groups = first(facts.config, "num_key_value_heads") or heads
     size = first(facts.config, "head_dim") or facts.hidden // heads
     longest = work.longest + ANSWER_TOKENS
-    rows = min(work.scored, rows_at_once(longest))
+    rows = min(max(work.scored, work.writes), rows_at_once(longest))
     cache = 2 * facts.layers * groups * size * width
     layer = _layer_bytes(work)
     head = facts.vocabulary * (2 * facts.hidden * width + min(work.scored, SCORED_ROWS) * 3 * 4)

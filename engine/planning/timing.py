@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from engine.bases.models import ModelFacts
@@ -65,11 +65,13 @@ def timed(plan: Plan, spec: RunSpec, facts: ModelFacts, rows: Rows, machine: Mac
     raw = predict(spec, facts, plan, rows, speed)
     factors, within = experience.corrections(alike)
     parts = [TimePart(name, seconds * factors.get(name, 1.0), seconds) for name, seconds in raw.items() if seconds > 0]
-    return replace(plan, seconds=parts, seconds_within=within, alike=alike)
+    reasons = [*plan.reasons, *_own_told(spec, facts, plan, rows, speed, raw.get("train", 0.0))]
+    return replace(plan, seconds=parts, seconds_within=within, alike=alike, reasons=reasons)
 
 
 def predict(spec: RunSpec, facts: ModelFacts, plan: Plan, rows: Rows, speed: Speed) -> dict[str, float]:
     """Seconds by part, from the machine's speed alone. Parts are named as the phases of `engine.events.Progress`."""
+    asked, rows = rows.train, _learned(spec, facts, rows)
     work = _Work(spec, facts, plan, speed)
     stored = 4 * facts.parameters if plan.weights == "float32" else 2 * facts.parameters
     loads = 1 + (spec.evaluation.before and bool(rows.scored.lengths))
@@ -82,7 +84,7 @@ def predict(spec: RunSpec, facts: ModelFacts, plan: Plan, rows: Rows, speed: Spe
         found["features"] = work.reading(rows.train, plan.micro_batch) + work.reading(watching, plan.micro_batch)
         found["train"] = FIT_S * len(rows.train.lengths) * facts.hidden * max(2, rows.classes)
     elif spec.tuner.kind == "gradient":
-        found["train"] = work.training(rows)
+        found["train"] = work.training(rows) + work.writing_own(asked)
     beside = spec.objective.beside(facts, spec.objective_settings)
     if beside and spec.tuner.kind == "gradient":
         found["load"] += RELOAD_S + 2 * beside.facts.parameters / DISK
@@ -90,10 +92,10 @@ def predict(spec: RunSpec, facts: ModelFacts, plan: Plan, rows: Rows, speed: Spe
         if beside.is_scored and "score baseline" in found:
             found["score baseline"] += other.scoring(rows.scored, trained=False)
         if beside.writes:
-            found["answers"] = other.writing(rows.train, beside.writes)
+            found["answers"] = other.writing(asked, beside.writes)
         elif beside.each_step:
             found["train"] += other.reading_along(rows)
-        else:
+        if not beside.writes and (beside.reads_first or not beside.each_step):
             found["teacher"] = other.reading(rows.train, LOSS_ROWS) + other.reading(rows.validation, LOSS_ROWS)
     parts = len(spec.tuner.runs(spec.tuner_settings))
     found["load"] += parts * (RELOAD_S + stored / DISK)
@@ -153,6 +155,20 @@ class _Work:
         answer = max(asked.learned)
         return self._answering(asked, min(most, answer + answer // 2 + 4), tuned=False)
 
+    def writing_own(self, asked: Counts) -> float:
+        """Of a model that writes answers itself, before each update: every one as long as it may be."""
+        own = self.spec.objective.own(self.spec.objective_settings)
+        if own is None:
+            return 0.0
+        count = max(1, math.ceil(own.share * min(self.spec.training.batch_size, len(asked.lengths))))
+        prompt = sum(asked.lengths) / len(asked.lengths) - sum(asked.learned) / len(asked.learned)
+        room = self.spec.longest_row(self.facts)
+        most = max(1, min(own.tokens, room - round(prompt)))
+        rounds = math.ceil(count / memory.rows_at_once(min(room, max(asked.lengths) + own.tokens)))
+        read = rounds * self._pass(self.speed.read)
+        read += self._tokens(round(count * prompt), round(prompt), self.speed.read, 2)
+        return self.plan.total_steps * (read + rounds * self.words(math.ceil(count / rounds), most, tuned=True))
+
     def _answering(self, asked: Counts, most: int, tuned: bool) -> float:
         count = len(asked.lengths)
         prompts = [length - learned for length, learned in zip(asked.lengths, asked.learned, strict=True)]
@@ -206,6 +222,22 @@ class _Work:
             return 0.0
         words = learned * self.facts.vocabulary
         return words * (factor * self.facts.hidden / self.speed.products + LOGIT_BYTES / self.speed.memory)
+
+
+def _learned(spec: RunSpec, facts: ModelFacts, rows: Rows) -> Rows:
+    """The rows as they are learned, with what the model writes of them itself."""
+    own = spec.objective.own(spec.objective_settings)
+    if own is None:
+        return rows
+    counts = own.usual(rows.train.lengths, rows.train.learned, spec.longest_row(facts))
+    return replace(rows, train=Counts(*counts))
+
+
+def _own_told(spec: RunSpec, facts: ModelFacts, plan: Plan, rows: Rows, speed: Speed, training: float) -> Iterator[str]:
+    """What share of the training the model is at writing answers itself, in a sentence."""
+    writing = _Work(spec, facts, plan, speed).writing_own(rows.train)
+    if writing and spec.tuner.kind == "gradient":
+        yield f"Up to about {math.ceil(20 * writing / training) * 5} % of the time of training is for writing answers."
 
 
 def batched(rows: Counts, batch: int, micro: int, packing: bool) -> list[tuple[int, int, int]]:

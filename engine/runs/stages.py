@@ -140,7 +140,7 @@ class Stages:
         return replace(
             spec,
             model=self.base(spec.model) if own["continued"] else model.model_copy(update=own),
-            objective_settings=spec.objective.renamed(spec.objective_settings, self._base_name),
+            objective_settings=spec.objective.planned(spec.objective_settings, spec.model.id, self._base_name),
         )
 
     def left(self, number: int) -> Planned:
@@ -218,10 +218,7 @@ class Stages:
         spec.tuner.settled(spec.tuner_settings, folder)
         if prepared is not None:
             rows = spec.objective.chosen(prepared.examples, spec.objective_settings, spec.training.seed)
-            spec.objective.settled(spec.objective_settings, folder, rows)
-        settings = stand_in.objective_settings
-        # A stage that teaches another one of its line has its words, and is not that one, as their base would be.
-        if stand_in.model.keep_layers or stand_in.model.id not in stand_in.objective.models(settings):
+            settings = stand_in.objective.settled(stand_in.objective_settings, folder, rows)
             stand_in.objective.gathered(settings, stand_in.model, facts, folder, report)
 
     def _whole_facts(self, model: Model) -> ModelFacts:

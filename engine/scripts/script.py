@@ -97,9 +97,9 @@ HEAD_HERE    if hasattr(model, "backbone"):
     step, epoch = 0, 0
     while step < STEPS:
         for batch in order([len(row["ids"]) for row in data], READ_HERE, epoch):
-            torch.manual_seed((SEED * 1_000_003 + step) % 2**63)
-STEP_BEGINS_HERE            rows = [ROW_HERE for index in batch]
-            learned = max(1, sum(map(positions, rows)))
+            rows = [ROW_HERE for index in batch]
+WRITTEN_HERE            torch.manual_seed((SEED * 1_000_003 + step) % 2**63)
+STEP_BEGINS_HERE            learned = max(1, sum(map(positions, rows)))
             total = 0.0
             for start in range(0, len(batch), MICRO_BATCH):
 TELL_HERE                with torch.autocast(DEVICE, dtype=COMPUTE) if COMPUTE != torch.float32 else nullcontext():
@@ -271,6 +271,8 @@ def _loop(job: Job, tune: str, goal: str) -> str:
     text = text.replace("READ_HERE", read)
     text = text.replace("HEAD_OF_HERE", "" if "def head_of(" in goal else HEAD_OF)
     text = text.replace("ROW_HERE", "drawn(data[index], epoch)" if "def drawn(" in goal else "data[index]")
+    written = "            rows = written(model, rows, step)\n" if "def written(" in goal else ""
+    text = text.replace("WRITTEN_HERE", written)
     text = text.replace("KEEP_HERE", "    keep(model)\n" if "def keep(" in goal else "")
     for name, (place, call, without) in HOOKS.items():
         text = text.replace(place, call if f"def {name}(" in tune else without)

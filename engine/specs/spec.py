@@ -114,6 +114,13 @@ class RunSpec:
         """The spec with its objective as it is for this kind of model."""
         return replace(self, objective=self.objective.of(facts))
 
+    def longest_row(self, facts: ModelFacts) -> int:
+        """Tokens that a row may have: as the setting says, and as the model reads beside virtual ones."""
+        most = self.training.max_tokens
+        if not facts.context:
+            return most
+        return min(most, max(1, facts.context - self.tuner.virtual_tokens(self.tuner_settings)))
+
     def with_data(self, data: list[Data]) -> RunSpec:
         return replace(self, data=data, tuner_settings=self.tuner.with_data(self.tuner_settings, data))
 

@@ -11,7 +11,9 @@ from engine.bases.models import ModelFacts
 from engine.errors import ModelError
 from engine.files import read_json
 from engine.specs.sections import Model
+from engine.teachers.teacher import difference
 from engine.texts import text_pairs
+from engine.texts.tokens import Tokens
 
 NAMED = 3
 """Labels that a refusal names."""
@@ -29,6 +31,13 @@ class LabelTeacher:
     is_run: bool
     pairs: bool | None
     """Whether it reads two texts at a time; None where it reads one or two."""
+    fitted: bool = False
+    """Whether its labels come from a classifier that was fitted to the vectors of a model that stayed as it was."""
+
+    @property
+    def files(self) -> Path:
+        """The folder with its tokenizer."""
+        return self.folder / "model" if self.is_run else self.folder
 
 
 def gather(name: str, labels: Sequence[str], report: Callable[[str], None]) -> LabelTeacher:
@@ -53,6 +62,31 @@ def gather(name: str, labels: Sequence[str], report: Callable[[str], None]) -> L
     return found
 
 
+def planned(name: str, labels: Sequence[str], report: Callable[[str], None]) -> LabelTeacher:
+    """What a model will be as a teacher, once an earlier stage has made a classifier of it."""
+    section = Model(id=name.strip())
+    place = models.ensure(section, report)
+    return LabelTeacher(section.id, models.facts(section), place, tuple(labels), is_run=False, pairs=None)
+
+
+def require_states(teacher: LabelTeacher, student: ModelFacts, folder: Path) -> None:
+    """Raises ModelError where a model in this folder can't learn the teacher's hidden states, token by token."""
+    way = "Choose another teacher, or set 'Weight of hidden states' (objective.hidden_weight) to 0."
+    if teacher.fitted:
+        raise ModelError(
+            f"The teacher {teacher.id} has no hidden states that know the labels: it is a classifier that was "
+            "fitted to vectors of a model that stayed as it was.",
+            way,
+        )
+    differing = difference(Tokens.load(folder).vocabulary, Tokens.load(teacher.files).vocabulary)
+    if differing:
+        raise ModelError(
+            f"Hidden states are learned token by token, and the teacher {teacher.id} has other words than "
+            f"{student.id}: {differing}.",
+            way,
+        )
+
+
 def _of_run(name: str) -> LabelTeacher:
     parent = lineage.parent(name)
     kept = read_json(parent.result / "classifier.json") or {}
@@ -67,6 +101,7 @@ def _of_run(name: str) -> LabelTeacher:
         tuple(map(str, kept["labels"])),
         is_run=True,
         pairs=text_pairs.of_result(parent.result),
+        fitted="form" in kept,
     )
 
 

@@ -93,7 +93,17 @@ def test_size_and_speed_are_told_where_they_are_known() -> None:
     assert found.finished is not None
     found.finished.metrics["models"] = {
         "teacher": {"parameters": 2000, "tokens_per_second": 100.4},
+        "before": {"parameters": 1000, "tokens_per_second": 2100.0},
         "after": {"parameters": 1000, "tokens_per_second": 1900.0},
     }
     told = " ".join(verdict.judge(found).sentences)
-    assert "The teacher has 2,000 weights and the model 1,000; held-out rows were read at 100 and 1,900 tokens" in told
+    assert "The teacher has 2,000 weights and the model 1,000; the teacher read 100 tokens of held-out rows a" in told
+    assert "the model 2,100 before and 1,900 after." in told
+
+
+def test_what_the_model_wrote_itself_is_told() -> None:
+    run = taught(HALF, [RIGHT] * 40, [0.5] * 40)
+    found = gather(run.folder, "finished")
+    assert found.finished is not None and "wrote" not in " ".join(verdict.judge(found).sentences)
+    found.finished.metrics["own_answers"] = 0.5
+    assert "Of the answers that it learned, it wrote 50 % itself" in verdict.judge(found).sentences[-1]

@@ -154,18 +154,56 @@ def test_a_teacher_can_be_what_an_earlier_stage_leaves(files: Path) -> None:
     ]
 
 
+def test_a_teacher_of_the_same_base_is_another_model_than_the_one_that_learns(
+    files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the plan the same files stand for both, as they began alike; without the data's answers there is enough."""
+    from engine.planning import speed
+    from engine.planning.explain import explain
+
+    monkeypatch.setattr(speed, "of", lambda *given, **further: None)
+    goal = {"name": "distill", "data_weight": 0}
+    base = {"id": str(files / "tiny")}
+    for student, name, works in (
+        (base, "stage:1", True),
+        ({"id": "stage:1"}, str(files / "tiny"), True),
+        ({**base, "keep_layers": 2}, "stage:1", True),
+        ({"id": "stage:1"}, "stage:1", False),
+        ({"id": "stage:1"}, "", False),
+    ):
+        plan = Stages.parse({"stages": [first(files, "chat"), stage(files, goal | {"teacher": name}, model=student)]})
+        if works:
+            plan.check(lambda text: None)
+            told = " ".join(explain(plan.stand_in(2)).plan.reasons)
+            assert "The teacher is" in told and "itself" not in told
+        else:
+            with pytest.raises(SettingError, match="nothing would be learned"):
+                plan.check(lambda text: None)
+
+
+def test_a_classifier_that_a_stage_leaves_teaches_another_one(files: Path) -> None:
+    rows = [f"What is {number}?,{'odd' if number % 2 else 'even'}" for number in range(40)]
+    (files / "labels.csv").write_text("text,label\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    labels = {"data": [{"source": str(files / "labels.csv")}]}
+    taught = stage(files, {"name": "distill-labels", "teacher": "stage:1"}) | labels
+    for student in ({"id": str(files / "tiny"), "keep_layers": 2}, {"id": "stage:1"}):
+        plan = Stages.parse({"stages": [first(files, "classify") | labels, taught | {"model": student}]})
+        plan.check(lambda text: None)
+
+
 @pytest.mark.timeout(900)
 def test_a_chain_of_reading_chatting_and_distilling_runs_to_its_end(
     files: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """By real workers: the student is made of layers of what the second stage leaves, which teaches it."""
+    """By real workers: the student is made of layers of the base, and learns from what the second stage leaves."""
+    student = {"name": "distill", "teacher": "stage:2", "data_weight": 0, "own_share": 0.5, "own_tokens": 8}
     texts, talks = {"source": "terms.md"}, {"source": "chats.csv"}
     plan = {
         "name": "a small chain",
         "stages": [
             first(files) | {"data": [texts]},
             stage(files) | {"data": [talks]},
-            stage(files, "distill", model={"keep_layers": 2}) | {"data": [talks]},
+            stage(files, student, model={"id": str(files / "tiny"), "keep_layers": 2}) | {"data": [talks]},
         ],
         "compare": True,
     }
@@ -180,7 +218,8 @@ def test_a_chain_of_reading_chatting_and_distilling_runs_to_its_end(
     assert found["verdict"]["headline"].lower().startswith(("whether stage 1", "stage 1"))
     chain = chains.get(found["id"])
     second, third = (store.get(chain.links[place].run) for place in (1, 2))
-    assert third.spec().model.id == f"run:{second.id}" and (second.folder / "merged").is_dir()
+    assert third.spec().objective_settings.teacher == f"run:{second.id}" and (second.folder / "merged").is_dir()
+    assert third.spec().model.keep_layers == 2 and third.spec().model.id == str(files / "tiny")
 
     assert main(["show", chain.id]) == 0
     out = capsys.readouterr().out

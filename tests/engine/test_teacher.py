@@ -22,6 +22,7 @@ from engine.runs.index import index
 from engine.specs.sections import Model
 from engine.specs.spec import RunSpec
 from engine.teachers import teacher
+from engine.teachers.own_answers import Own
 from tests.fakes import models as tiny
 from tests.fakes import pages, runs
 from ui import limits, owner
@@ -212,6 +213,64 @@ def test_a_teacher_that_does_not_fit_is_told_before_the_start(folders: dict[str,
     here = Machine("cpu", 2, 16 * 10**9, 14 * 10**9, 10**11, True)
     with pytest.raises(UserError, match="This run does not fit"):
         planner.make(wanted, models.facts(wanted.model), ROWS, here, ROWS)
+
+
+@pytest.mark.parametrize("own_share", [0.0, 0.5])
+def test_a_teacher_that_has_no_room_beside_the_model_may_read_before_it_learns(own_share: float) -> None:
+    student = models.embedded_facts(SMOLLM2)
+    found = teacher.Teacher(replace(student, parameters=4 * 10**8), Path(), student.vocabulary, is_student=False)
+    wanted = runs.spec(Path(SMOLLM2.id), "distill", "full")
+    goal = objectives.get("distill")
+    settings = goal.Settled(teacher="larger", own_share=own_share, found=found)  # type: ignore[attr-defined]
+    here = Machine("cpu", 2, 4_500_000_000, 4_500_000_000, 10**11, True)
+    with pytest.raises(UserError, match="This run does not fit") as told:
+        planner.make(replace(wanted, objective_settings=settings), student, [60] * 20, here, [30] * 20)
+    assert told.value.fix.startswith("Set 'Words kept of the teacher' (objective.top_k) to 64")
+    assert ("(objective.own_share) to 0" in told.value.fix) is bool(own_share)
+    lighter, _ = goal.lighter(settings) or (None, "")
+    planner.make(replace(wanted, objective_settings=lighter), student, [60] * 20, here, [30] * 20)
+
+
+def test_a_teacher_that_fits_nowhere_is_told_how_small_another_one_has_to_be(folders: dict[str, Path]) -> None:
+    here = Machine("cpu", 2, 16 * 10**9, 14 * 10**9, 10**11, True)
+    for goal in ("distill", "imitate"):
+        wanted = runs.spec(folders["student"], {"name": goal, "teacher": str(folders["teacher"])}, "lora")
+        facts = models.facts(wanted.model)
+        found = wanted.objective.gathered(
+            wanted.objective_settings, wanted.model, facts, folders["student"], lambda text: None
+        )
+        wanted = replace(wanted, objective_settings=found)
+        huge = with_facts(wanted, replace(found.found.facts, parameters=10**11))
+        with pytest.raises(UserError) as told:
+            planner.make(huge, facts, ROWS, here, ROWS)
+        assert told.value.fix.startswith("Choose a smaller teacher: beside this model there is room for one of about ")
+        room = float(told.value.fix.split(" about ")[1].split()[0]) * 1e9
+        planner.make(
+            with_facts(wanted, replace(found.found.facts, parameters=int(0.9 * room))), facts, ROWS, here, ROWS
+        )
+
+
+def test_answers_of_its_own_count_in_memory_time_and_words(folders: dict[str, Path]) -> None:
+    here = Machine("cpu", 2, 16 * 10**9, 14 * 10**9, 10**11, True)
+    facts = models.facts(Model(id=str(folders["student"])))
+    speed = Speed(products=1e11, memory=1e10, read=Course(1e-3, 1e-4, 1e-9), **_rest())
+    counts = timing.Rows(timing.Counts(ROWS, [10] * 20), timing.Counts([], []), timing.Counts([], []))
+    memory_bytes, seconds, told = [], [], []
+    for settings in ({}, {"own_share": 0.5, "own_tokens": 16}, {"own_share": 1.0, "own_tokens": 16}):
+        wanted = ready(folders["student"], teacher=str(folders["teacher"]), **settings)
+        plan = planner.make(wanted, facts, ROWS, here, [10] * 20)
+        memory_bytes.append(plan.memory_bytes)
+        seconds.append(timing.predict(wanted, facts, plan, counts, speed)["train"])
+        told.append(" ".join(timing.timed(plan, wanted, facts, counts, here, speed).reasons))
+    assert memory_bytes[0] < memory_bytes[1] == memory_bytes[2] and seconds[0] < seconds[1] < seconds[2]
+    assert "% of the time of training is for writing answers" in told[1] and "writing" not in told[0]
+    assert "the model writes 50 % of the answers itself, of at most 16 tokens" in told[1]
+
+
+def test_rows_with_answers_of_their_own_are_no_longer_than_the_longest_row() -> None:
+    own = Own(0.5, 16)
+    assert own.longest([40, 60], [10, 4], 64) == ([56, 64], [16, 16])
+    assert own.usual([40, 60], [10, 4], 64) == ([43, 62], [13, 6])
 
 
 def test_a_teacher_has_to_be_able_to_read_the_rows(folders: dict[str, Path]) -> None:

@@ -141,15 +141,18 @@ def tiny_encoder(folder: Path, layers: int = 2) -> Path:
     return folder
 
 
-def tiny_classifier(folder: Path, labels: Sequence[str]) -> Path:
-    """A BERT that classifies, with another tokenizer than all others here. Its head is large enough to be sure."""
+def tiny_classifier(folder: Path, labels: Sequence[str], like: Path | None = None, width: int = 32) -> Path:
+    """A BERT that classifies, with another tokenizer than all others here. Its head is large enough to be sure.
+
+    like: a model whose tokenizer it has in place of that.
+    """
     import torch
     from safetensors.torch import load_file, save_file
     from transformers import BertConfig
 
     config = BertConfig(
-        vocab_size=FOREIGN_VOCABULARY,
-        hidden_size=32,
+        vocab_size=FOREIGN_VOCABULARY if like is None else VOCABULARY,
+        hidden_size=width,
         intermediate_size=64,
         num_hidden_layers=2,
         num_attention_heads=4,
@@ -161,8 +164,12 @@ def tiny_classifier(folder: Path, labels: Sequence[str]) -> Path:
     _save_model("BertForSequenceClassification", config, folder)
     weights = load_file(folder / "model.safetensors")
     weights["classifier.weight"] = 40 * weights["classifier.weight"]
-    weights["bert.pooler.dense.weight"] = torch.eye(32)
+    weights["bert.pooler.dense.weight"] = torch.eye(width)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    if like is not None:
+        for name in ("tokenizer.json", "tokenizer_config.json"):
+            (folder / name).write_bytes((like / name).read_bytes())
+        return folder
     _tokenizer(("<s>", "</s>"), _FOREIGN, FOREIGN_VOCABULARY).save(str(folder / "tokenizer.json"))
     _write_tokenizer_config(
         folder, {"bos_token": "<s>", "eos_token": "</s>", "cls_token": "<s>", "sep_token": "</s>", "pad_token": "<pad>"}

@@ -208,3 +208,14 @@ def test_when_a_person_deletes_all_no_later_stage_begins() -> None:
     with pages.opened():
         assert retention.delete_all(ADA.name) == 0
     assert store.listed() == []
+
+
+def test_what_the_newest_stage_leaves_becomes_the_teacher_by_a_click(tiny: Path, rows: Path) -> None:
+    text = chaining.text(kept(tiny, rows))
+    for objective in ("distill", "imitate", "distill-labels"):
+        offered = method.teacher_offered(objective, text)
+        assert (offered["visible"], offered["value"]) == (True, "Learn from what stage 1 leaves")
+    assert not method.teacher_offered("chat", text)["visible"] and not method.teacher_offered("distill", "")["visible"]
+    teach = method._taught(["objective distill.teacher", "objective imitate.teacher"])
+    kept_as_it_is, named = teach("imitate", text)
+    assert named["value"] == "stage:1" and "value" not in kept_as_it_is

@@ -50,6 +50,28 @@ def test_an_untouched_form_says_nothing(section: type[Section]) -> None:
     assert made.values([component.value for component in made.inputs]) == {}
 
 
+def test_a_setting_that_does_nothing_without_another_follows_it() -> None:
+    goal = objectives.get("distill").Settings
+    made = shown(goal)
+    names = [declared.name for declared in made.settings]
+    [(leader, followers)] = made.followers()
+    assert made.inputs[names.index("own_share")] is leader
+    assert [item.label for item in followers] == ["Temperature of its own answers", "Longest answer of its own"]
+    assert leader.visible and not any(item.visible for item in followers)
+    for value, seen in ((0, False), (0.5, True), ("", False)):
+        assert [update["visible"] for update in form.following(2)(value)] == [seen, seen]
+    given = made.written({"own_tokens": 9})
+    assert made.differing(given) == []
+    given[names.index("own_share")] = 0.5
+    assert made.differing(given) == ["Answers by the model itself 0.5", "Longest answer of its own 9"]
+
+
+@pytest.mark.parametrize("section", [*SECTIONS, Model], ids=lambda section: section.__qualname__)
+def test_what_follows_stands_beside_what_it_follows(section: type[Section]) -> None:
+    for part in (form.basic(section), form.advanced(section)):
+        assert {declared.only_with for declared in part} - {""} <= {declared.name for declared in part}
+
+
 def test_no_optional_setting_has_a_number_input() -> None:
     # Gradio shows an empty one as 0, and sends the 0 as soon as it has been in sight.
     for section in SECTIONS:

@@ -45,6 +45,8 @@ OWN_CHOICE = "own"
 RATE = "training.learning_rate"
 GOES_ON = "model.continued"
 """Offered where the model is a run whose additions can go on learning."""
+TEACHER = "teacher"
+"""The setting of objectives that learn from another model."""
 LONGEST_ID = 300
 PAIR = f"{objectives.DEFAULT} {tuners.DEFAULT}"
 """What is chosen at first, until something is known of the data."""
@@ -206,6 +208,7 @@ def build() -> MethodScreen:
         for kind in REGISTRIES:
             _methods(kind, form.basic, forms, groups)
         forms += [(place, form.build(COMMON[place], form.basic(COMMON[place]))) for place in ("training", "evaluation")]
+    teach = gr.Button(visible=False, elem_classes=["ts-narrow"], min_width=280)
     proposals = word_choice.build()
     groups.append(("objective", word_choice.OBJECTIVE, proposals.group))
     mixed = mix.build()
@@ -224,6 +227,7 @@ def build() -> MethodScreen:
     fields = _loop_fields(forms)
     changing = [*(item for _, item in fields), *(group for _, _, group in groups)]
     looked = _connect(screen, [*shown, *changing], (groups, [name for name, _ in fields]), search, results)
+    _connect_teacher(screen, teach)
     mixed.connect(about, dict(_placed(forms))["training.epochs"])
     looked.success(None, [moved, objective, tuner, auto], [objective, tuner, auto], js=MOVES)
     return screen
@@ -247,6 +251,8 @@ def _connect(
     looked = gr.on(chosen_anew, look, chosen, outputs, concurrency_limit=8, **quiet)
     searched = [search, screen.model, screen.objective, screen.tuner, screen.about]
     search.input(door(_search), searched, [results], concurrency_limit=4, **quiet)
+    for leader, followers in (pair for _, part in screen.forms for pair in part.followers()):
+        leader.change(door(form.following(len(followers))), [leader], followers, **quiet)
     told = [screen.chain, screen.about, *screen.inputs]
     inputs = [item for _, part in screen.forms for item in part.inputs]
     changed = [item.blur if isinstance(item, gr.Textbox) else item.change for item in inputs]
@@ -254,6 +260,34 @@ def _connect(
         [*chosen_anew, *changed], door(screen.told), told, [screen.changed, screen.layers], concurrency_limit=4, **quiet
     )
     return looked
+
+
+def _connect_teacher(screen: MethodScreen, button: gr.Button) -> None:
+    """Of a plan of stages: a button by which what the newest one leaves becomes the teacher."""
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    placed = {name: item for name, item in _placed(screen.forms) if name.endswith(f".{TEACHER}")}
+    chosen = [screen.objective, screen.chain]
+    gr.on([item.change for item in chosen], door(teacher_offered), chosen, [button], **quiet)
+    button.click(door(_taught(list(placed))), chosen, list(placed.values()), **quiet)
+
+
+def teacher_offered(objective: str, chain: str) -> Any:
+    """An update of the button that lets what the newest stage leaves teach; in sight where it can."""
+    count = len(chaining.read(chain).specs)
+    learns = TEACHER in objectives.get(objective).Settings.model_fields
+    return gr.update(value=f"Learn from what stage {count} leaves", visible=count > 0 and learns)
+
+
+def _taught(names: list[str]) -> Any:
+    """A handler that names the newest stage as teacher. names: of all teachers' settings, whose inputs it updates."""
+
+    def teach(objective: str, chain: str) -> Any:
+        newest = f"{stages.PREFIX}{len(chaining.read(chain).specs)}"
+        mine = f"objective {objective}.{TEACHER}"
+        found = [gr.update(value=newest) if name == mine else gr.update() for name in names]
+        return found[0] if len(found) == 1 else found
+
+    return teach
 
 
 def _look(groups: Groups, fields: Sequence[str] = ()) -> Any:

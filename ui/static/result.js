@@ -74,6 +74,7 @@ function scores(found, { metrics, measures, ...result }) {
         + "The thin bar is the 95 % interval: another set of rows like these would most likely score within it.",
     ),
     el("details", {}, el("summary", {}, "All scores"), table(scored, measures)),
+    metrics.models ? sizes(metrics.models) : null,
     cost,
   ];
 }
@@ -94,6 +95,26 @@ function bars(scored, main, unit) {
     );
   }
   return list;
+}
+
+/* Of a run with a teacher: how large each model is, and how fast it read the held-out rows. */
+function sizes(models) {
+  const named = [["Teacher", models.teacher], ["Before", models.before], ["After", models.after]].filter(([, one]) => one);
+  const lines = named.map(([name, one]) => el(
+    "tr",
+    {},
+    el("th", { scope: "row" }, name),
+    el("td", {}, count(one.parameters)),
+    el("td", {}, one.tokens_per_second ? count(Math.round(one.tokens_per_second)) : "–"),
+  ));
+  const heads = ["Model", "Weights", "Tokens a second"].map((head) => el("th", { scope: "col" }, head));
+  return el(
+    "div",
+    { class: "ts-sizes" },
+    el("h3", {}, "Size and speed"),
+    el("table", {}, el("thead", {}, el("tr", {}, ...heads)), el("tbody", {}, ...lines)),
+    el("p", { class: "ts-quiet" }, "Speed is that of reading the held-out rows on this machine, padding aside, each with its own tokenizer."),
+  );
 }
 
 function table(scored, measures) {

@@ -99,19 +99,19 @@ def test_a_model_that_scales_its_logits_is_computed_in_full(opened: Any) -> None
 
 
 def test_sharing_what_all_prompts_begin_with_changes_no_answer(opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from engine.compute import language
+    from engine.compute import generation, language
 
     job, model = opened
     system = {"role": "system", "content": "Name the intent."}
     prompts = [job.tokens.encode_prompt([system, *row.prompt]) for row in job.examples["train"]]
-    assert language._common_length(prompts) >= language.LEAST_SHARED
+    assert generation._common_length(prompts) >= generation.LEAST_SHARED
     shared = language.answers(job, model, prompts, most_tokens=8)
-    monkeypatch.setattr(language, "LEAST_SHARED", 10**6)
+    monkeypatch.setattr(generation, "LEAST_SHARED", 10**6)
     assert language.answers(job, model, prompts, most_tokens=8) == shared
 
 
 def test_equal_prompts_keep_a_token_of_their_own() -> None:
-    from engine.compute.language import _common_length
+    from engine.compute.generation import _common_length
 
     assert _common_length([list(range(30))] * 3) == 29
     assert _common_length([list(range(30))]) == 0
@@ -119,10 +119,10 @@ def test_equal_prompts_keep_a_token_of_their_own() -> None:
 
 
 def test_answers_end_at_a_stop_token(opened: Any) -> None:
-    from engine.compute.language import _until_stop
+    from engine.compute.generation import until_stop
 
-    assert _until_stop([5, 6, 2, 7], {2}) == [5, 6]
-    assert _until_stop([5, 6], {2}) == [5, 6]
+    assert until_stop([5, 6, 2, 7], {2}) == [5, 6, 2]
+    assert until_stop([5, 6], {2}) == [5, 6]
 
 
 def test_the_loss_of_a_row_does_not_depend_on_its_neighbours(opened: Any) -> None:

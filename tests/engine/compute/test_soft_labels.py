@@ -13,6 +13,7 @@ import torch
 from engine import home
 from engine.compute import soft_labels
 from engine.compute.classifier import class_scores
+from engine.compute.hidden_match import hidden_distance, layer_pairs
 from engine.compute.result import load_scores, open_result, save_result
 from engine.errors import UserError
 from engine.planning.jobs import open_job
@@ -33,6 +34,8 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "decoder": models.tiny_decoder(place / "decoder"),
         "classifier": models.tiny_classifier(place / "classifier", LABELS[::-1]),
         "other": models.tiny_classifier(place / "other", ["LABEL_0", *LABELS[:2]]),
+        "wide": models.tiny_classifier(place / "wide", LABELS[::-1], like=place / "encoder", width=48),
+        "alike": models.tiny_classifier(place / "alike", LABELS[::-1], like=place / "encoder"),
     }
 
 
@@ -144,3 +147,93 @@ def test_a_pair_of_texts_is_read_as_the_teachers_tokenizer_reads_pairs(base: dic
     with torch.no_grad():
         given = model(**tokenizer(row.text, row.second, return_tensors="pt")).logits[0]
     assert soft_labels.of(job.folder, row) == pytest.approx(given.flip(0).tolist(), abs=1e-4)
+
+
+def test_hidden_states_are_held_against_each_other_by_their_direction() -> None:
+    mine, theirs = [torch.randn(2, 5, 8) for _ in range(3)], [torch.randn(2, 4, 6) for _ in range(7)]
+    mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])
+    project = torch.nn.Linear(8, 6, bias=False).requires_grad_(False)
+    assert layer_pairs(2, 6, "last") == [(2, 6)] and layer_pairs(2, 6, "all") == [(1, 3), (2, 6)]
+    assert layer_pairs(4, 2, "all") == [(1, 1), (2, 1), (3, 2), (4, 2)]
+    for which, pairs in (("last", [(2, 6)]), ("all", [(1, 3), (2, 6)])):
+        by_hand = []
+        for row, tokens in ((0, 4), (1, 2)):
+            cosines = [
+                float(torch.nn.functional.cosine_similarity(project(mine[own][row, 1 + at]), theirs[other][row, at], 0))
+                for own, other in pairs
+                for at in range(tokens)
+            ]
+            by_hand.append(1 - sum(cosines) / len(cosines))
+        found = hidden_distance(mine, theirs, mask, which, project)
+        assert found.tolist() == pytest.approx(by_hand, abs=1e-5)
+    assert hidden_distance(theirs, [5 * one for one in theirs], mask, "all", torch.nn.Identity()).abs().max() < 1e-5
+
+
+GOLDEN = {  # as tests/data/golden.json has them of other pairs
+    ("lora", "wide"): [3.3041329383850098, 3.233576536178589, 2.997556686401367, 3.018807888031006],
+    ("full", "alike"): [2.0122880935668945, 1.9922021627426147, 2.099299192428589, 2.085085153579712],
+    ("prompt", "wide"): [3.305638313293457, 3.2346510887145996, 3.025190830230713, 3.1154749393463135],
+}
+
+
+@pytest.mark.parametrize(("tuner", "teacher"), sorted(GOLDEN))
+def test_a_run_that_learns_hidden_states_keeps_its_contract_and_its_projection_to_itself(
+    tuner: str, teacher: str, base: dict[str, Path], tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file
+
+    from engine.compute.loop import WEIGHTS_FILE
+    from engine.compute.model import parameter_counts
+    from engine.runs import checkpoints
+
+    wanted = spec(base["encoder"], base[teacher], tuner, hidden_weight=2.0, hidden_layers="all")
+    whole = test_matrix.keeps_its_contract(tmp_path, wanted, GOLDEN[tuner, teacher])
+    job, projected = whole.job, teacher == "wide"
+    newest, _ = checkpoints.newest_whole(whole.checkpoints)
+    assert newest is not None and ("projection.weight" in load_file(newest / WEIGHTS_FILE)) is projected
+    left = [
+        file for file in (job.folder / "model").rglob("*.safetensors") for name in load_file(file) if "proj" in name
+    ]
+    assert not left
+    assert job.objective.learning_beside(job.facts, job.objective_settings) == (32 * 48 if projected else 0)
+    trained = job.tuner.trainable_parameters(job.facts, job.tuner_settings)
+    head = job.objective.head_parameters(job.facts, len(job.labels))
+    assert parameter_counts(whole.model)[0] >= head + (32 * 48 if projected else 0) and trained > 0
+    assert not job.objective_settings.found.is_run and job.objective.beside(job.facts, job.objective_settings).each_step
+
+
+def test_a_script_learns_the_same_hidden_states(base: dict[str, Path], tmp_path: Path) -> None:
+    folder = runs.folder(tmp_path / "run", spec(base["encoder"], base["wide"], hidden_weight=2.0, hidden_layers="all"))
+    assert work(folder) == 0
+    ours = [e["loss"] for e in runs.events(folder) if e["type"] == "progress" and e.get("loss") is not None]
+    _, losses = alone(folder, base["encoder"])
+    assert [losses[0], losses[-1]] == pytest.approx([ours[0], ours[-1]], rel=1e-4)
+    models_told = runs.events(folder)[-1]["metrics"]["models"]
+    assert all(models_told[name]["tokens_per_second"] > 0 for name in ("teacher", "before", "after"))
+
+
+def test_hidden_states_of_a_run_are_those_of_its_body(base: dict[str, Path], tmp_path: Path) -> None:
+    taught = test_matrix.trained(runs.folder(home.runs() / "body", runs.spec(base["decoder"], "classify", "lora")))
+    save_result(taught.job, taught.model)
+    wanted = spec(base["encoder"], "run:body", hidden_weight=1.0)
+    trainer = test_matrix.trained(runs.folder(tmp_path / "run", wanted))
+    body = trainer.losses.__closure__ is not None
+    assert body and len(trainer.reporter.losses) == 4
+    plain = test_matrix.trained(runs.folder(tmp_path / "plain", spec(base["encoder"], "run:body")))
+    assert trainer.reporter.losses[0] > plain.reporter.losses[0]
+
+
+def test_teachers_without_hidden_states_to_learn_are_refused_with_the_reason(base: dict[str, Path]) -> None:
+    from engine.bases import models as model_facts
+    from engine.specs.sections import Model
+    from engine.teachers import label_teacher
+
+    facts = model_facts.facts(Model(id=str(base["encoder"])))
+    good = label_teacher.gather(str(base["wide"]), LABELS, lambda text: None)
+    label_teacher.require_states(good, facts, base["encoder"])
+    with pytest.raises(UserError, match="no hidden states that know the labels"):
+        label_teacher.require_states(replace(good, fitted=True), facts, base["encoder"])
+    other = label_teacher.gather(str(base["classifier"]), LABELS, lambda text: None)
+    with pytest.raises(UserError, match="token by token, and the teacher") as told:
+        label_teacher.require_states(other, facts, base["encoder"])
+    assert "(objective.hidden_weight) to 0" in told.value.fix
