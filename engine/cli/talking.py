@@ -79,7 +79,8 @@ def _label(run: store.Run, text: str, task: int, options: Namespace) -> int:
             f"Run {run.id} chooses labels, which the untouched model does not know, and reads no system message.",
             "Leave --base and --system out.",
         )
-    found = chat.labels(run.folder, text, task=task, second=options.second)
+    before = run.spec().before()[task]
+    found = chat.labels(run.folder, text, task=task, second=options.second, before=before)
     said = kinds.said(run.folder / "model", found)
     if options.json:
         print(json.dumps(_record(said), ensure_ascii=False))
@@ -103,7 +104,7 @@ def _record(said: kinds.Said) -> dict[str, Any]:
 
 def _task(run_id: str, spec: RunSpec, wanted: int | None) -> int:
     """The chosen task, counted from 0. Raises UserError where the run has no such task."""
-    tasks = spec.tuner.tasks(spec.tuner_settings)
+    tasks = spec.tasks()
     if wanted is None:
         return 0
     if not tasks:

@@ -32,6 +32,8 @@ class Example:
     labels: list[str] | None = None
     """Of a row that may have several; an empty list is a row without any."""
     number: float | None = None
+    before: str = ""
+    """What is read before the text: the name of its data set, where a run has it there (see `Objective.prefixed`)."""
 
     @property
     def read(self) -> str:
@@ -63,6 +65,7 @@ class Example:
             record |= {"text": self.text, "label": self.label, **({"second": self.second} if self.second else {})}
             record |= {} if self.labels is None else {"labels": self.labels}
             record |= {} if self.number is None else {"number": self.number}
+            record |= {"before": self.before} if self.before else {}
         if self.tools:
             record["tools"] = self.tools
         return record

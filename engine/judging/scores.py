@@ -28,6 +28,12 @@ class ScoredRow:
     wanted: list[str] | None = None
     """Each expected label of a row that may have several, and so `given` each that it got."""
     given: list[str] | None = None
+    task: str = ""
+    """Name of its data set, where each has labels of its own: equal names of two sets are different labels."""
+
+    def named(self, label: str) -> str:
+        """One of its labels by a name that no other data set has for another one."""
+        return f"{label} ({self.task})" if self.task else label
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ READ_HERE
 KIND_HERE
 
 def encode(example):
-    return {**read(example), "target": target(example)}
+    return {**read(example), "target": target(example)TASK_HERE}
 
 
 def scores(model, rows):
@@ -78,13 +78,26 @@ def scores(model, rows):
     return model(ids, mask, **kinds).float()
 
 
-def losses(model, rows):
+OWN_HEREdef losses(model, rows):
     """The loss of each row."""
-    return row_losses(scores(model, rows), [row["target"] for row in rows])
+    return row_losses(SCORED_HERE, [row["target"] for row in rows])
 
 
 def positions(row):
     return 1
+'''
+
+
+OWN = '''HEADS = {heads}  # how many labels each data set has for itself
+SETS = [number for number, size in enumerate(HEADS) for _ in range(size)]
+
+
+def own(scores, rows):
+    """Scores in which labels of other data sets than a row's play no part."""
+    sets, tasks = torch.tensor(SETS, device=DEVICE), torch.tensor([row["task"] for row in rows], device=DEVICE)
+    return scores.masked_fill(sets[None] != tasks[:, None], -1e4)
+
+
 '''
 
 
@@ -104,16 +117,21 @@ class LabelObjective(Objective):
         return self.answer(settings).labels(examples)
 
     def encode(self, example: Example, tokens: Tokens, settings: Any, max_tokens: int) -> Encoded:
+        text = example.before + example.text
         if example.second:
-            return tokens.encode_pair(example.text, example.second, max_tokens)
-        return tokens.encode_text(example.text, max_tokens)
+            return tokens.encode_pair(text, example.second, max_tokens)
+        return tokens.encode_text(text, max_tokens)
 
     def load(self, job: Job) -> nn.Module:
         from engine.compute.classifier import Classifier
         from engine.compute.model import load_backbone
 
         reading = Reading(pooling(job.model_folder))
-        return Classifier(load_backbone(job, "features"), max(1, len(job.labels)), reading, job.training.seed)
+        backbone, seed = load_backbone(job, "features"), job.training.seed
+        return Classifier(backbone, max(1, len(job.labels)), reading, seed, job.heads)
+
+    def tell(self, model: nn.Module, tasks: list[int]) -> None:
+        model.tasks = tasks
 
     def backbone(self, model: nn.Module) -> nn.Module:
         return model.backbone
@@ -137,6 +155,10 @@ class LabelObjective(Objective):
         read = text_pairs.script(job) if job.pairs else text_pairs.READ
         filled = SCRIPT.replace("KIND_HERE", self.answer(job.objective_settings).script(job))
         filled = filled.replace("LABELS_HERE", repr(job.labels))
+        task = ', "task": example["source"]' if job.heads else ""
+        scored = "own(scores(model, rows), rows)" if job.heads else "scores(model, rows)"
+        filled = filled.replace("TASK_HERE", task).replace("SCORED_HERE", scored)
+        filled = filled.replace("OWN_HERE", OWN.format(heads=job.heads) if job.heads else "")
         return filled.replace("POOL_HERE", repr(pooling(job.model_folder))).replace("READ_HERE", read)
 
     def row(self, job: Job, example: Example, encoded: Encoded) -> dict[str, Any]:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from engine import kinds
+from engine.bases.models import ModelFacts
 from engine.data.example import Example
 from engine.errors import SettingError
 from engine.kinds.base import Kind
-from engine.method import AskedKind
+from engine.method import AskedKind, Heads
 from engine.methods.class_weights import Scheme
 from engine.methods.label_objective import LabelObjective
 from engine.methods.tuner import Tuner
@@ -51,6 +52,18 @@ class Classify(LabelObjective):
             "'none': each row alike.",
             advanced=True,
         )
+        heads: Heads = setting(
+            "shared",
+            "Labels of several data sets",
+            "'shared': one head for all, in which equal names are one label, and every text may get any label. "
+            "'separate': a head for each set on the same model; a text gets labels of its own set alone, and equal "
+            "names of two sets are different labels.",
+        )
+        prefix: bool = setting(
+            False,
+            "Name of its data set before each text",
+            "So that the model knows of which set a text is. The name can be chosen for each set (data.task).",
+        )
 
     def kind(self, settings: Any) -> AskedKind:
         return settings.kind
@@ -66,6 +79,29 @@ class Classify(LabelObjective):
                 [f"A threshold (objective.threshold) does nothing where a text gets {kind.title}."], "Leave it empty."
             )
         return found
+
+    def labels(self, settings: Any, examples: Sequence[Example]) -> list[str]:
+        return [label for own in self._by_head(settings, examples) for label in self.answer(settings).labels(own)]
+
+    def heads(self, settings: Any, examples: Sequence[Example]) -> list[int]:
+        found = [len(self.answer(settings).labels(own)) for own in self._by_head(settings, examples)]
+        return found if len(found) > 1 else []
+
+    def _by_head(self, settings: Any, examples: Sequence[Example]) -> list[Sequence[Example]]:
+        """The rows by the heads that learn from them."""
+        if not self.separates(settings):
+            return [examples]
+        sets = range(1 + max((row.source for row in examples), default=0))
+        return [[row for row in examples if row.source == source] for source in sets]
+
+    def separates(self, settings: Any) -> bool:
+        return settings.heads == "separate" and self.answer(settings).tells_labels
+
+    def prefixed(self, settings: Any) -> bool:
+        return settings.prefix
+
+    def unused(self, facts: ModelFacts | None, sets: int = 1) -> frozenset[str]:
+        return frozenset({"heads", "prefix"}) if facts is None or sets < 2 else frozenset()
 
     def settled(self, settings: Any, model_folder: Path, examples: list[Example]) -> Any:
         return self.of_rows(settings, examples)
