@@ -212,7 +212,7 @@ def score(job: Job, model: nn.Module, rows: list[Example], report: Report) -> Sc
     """Answer held-out rows and score them, and how well the model knows how sure it may be."""
     scores = class_scores(job, model, rows, report)
     found = found_scores(job, rows, *predictions(job, rows, scores))
-    sure = calibration.measured(scores.numpy(), class_numbers(job, rows), model.temperature)
+    sure = calibration.measured(_ruled_out(scores), class_numbers(job, rows), model.temperature)
     return replace(found, metrics={**found.metrics, **sure})
 
 
@@ -226,7 +226,7 @@ def calibrate(job: Job, model: nn.Module, report: Report) -> str:
             f"The chances of the labels are not calibrated: {counted(len(rows), 'row', 'rows')} watched the training, "
             f"and at least {calibration.FEWEST_ROWS} are needed (data.split.validation)."
         )
-    scores = class_scores(job, model, rows, report).numpy()
+    scores = _ruled_out(class_scores(job, model, rows, report))
     model.temperature = temperature(scores, class_numbers(job, rows))
     model.calibrated_on = len(rows)
     sure = "too sure" if model.temperature > 1 else "less sure than it may be"
@@ -235,6 +235,12 @@ def calibrate(job: Job, model: nn.Module, report: Report) -> str:
         f"the model was {sure}. No answer changes by that."
     )
     return told if job.examples["test"] else f"{told} These rows are scored as well, which flatters its calibration."
+
+
+def _ruled_out(scores: torch.Tensor) -> np.ndarray:
+    """Scores with -inf for the labels of other data sets than a row's."""
+    found = scores.numpy()
+    return np.where(found > APART, found, -np.inf)
 
 
 def found_scores(job: Job, rows: list[Example], given: Sequence[str], losses: Sequence[float]) -> Scores:

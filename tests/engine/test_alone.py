@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from engine.__main__ import main
 from engine.data import example as examples_file
 from engine.errors import DataError, RunError, UserError
 from engine.runs import alone, chains, store
+from engine.runs.worker import main as work
 from engine.specs.spec import RunSpec, of_spec
-from tests.fakes import models
+from tests.fakes import models, runs
+from tests.fakes.finished import settled
 
 
 def file(place: Path, name: str, labels: list[str], rows: int = 30) -> dict[str, Any]:
@@ -43,18 +44,20 @@ def made(place: Path, *data: dict[str, Any], **further: Any) -> store.Run:
     return store.create(spec, of_spec(spec))
 
 
-@pytest.mark.timeout(900)
+def learned(run: store.Run) -> store.Run:
+    """After its worker's work, in this process."""
+    assert work(run.folder) == 0, runs.events(run.folder)[-1]
+    return settled(run)
+
+
 def test_each_set_is_learned_alone_and_compared_with_all_together(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By real workers, from the command line."""
     data = [file(tmp_path, "letters", ["a", "b"]), file(tmp_path, "calls", ["b", "c"]) | {"task": "phone calls"}]
-    path = tmp_path / "both.yaml"
-    path.write_text(yaml.safe_dump(values(tmp_path, *data, heads="separate", prefix=True)), encoding="utf-8")
-    assert main(["train", str(path), "--json"]) == 0
-    run = store.get(json.loads(capsys.readouterr().out)["id"])
+    run = learned(made(tmp_path, *data, heads="separate", prefix=True))
     assert alone.could_be(run)
 
+    monkeypatch.setattr(chains, "start", lambda chain: [learned(store.get(link.run)) for link in chain.links])
     assert main(["alone", run.id, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["state"], found["whole"]["run"], found["whole"]["title"]) == ("finished", run.id, "All together")
