@@ -61,8 +61,9 @@ class Classify(LabelObjective):
         )
         prefix: bool = setting(
             False,
-            "Name of its data set before each text",
-            "So that the model knows of which set a text is. The name can be chosen for each set (data.task).",
+            "Task name before texts",
+            "Each text is read with the name of its data set before it, so that the model knows of which it is. In "
+            "step 1 each can be given a name (data.task).",
         )
 
     def kind(self, settings: Any) -> AskedKind:

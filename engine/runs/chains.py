@@ -192,6 +192,8 @@ def picture(chain: Chain) -> dict[str, Any]:
     found = runs(chain)
     here = at(chain)
     lines = [_line(link, run) for link, run in zip(chain.links, found, strict=True)]
+    for line in lines:
+        line["alone"] = line["alone"] or bool(chain.beside)
     states = {link.run: line["state"] for link, line in zip(chain.links, lines, strict=True)}
     now = states[here.run] if here else "finished"
     if here is not None:

@@ -59,7 +59,7 @@ def test_each_set_is_learned_alone_and_compared_with_all_together(
 
     monkeypatch.setattr(chains, "start", lambda chain: [learned(store.get(link.run)) for link in chain.links])
     assert main(["alone", run.id, "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])  # what workers print stands before it
     assert (found["state"], found["whole"]["run"], found["whole"]["title"]) == ("finished", run.id, "All together")
     assert [stage["title"] for stage in found["stages"]] == ["letters.csv alone", "phone calls alone"]
     assert [told["headline"].partition(":")[0] for told in found["verdicts"]] == ["letters.csv", "phone calls"]

@@ -212,7 +212,8 @@ function settle(view, { summary, result, verdict: judged, waits, service, alone 
   const done = state === "finished";
   put(
     view.rest,
-    done && alone ? el("p", { class: "ts-quiet" }, ALONE, " ", button("Compare with each data set alone", "alone")) : null,
+    done && alone ? el("p", { class: "ts-quiet" }, ALONE) : null,
+    done && alone ? button("Compare with each data set alone", "alone") : null,
     copying(view.id, done),
     el(
       "div",
