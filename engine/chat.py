@@ -72,13 +72,16 @@ class Chats:
         }
         yield from self._answer(run_folder, base, asked)
 
-    def labels(self, run_folder: Path, text: str, task: int = 0, second: str = "") -> list[tuple[str, float]]:
+    def labels(
+        self, run_folder: Path, text: str, task: int = 0, second: str = "", before: str = ""
+    ) -> list[tuple[str, float]]:
         """Every label of a run that chooses among labels, with the chance that it gives it, the likeliest first.
 
-        second: the other text, of a run that reads two at a time. task: as in `stream`.
+        second: the other text, of a run that reads two at a time. task: as in `stream`. before: what stands before
+        texts of this task (`RunSpec.before`).
         Raises RunError where the run chooses no labels, MachineError as `stream` does.
         """
-        (found,) = self._answer(run_folder, False, {"text": text, "task": task, "second": second})
+        (found,) = self._answer(run_folder, False, {"text": text, "task": task, "second": second, "before": before})
         return [(str(label), float(chance)) for label, chance in found]
 
     def marks(self, run_folder: Path, text: str, task: int = 0) -> list[Marked]:

@@ -46,7 +46,8 @@ def evaluate(
             for notice in prepared.notices:
                 say(notice)
             request["rows"] = str(Path(temporary) / "rows.jsonl")
-            rows = [replace(example, source=task) for example in prepared.examples]
+            before = spec.before()[task]
+            rows = [replace(example, source=task, before=before) for example in prepared.examples]
             examples_file.save(rows, Path(request["rows"]))
         done = subprocess.run(
             [sys.executable, "-m", "engine.compute.evaluate"],

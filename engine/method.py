@@ -14,6 +14,8 @@ Wants = Literal["messages", "labelled", "text"]
 KindName = Literal["one label", "several labels", "number", "marked words"]
 """What a classifier answers a text with."""
 AskedKind = Literal["auto", "one label", "several labels", "number", "marked words"]
+Heads = Literal["shared", "separate"]
+"""Whether the labels of several data sets are those of one head, or each set has one of its own."""
 Capability = Literal["gradients", "answers", "class scores", "trainable base", "pooled features"]
 TOLD: dict[Capability, str] = {
     "gradients": "a loss that weights can learn from",

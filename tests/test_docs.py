@@ -22,7 +22,15 @@ PAGES = [CHECKOUT / "README.md", CHECKOUT / "CHANGELOG.md", *sorted((CHECKOUT / 
 USERS_PAGES = [
     CHECKOUT / "docs" / f"{name}.md"
     for name in (
-        *("first-run", "own-data", "documents", "kinds-of-answers", "choose-a-model", "learn-from-a-model"),
+        *(
+            "first-run",
+            "own-data",
+            "documents",
+            "several-data-sets",
+            "kinds-of-answers",
+            "choose-a-model",
+            "learn-from-a-model",
+        ),
         *("read-the-result", "push", "sharing", "space"),
     )
 ]

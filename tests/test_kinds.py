@@ -81,7 +81,7 @@ def card_scores(folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
     """What the code of the model card prints."""
     kept = json.loads((folder / "model" / "classifier.json").read_text(encoding="utf-8"))
     source = snippets.Source(str(folder / "model"), "whole", "", on_hub=False)
-    code = snippets.classify(source, kept["pooling"], 64, None, kinds.of_result(kept).asked(kept))
+    code = snippets.classify(source, kept, 64, kinds.of_result(kept).asked(kept))
     text = f"{code.load}\n{code.ask}".replace("from huggingface_hub import hf_hub_download", "import os.path")
     capsys.readouterr()
     exec(text.replace("hf_hub_download", "os.path.join"), {})

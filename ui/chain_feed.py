@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from engine.runs import chains
+from engine.runs import alone, chains
 from engine.runs.chains import Chain
 from ui import limits
 from ui.door import guarded
@@ -25,13 +25,30 @@ def routes() -> list[BaseRoute]:
         Route(f"/tunesmith/chains/{{chain}}/{name}", guarded(_action(act)), methods=["POST"])
         for name, act in actions.items()
     ]
-    return [Route("/tunesmith/runs/{run}/chain", guarded(_chain)), *acts]
+    return [
+        Route("/tunesmith/runs/{run}/chain", guarded(_chain)),
+        Route("/tunesmith/runs/{run}/alone", guarded(_alone), methods=["POST"]),
+        *acts,
+    ]
 
 
 def _chain(request: Request) -> Response:
-    """The picture of the chain that a run is a stage of; null where it is none."""
-    found = chains.of(own(request.path_params["run"]).id)
+    """The picture of the chain that a run is a stage of, or is compared with; null where there is none."""
+    run = own(request.path_params["run"])
+    found = chains.of(run.id) or chains.beside(run.id)
     return JSONResponse(chains.picture(found) if found else None)
+
+
+def _alone(request: Request) -> Response:
+    """Learn each data set of a run by itself, too."""
+    run = own(request.path_params["run"])
+    found = alone.singles(run)
+    for one in found:
+        limits.require_models(one.spec)
+    limits.require_turn()
+    limits.require_disk()
+    chains.start(chains.create_singles(run, found))
+    return JSONResponse({"done": True})
 
 
 def _action(act: Callable[[Chain], object]) -> Callable[[Request], Response]:

@@ -20,7 +20,7 @@ from engine import addresses, export, tuners
 from engine.errors import RunError, SettingError, UserError
 from engine.events import Evaluation, Event, Progress
 from engine.planning import experience
-from engine.runs import chains, queue, store, view
+from engine.runs import alone, chains, queue, store, view
 from ui import bodies, limits, owner, result
 from ui.door import guarded
 from ui.owner import own
@@ -129,7 +129,7 @@ def _line_at(run: store.Run, changed: int) -> dict[str, Any]:
 def _run(request: Request) -> Response:
     run = own(request.path_params["run"])
     told = {"summary": view.summary(run), "result": result.result(run), "verdict": result.verdict(run)}
-    return JSONResponse({**told, "waits": chains.waits(run), "service": _service(run)})
+    return JSONResponse({**told, "waits": chains.waits(run), "service": _service(run), "alone": alone.could_be(run)})
 
 
 def _service(run: store.Run) -> str | None:

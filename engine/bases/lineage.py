@@ -109,6 +109,13 @@ def labels(result: Path, kind: str = "one label") -> list[str] | None:
     return [str(label) for label in found.get("labels", [])]
 
 
+def heads(result: Path) -> list[int]:
+    """How many labels each data set of a result has for itself; empty where all share them."""
+    tasks = (read_json(result / "classifier.json") or {}).get("tasks") or []
+    found = [int(task["labels"]) for task in tasks]
+    return found if any(task["first"] for task in tasks) else []
+
+
 def scale(result: Path) -> Scale | None:
     """Mean and deviation of the numbers that a result was trained on; None where it gives no numbers."""
     found = read_json(result / "classifier.json") or {}

@@ -1,4 +1,4 @@
-"""chain, chains: several runs as one plan."""
+"""chain, alone, chains: several runs as one plan."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.cli import following
-from engine.runs import chains, queue
+from engine.runs import alone, chains, queue, store
 from engine.runs.stages import Stages, title
 
 
@@ -30,6 +30,19 @@ def add(commands: _SubParsersAction[Any]) -> None:
     chain.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     chain.set_defaults(call=_chain)
 
+    single = commands.add_parser(
+        "alone",
+        help="learn each data set of a run by itself, too, and compare: do they help each other?",
+        description=(
+            "For a run on several data sets. Makes one run for each set alone, with the same settings, rows and split, "
+            "and compares each with the run on all of them, on the held-out rows of that set that both answered. They "
+            "are a chain: show, stop, resume and delete take its id."
+        ),
+    )
+    single.add_argument("run", metavar="RUN")
+    single.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    single.set_defaults(call=_alone)
+
     listed = commands.add_parser("chains", help="list the chains; show, stop, resume and delete take their ids, too")
     listed.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     listed.set_defaults(call=_chains)
@@ -43,6 +56,15 @@ def _chain(options: Namespace) -> int:
     if options.explain:
         return _explain(plan, options)
     chain = chains.create(plan, prepared)
+    chains.start(chain)
+    following.say(f"Chain {chain.id}", options)
+    return following.to_the_end(chain, options)
+
+
+def _alone(options: Namespace) -> int:
+    queue.reconcile()
+    run = store.get(options.run)
+    chain = chains.create_singles(run, alone.singles(run))
     chains.start(chain)
     following.say(f"Chain {chain.id}", options)
     return following.to_the_end(chain, options)

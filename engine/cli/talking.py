@@ -81,7 +81,8 @@ def _label(run: store.Run, text: str, task: int, options: Namespace) -> int:
         )
     if kinds.of_folder(run.folder / "model").marks_words:
         return _marked(run, text, task, options)
-    found = chat.labels(run.folder, text, task=task, second=options.second)
+    before = run.spec().before()[task]
+    found = chat.labels(run.folder, text, task=task, second=options.second, before=before)
     said = kinds.said(run.folder / "model", found)
     if options.json:
         print(json.dumps(_record(said), ensure_ascii=False))
@@ -120,7 +121,7 @@ def _record(said: kinds.Said) -> dict[str, Any]:
 
 def _task(run_id: str, spec: RunSpec, wanted: int | None) -> int:
     """The chosen task, counted from 0. Raises UserError where the run has no such task."""
-    tasks = spec.tuner.tasks(spec.tuner_settings)
+    tasks = spec.tasks()
     if wanted is None:
         return 0
     if not tasks:

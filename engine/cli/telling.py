@@ -74,15 +74,16 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
 def chain_lines(found: dict[str, Any]) -> list[str]:
     """A chain (see `engine.runs.chains.picture`): its stages with their scores, and what came of it."""
     lines = [f"{found['name']} ({found['id']})"]
-    for stage in found["stages"]:
+    for stage in [found["whole"], *found["stages"]] if found["whole"] else found["stages"]:
         told = f"{stage['title']}: {stage.get('objective', '?')}, {stage.get('tuner', '?')}: {stage['state']}"
         told += f", {stage['waits']}" if stage["waits"] not in ("", "next") else ""
         if stage.get("after") is not None:
             told += f"; {stage['main'].lower()} {_score(stage, 'before')} to {_score(stage, 'after')}"
         lines.append(f"{told} ({stage['run']})")
     lines.append(found["says"])
-    verdict = found["verdict"]
-    return [*lines, f"{verdict['headline']}.", verdict["sentence"], verdict["data"]] if verdict else lines
+    for verdict in found["verdicts"]:
+        lines += [f"{verdict['headline']}.", verdict["sentence"], verdict["data"]]
+    return lines
 
 
 def _score(stage: dict[str, Any], name: str) -> str:

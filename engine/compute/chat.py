@@ -39,11 +39,13 @@ class Talk:
             torch.set_num_threads(job.plan.threads)
             self._opened = job, model.eval()
         job, model = self._opened
-        tell(job, model, [int(request.get("task", 0))])
+        task = int(request.get("task", 0))
+        tell(job, model, [task])
         if "text" in request:
             if "class scores" not in job.objective.gives:
                 raise RunError(f"Run {job.folder.name} answers; it chooses no labels.", "Talk to it.")
-            asked = Example(1, text=str(request["text"]), second=str(request.get("second", "")))
+            before, second = str(request.get("before", "")), str(request.get("second", ""))
+            asked = Example(1, source=task, text=str(request["text"]), second=second, before=before)
             marks = job.objective.marks_words(job.objective_settings)
             return send(job.objective.marks(job, model, asked) if marks else job.objective.chances(job, model, asked))
         if "answers" not in job.objective.gives:

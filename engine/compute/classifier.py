@@ -36,18 +36,28 @@ from engine.texts.tokens import Encoded
 
 HEAD_FILE = "head.safetensors"
 CONFIG_FILE = "classifier.json"
+APART = -1e4
+"""Score of a label that is one of another data set than the row's. Its chance is 0, and it learns nothing from it."""
 
 
 class Classifier(nn.Module):
     """backbone → pooled over the text's tokens, or each of them → head. Logits: (rows, classes), or of each token."""
 
-    def __init__(self, backbone: nn.Module, classes: int, reading: Reading, seed: int) -> None:
+    def __init__(
+        self, backbone: nn.Module, classes: int, reading: Reading, seed: int, heads: Sequence[int] = ()
+    ) -> None:
+        """heads: how many of the classes, in their order, are those of each data set, where they are kept apart."""
         super().__init__()
         # The pooler of BERT-like models feeds nothing here; left in place it would look trainable.
         if getattr(backbone, "pooler", None) is not None:
             backbone.pooler = None
         self.backbone = backbone
         self.reading = reading
+        self.tasks: list[int] = [0]
+        """Of which data set each row is that comes next, or one for all; matters where there are `heads`."""
+        sets = torch.tensor([task for task, count in enumerate(heads) for _ in range(count)], dtype=torch.long)
+        self.register_buffer("sets", sets.to(backbone.device), persistent=False)
+        """Of which data set each class is, (classes,); empty where all sets share them."""
         self.temperature: float | None = None
         """By what its scores are divided before they become chances, once that is known."""
         self.threshold: float | None = None
@@ -82,7 +92,11 @@ class Classifier(nn.Module):
 
     def _told(self, pooled: torch.Tensor) -> torch.Tensor:
         with torch.autocast(pooled.device.type, enabled=False):
-            return self.head(pooled)
+            scores = self.head(pooled)
+        if not len(self.sets):
+            return scores
+        tasks = torch.tensor(self.tasks, device=scores.device)
+        return scores.masked_fill(self.sets[None] != tasks[:, None], APART)
 
     def features(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, kinds: torch.Tensor | None = None
@@ -210,37 +224,38 @@ def predictions(job: Job, rows: list[Example], scores: torch.Tensor) -> tuple[li
     A row whose label the model never saw has the loss of the least likely class.
     """
     given, losses = [], []
-    for number, chances in zip(class_numbers(job, rows), torch.log_softmax(scores, dim=-1), strict=True):
+    every = torch.log_softmax(scores, dim=-1)
+    for row, number, chances in zip(rows, class_numbers(job, rows), every, strict=True):
         given.append(job.labels[int(chances.argmax())])
-        losses.append(float(-chances[number] if number >= 0 else -chances.min()))
+        own = job.span(row.source)
+        losses.append(float(-chances[number] if number >= 0 else -chances[own.start : own.stop].min()))
     return given, losses
 
 
 def class_numbers(job: Job, rows: list[Example]) -> np.ndarray:
     """The class of each row, (rows,); -1 for a label that the model never saw."""
-    places = {label: place for place, label in enumerate(job.labels)}
-    return np.array([places.get(row.label, -1) for row in rows], dtype=np.int64)
+    return np.array([job.place(row.label, row.source) for row in rows], dtype=np.int64)
 
 
 def score(job: Job, model: nn.Module, rows: list[Example], report: Report) -> Scores:
     """Answer held-out rows and score them, and how well the model knows how sure it may be."""
     scores, speed = timed_scores(job, model, rows, report)
     found = found_scores(job, rows, *predictions(job, rows, scores))
-    sure = calibration.measured(scores.numpy(), class_numbers(job, rows), model.temperature)
+    sure = calibration.measured(_ruled_out(scores), class_numbers(job, rows), model.temperature)
     return replace(found, metrics={**found.metrics, **sure}, tokens_per_second=speed)
 
 
 def calibrate(job: Job, model: nn.Module, report: Report) -> str:
     """Give the model the temperature that suits its validation rows; what came of it, in a sentence."""
     model.temperature, model.calibrated_on = None, 0
-    rows = [row for row in job.examples["validation"] if row.label in job.labels]
+    rows = [row for row in job.examples["validation"] if job.place(row.label, row.source) >= 0]
     rows = chosen_rows(rows, calibration.MOST_ROWS, job.training.seed)
     if len(rows) < calibration.FEWEST_ROWS:
         return (
             f"The chances of the labels are not calibrated: {counted(len(rows), 'row', 'rows')} watched the training, "
             f"and at least {calibration.FEWEST_ROWS} are needed (data.split.validation)."
         )
-    scores = class_scores(job, model, rows, report).numpy()
+    scores = _ruled_out(class_scores(job, model, rows, report))
     model.temperature = temperature(scores, class_numbers(job, rows))
     model.calibrated_on = len(rows)
     sure = "too sure" if model.temperature > 1 else "less sure than it may be"
@@ -251,15 +266,21 @@ def calibrate(job: Job, model: nn.Module, report: Report) -> str:
     return told if job.examples["test"] else f"{told} These rows are scored as well, which flatters its calibration."
 
 
+def _ruled_out(scores: torch.Tensor) -> np.ndarray:
+    """Scores with -inf for the labels of other data sets than a row's."""
+    found = scores.numpy()
+    return np.where(found > APART, found, -np.inf)
+
+
 def found_scores(job: Job, rows: list[Example], given: Sequence[str], losses: Sequence[float]) -> Scores:
     """Scores of the labels that were given to rows, and of the losses in nats."""
     found = [
-        ScoredRow(row.row, row.read, row.label, label, float(label == row.label), loss)
+        ScoredRow(row.row, row.read, row.label, label, float(label == row.label), loss, task=tasks.headed(job, row))
         for row, label, loss in zip(rows, given, losses, strict=True)
     ]
     metrics = {
         **interval("accuracy", [row.score for row in found]),
-        **macro_f1([row.expected for row in found], [row.answer for row in found]),
+        **macro_f1([row.named(row.expected) for row in found], [row.named(row.answer) for row in found]),
         "loss": sum(losses) / len(losses),
         **tasks.scores(job, rows, [row.score for row in found], "accuracy"),
     }
@@ -282,7 +303,12 @@ def answer_of(job: Job, model: nn.Module, example: Example) -> torch.Tensor:
 def chances(job: Job, model: nn.Module, example: Example) -> list[tuple[str, float]]:
     """Every label with the chance that the model gives it, the likeliest first."""
     found = torch.softmax(answer_of(job, model, example) / (model.temperature or 1.0), dim=-1).tolist()
-    return sorted(zip(job.labels, found, strict=True), key=lambda one: -one[1])
+    return ranked(job, example, found)
+
+
+def ranked(job: Job, example: Example, found: Sequence[float]) -> list[tuple[str, float]]:
+    """The labels that a text of this data set can get, with what was found for all of them, the highest first."""
+    return sorted(((job.labels[place], found[place]) for place in job.span(example.source)), key=lambda one: -one[1])
 
 
 def save_head(job: Job, model: nn.Module, folder: Path, about: dict[str, Any]) -> None:
@@ -291,6 +317,8 @@ def save_head(job: Job, model: nn.Module, folder: Path, about: dict[str, Any]) -
     config: dict[str, Any] = {"labels": job.labels, "pooling": reading.pooling}
     if job.pairs:
         config["pair"] = text_pairs.described(job)
+    if told := tasks.described(job):
+        config["tasks"] = told
     config |= about
     if isinstance(model.head, FittedHead):
         arrays = {name: np.ascontiguousarray(array) for name, array in model.head.arrays.items()}

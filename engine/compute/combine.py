@@ -154,6 +154,11 @@ def _require_labels(job: Job, parent: Parent) -> None:
             [f"Run {parent.id} learned numbers of another mean or spread than the rows to learn from here have."],
             "Give the data and the seed that the runs had.",
         )
+    if lineage.heads(parent.result) != job.heads:
+        raise SettingError(
+            [f"Run {parent.id} keeps the labels of its data sets apart in another way than this one."],
+            "Merge runs with the same data sets and the same heads (objective.heads).",
+        )
     if known != job.labels:
         raise SettingError(
             [f"Run {parent.id} tells {len(known)} labels apart, not the {len(job.labels)} of this data."],

@@ -321,7 +321,7 @@ class _Watch(TrainerCallback):
 
     def on_evaluate(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         job: Job = self.loop.job
-        held_out = job.examples.get("validation") or []
+        held_out = [row for row in job.examples.get("validation") or [] if job.objective.answerable(row)]
         if held_out:
             example = held_out[(state.global_step // max(1, job.plan.evaluate_every)) % len(held_out)]
             answer = job.objective.sample(job, self.loop.model, example)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from engine.compute import tasks
-from engine.compute.classifier import answer_of, class_scores
+from engine.compute.classifier import APART, answer_of, class_scores, ranked
 from engine.compute.score import interval, several_f1
 from engine.data.example import Example
 from engine.data.rows import counted
@@ -36,7 +36,7 @@ def losses(weights: list[float] | None) -> Losses:
         if weights is not None:
             weighed = _binary(logits, inputs["wanted"], torch.tensor(weights, device=logits.device))
             found = torch.where(inputs["weighed"].unsqueeze(1), weighed, found)
-        return found.mean(dim=1), torch.arange(len(found), device=found.device)
+        return _of_rows(found, logits), torch.arange(len(found), device=found.device)
 
     return of_batch
 
@@ -44,6 +44,12 @@ def losses(weights: list[float] | None) -> Losses:
 def _binary(logits: torch.Tensor, wanted: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
     """(rows, labels)."""
     return nn.functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none", pos_weight=weights)
+
+
+def _of_rows(losses: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+    """The mean over the labels that a row can have, (rows,). Both: (rows, labels)."""
+    own = logits > APART
+    return (losses * own).sum(dim=1) / own.sum(dim=1)
 
 
 def threshold_of(job: Job, model: nn.Module) -> float:
@@ -86,7 +92,11 @@ def best_threshold(chances: np.ndarray, wanted: np.ndarray) -> float:
 
 def matrix(job: Job, rows: Sequence[Example]) -> np.ndarray:
     """Which row has which label, (rows, labels), bool. Labels that the model never saw are not in it."""
-    return np.array([[label in (row.labels or []) for label in job.labels] for row in rows], dtype=bool)
+    found = np.zeros((len(rows), len(job.labels)), dtype=bool)
+    for line, row in zip(found, rows, strict=True):
+        places = [job.place(label, row.source) for label in row.labels or []]
+        line[[place for place in places if place >= 0]] = True
+    return found
 
 
 def score(job: Job, model: nn.Module, rows: list[Example], report: Report) -> Scores:
@@ -94,16 +104,19 @@ def score(job: Job, model: nn.Module, rows: list[Example], report: Report) -> Sc
     scores = class_scores(job, model, rows, report)
     given = torch.sigmoid(scores).numpy() >= threshold_of(job, model)
     wanted = matrix(job, rows)
-    lost = _binary(scores, torch.from_numpy(wanted).float()).mean(dim=1).tolist()
+    lost = _of_rows(_binary(scores, torch.from_numpy(wanted).float()), scores).tolist()
     found = [
-        _scored(row, [label for label, has in zip(job.labels, marks, strict=True) if has], loss)
+        _scored(job, row, [label for label, has in zip(job.labels, marks, strict=True) if has], loss)
         for row, marks, loss in zip(rows, given, lost, strict=True)
     ]
     exact = [float(set(row.wanted or []) == set(row.given or [])) for row in found]
     main = job.objective.main(job.objective_settings)
     metrics = {
         **interval(main, [row.score for row in found]),
-        **several_f1([row.wanted or [] for row in found], [row.given or [] for row in found]),
+        **several_f1(
+            [[row.named(label) for label in row.wanted or []] for row in found],
+            [[row.named(label) for label in row.given or []] for row in found],
+        ),
         **interval("exact_labels", exact),
         "loss": sum(lost) / len(lost),
         **tasks.scores(job, rows, [row.score for row in found], main),
@@ -111,15 +124,15 @@ def score(job: Job, model: nn.Module, rows: list[Example], report: Report) -> Sc
     return Scores(main, metrics, found)
 
 
-def _scored(row: Example, given: list[str], loss: float) -> ScoredRow:
+def _scored(job: Job, row: Example, given: list[str], loss: float) -> ScoredRow:
     wanted = sorted(row.labels or [])
     whole = len(wanted) + len(given)
     overlap = 2 * len(set(wanted) & set(given)) / whole if whole else 1.0
     said, answered = (", ".join(labels) or NONE for labels in (wanted, given))
-    return ScoredRow(row.row, row.read, said, answered, overlap, loss, wanted, given)
+    task = tasks.headed(job, row)
+    return ScoredRow(row.row, row.read, said, answered, overlap, loss, wanted, given, task=task)
 
 
 def chances(job: Job, model: nn.Module, example: Example) -> list[tuple[str, float]]:
     """Every label with its own chance, the likeliest first; they don't add up to 1."""
-    found = torch.sigmoid(answer_of(job, model, example)).tolist()
-    return sorted(zip(job.labels, found, strict=True), key=lambda one: -one[1])
+    return ranked(job, example, torch.sigmoid(answer_of(job, model, example)).tolist())

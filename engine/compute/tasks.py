@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
 
 from engine.compute.score import interval
+from engine.data import mixture
 from engine.data.example import Example
 from engine.methods.job import Job, Losses
 
@@ -15,10 +17,11 @@ from engine.methods.job import Job, Losses
 def tell(job: Job, model: nn.Module, tasks: Sequence[int]) -> None:
     """tasks: of each row that comes next, or one for all of them."""
     job.tuner.tell(job.objective.backbone(model), list(tasks))
+    job.objective.tell(model, list(tasks))
 
 
 def tells_apart(job: Job) -> bool:
-    return bool(job.tuner.tasks(job.tuner_settings))
+    return bool(job.tuner.tasks(job.tuner_settings) or job.heads)
 
 
 def told(job: Job, losses: Losses) -> Losses:
@@ -51,3 +54,21 @@ def scores(job: Job, rows: Sequence[Example], values: Sequence[float], metric: s
         if own:
             found |= interval(f"{metric}, task {name}", own)
     return found
+
+
+def headed(job: Job, row: Example) -> str:
+    """The name of a row's data set, where each has a head of its own; else empty."""
+    return job.sets[row.source] if job.heads else ""
+
+
+def described(job: Job) -> list[dict[str, Any]]:
+    """What a result keeps of its data sets, where a text is asked as one of them: name, what stands before its texts,
+    and with a head for each its first label's place and how many it has."""
+    prefixed = job.objective.prefixed(job.objective_settings)
+    if not job.sets or not (job.heads or prefixed):
+        return []
+    spans = [job.span(task) for task in range(len(job.sets))]
+    return [
+        {"name": name, "before": mixture.prefix(name) if prefixed else "", "first": span.start, "labels": len(span)}
+        for name, span in zip(job.sets, spans, strict=True)
+    ]

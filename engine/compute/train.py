@@ -254,7 +254,8 @@ def announce(job: Job, reporter: Reporter) -> None:
         if sentence:
             reporter.notice(sentence)
     _, rows = held_out(job)
-    all_rows = len(job.examples["test"]) or len(job.examples["validation"])
+    counts = (sum(map(job.objective.answerable, job.examples[split])) for split in ("test", "validation"))
+    all_rows = next(filter(None, counts), 0)
     if len(rows) < all_rows:
         reporter.notice(f"{len(rows)} of {all_rows} held-out rows are scored (evaluation.max_rows).")
     if not rows:

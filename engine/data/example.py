@@ -40,6 +40,8 @@ class Example:
     have some that begin before it or end behind it."""
     core: tuple[int, int] | None = None
     """Of a part of a longer text: from where to where its words count. The rest is read, and counts in another part."""
+    before: str = ""
+    """What is read before the text: the name of its data set, where a run has it there (see `Objective.prefixed`)."""
 
     def __post_init__(self) -> None:
         if self.marks is not None:  # files hold lists
@@ -79,6 +81,7 @@ class Example:
             record |= {} if self.number is None else {"number": self.number}
             record |= {} if self.marks is None else {"marks": [list(mark) for mark in self.marks]}
             record |= {} if self.core is None else {"core": list(self.core)}
+            record |= {"before": self.before} if self.before else {}
         if self.tools:
             record["tools"] = self.tools
         return record

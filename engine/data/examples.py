@@ -85,6 +85,12 @@ def build(table: Table, entry: Data, wants: Wants, source: int = 0, kind: KindNa
     return Built(examples, problems, notices, guess, bool(splits), blocks, rows, found)
 
 
+def is_plain(table: Table, entry: Data) -> bool:
+    """Whether a table holds texts by themselves. Raises DataError as `build` does."""
+    marks = columns.lines(table, entry.label_columns)
+    return formats.recognise(table, entry.columns, entry.format, bool(entry.prompt), marks).format == "text"
+
+
 def answers(table: Table, entry: Data) -> Found:
     """What the answers of a table of texts with labels look like. Raises DataError as `build` does."""
     return targets.find(table, _recognised(table, entry, "labelled"), entry)

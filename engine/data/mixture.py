@@ -110,10 +110,15 @@ def unread(found: Sequence[Part], epochs: float) -> list[str]:
 
 
 def names(data: Sequence[Data]) -> list[str]:
-    """Data sets by their names without places; equal ones are numbered."""
+    """Data sets by the names of their tasks, else by their own without places; equal ones are numbered."""
     found: list[str] = []
     for number, entry in enumerate(data, 1):
         known = history.title(entry.source).rstrip("/").removeprefix("sample:")
-        name = known.rpartition("/")[2] or f"task {number}"
+        name = " ".join(entry.task.split()) or known.rpartition("/")[2] or f"task {number}"
         found.append(f"{name} ({number})" if name in found else name)
     return found
+
+
+def prefix(name: str) -> str:
+    """What stands before each text of a data set of this name, where it is told to the model."""
+    return f"{name}: "

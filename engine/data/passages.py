@@ -39,6 +39,11 @@ def joined(rows: list[Example], documents: Mapping[int, int]) -> tuple[list[Exam
     return passages, [f"{document} {index // size}" for index, document in enumerate(places)]
 
 
+def parted(rows: list[Example]) -> list[Example]:
+    """Rows of at most `CHARACTERS`: a longer one becomes several, in which all of its text is kept."""
+    return [replace(row, text=part) for row in rows for part in _parts(row.text)]
+
+
 def _parts(text: str) -> list[str]:
     """The text in parts of at most `CHARACTERS`, which joined are the text again."""
     parts = []

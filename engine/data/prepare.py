@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
-from engine.data import content, examples, history, table, targets
+from engine.data import content, examples, history, mixture, passages, table, targets
 from engine.data.audit import Finding, audit
 from engine.data.example import Example, SplitName
+from engine.data.examples import Built
 from engine.data.formats import Guess
 from engine.data.rows import RowProblem, Table, counted
 from engine.data.split import SplitReport, split
@@ -18,6 +21,7 @@ from engine.specs.sections import Data
 from engine.texts.tokens import Encoded
 
 _SHOWN = 5
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,18 @@ class Prepared:
             "Mend them in the file, or set 'Rows with problems' to 'skip' (bad_rows: skip) to leave them out.",
         )
 
+    def require_apart(self, entries: Sequence[Data]) -> Prepared:
+        """Itself, or DataError where the labels of some entry alone can't be learned."""
+        for source, name in enumerate(mixture.names(entries)):
+            own = [example for example in self.examples if example.source == source]
+            with _named(name):
+                targets.reading(self.kind, self.found[source], self.guesses[source]).check(own)
+                if all(example.split != "train" for example in own):
+                    raise DataError(
+                        "No row is left to learn its labels from.", "Hold out fewer of its rows, or leave it out."
+                    )
+        return self
+
     def counts(self) -> dict[SplitName, int]:
         names: tuple[SplitName, ...] = ("train", "validation", "test")
         found = [example.split for example in self.examples]
@@ -73,30 +89,40 @@ def prepare(
     tables: Sequence[Table] | None = None,
     learn: bool = True,
     kind: AskedKind = "one label",
+    reads_beside: bool = False,
 ) -> Prepared:
     """Read, recognise, build, split and audit every entry.
 
     Rows with problems are left out of the examples and listed; `Prepared.require` refuses them where the entry
     says so. encode: counts tokens for the audit. tables: of all entries, where they were read already.
     learn: False for rows that are only scored, which need not hold several classes. kind: of the answers of texts with
-    labels; "auto" is what they look like.
+    labels; "auto" is what they look like. reads_beside: entries of plain text are read whole beside others.
     Raises DataError where an entry can't be used at all.
     """
     whole = Prepared([], [], [], [])
     taken: dict[str, SplitName] = {}
-    tables = tables or [table.load(entry) for entry in entries]
+    names = mixture.names(entries) if len(entries) > 1 else [""] * len(entries)
+    tables = tables or [_in_set(name, table.load, entry) for name, entry in zip(names, entries, strict=True)]
     if wants == "labelled":
-        looked = [examples.answers(read, entry) for read, entry in zip(tables, entries, strict=True)]
+        looked = [
+            _in_set(name, examples.answers, read, entry)
+            for name, read, entry in zip(names, tables, entries, strict=True)
+        ]
         whole = replace(whole, kind=targets.settled(kind, looked))
+    plain = [reads_beside and examples.is_plain(read, entry) for read, entry in zip(tables, entries, strict=True)]
+    beside = [is_plain and not all(plain) for is_plain in plain]
     for source, (entry, read) in enumerate(zip(entries, tables, strict=True)):
-        built = examples.build(read, entry, wants, source, whole.kind)
-        keys = content.prompt_keys(built.examples)
-        if built.blocks is None:
-            divided, report = split(built.examples, entry.split, seed, built.divided, taken, keys)
-            for key, example in zip(keys, divided, strict=True):
-                taken.setdefault(key, example.split)
-        else:
-            divided, report = split(built.examples, entry.split, seed, built.divided, keys=built.blocks)
+        with _named(names[source]):
+            built = examples.build(read, entry, "text" if beside[source] else wants, source, whole.kind)
+            if beside[source]:
+                entry, built = _beside(entry, built)
+            keys = content.prompt_keys(built.examples)
+            if built.blocks is None:
+                divided, report = split(built.examples, entry.split, seed, built.divided, taken, keys)
+                for key, example in zip(keys, divided, strict=True):
+                    taken.setdefault(key, example.split)
+            else:
+                divided, report = split(built.examples, entry.split, seed, built.divided, keys=built.blocks)
         made = history.read(entry.source)
         notices = [*([str(made)] if made else []), *read.notices, *built.notices, *report.notices]
         if wants == "labelled":
@@ -106,7 +132,7 @@ def prepare(
             notices.append(f"{counted(len(built.problems), 'row', 'rows')} with problems left out.")
         elif built.problems:
             whole.blocking.extend(built.problems)
-        prefix = f"{history.title(entry.source)}: " if len(entries) > 1 else ""
+        prefix = f"{names[source]}: " if names[source] else ""
         whole.examples.extend(divided)
         whole.problems.extend(built.problems)
         whole.notices.extend(prefix + notice for notice in notices)
@@ -117,6 +143,47 @@ def prepare(
         whole.guesses.append(built.guess)
         whole.found.append(built.found)
         whole.splits.append(report)
+    if wants == "labelled":
+        _require_alike(whole.examples, names)
     if wants == "labelled" and learn:
         targets.reading(whole.kind, looked[0], whole.guesses[0]).check(whole.examples)
     return whole
+
+
+def _beside(entry: Data, built: Built) -> tuple[Data, Built]:
+    """Texts that are read whole beside answers: in passages, none held out to be scored, which only answers can be."""
+    told = "Read as text: all of it is learned, beside the answers of the other data sets. It is not scored itself."
+    rows = built.examples if built.blocks is not None else passages.parted(built.examples)
+    split = entry.split.model_copy(update={"test": 0.0, "test_rows": None})
+    return entry.model_copy(update={"split": split}), replace(built, examples=rows, notices=[*built.notices, told])
+
+
+def _require_alike(examples: Sequence[Example], names: Sequence[str]) -> None:
+    """Raises DataError where some entries hold pairs of texts and others single ones."""
+    held: dict[bool, set[int]] = {True: set(), False: set()}
+    for example in examples:
+        held[bool(example.second)].add(example.source)
+    if not (held[True] and held[False]):
+        return
+    pairs, single = (", ".join(names[source] for source in sorted(held[side])) for side in (True, False))
+    raise DataError(
+        f"The texts of the data sets don't go together: {pairs} holds pairs of texts, {single} single ones. A run "
+        "reads one or the other.",
+        "Choose columns of one text alone (data.columns), or join the two by a prompt template (data.prompt).",
+    )
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """What can't be used names the data set that it is of, where there are several."""
+    try:
+        yield
+    except DataError as error:
+        if not name or name in error.problem:
+            raise
+        raise DataError(f"{name}: {error.problem}", error.fix) from None
+
+
+def _in_set(name: str, call: Callable[..., T], *given: Any) -> T:
+    with _named(name):
+        return call(*given)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from engine.data.example import Mark
@@ -135,12 +135,34 @@ def by_label(before: Sequence[ScoredRow], after: Sequence[ScoredRow]) -> ByLabel
         return None
     if after[0].marks is not None:
         return _of_marks(before, after)
+    before, after = _told_apart(before, after)
     wanted = Counter(label for row in after for label in _wanted(row))
     every = wanted.keys() | {label for row in (*before, *after) for label in (*_wanted(row), *_given(row))}
     labels = sorted(sorted(every, key=lambda label: (-wanted[label], label))[:MOST_LABELS])
     return ByLabel(
         labels, len(every) - len(labels), _scoring(before, labels) if before else None, _scoring(after, labels)
     )
+
+
+def _told_apart(*sides: Sequence[ScoredRow]) -> list[Sequence[ScoredRow]]:
+    """The rows with the data set's name behind labels that several sets have, where these are different labels."""
+    sets: dict[str, set[str]] = {}
+    for row in (row for rows in sides for row in rows):
+        for label in (*_wanted(row), *_given(row)):
+            sets.setdefault(label, set()).add(row.task)
+    twice = {label for label, own in sets.items() if len(own) > 1}
+    if not twice:
+        return list(sides)
+
+    def named(row: ScoredRow) -> ScoredRow:
+        def of(label: str) -> str:
+            return row.named(label) if label in twice else label
+
+        if row.wanted is not None:
+            return replace(row, wanted=list(map(of, _wanted(row))), given=list(map(of, _given(row))))
+        return replace(row, expected=of(row.expected), answer=of(row.answer))
+
+    return [[named(row) for row in rows] for rows in sides]
 
 
 def _scoring(rows: Sequence[ScoredRow], labels: Sequence[str]) -> Scoring:

@@ -35,13 +35,15 @@ def error(chances: np.ndarray, right: np.ndarray) -> float:
 def measured(scores: np.ndarray, classes: np.ndarray, degree: float | None) -> dict[str, float]:
     """The calibration error of held-out rows, and with a temperature its error and the log loss, too.
 
-    classes: as numbers; -1 for a row whose class the classifier does not know, which is never right.
+    scores: -inf for a label that a row can't have. classes: as numbers; -1 for a row whose class the classifier does
+    not know, which is never right.
     """
     found = {"calibration_error": _error(log_chances(scores), classes)}
     if degree is None:
         return found
     warm = log_chances(scores, degree)
-    losses = np.where(classes >= 0, -warm[np.arange(len(classes)), classes], -warm.min(axis=1))
+    least = warm.min(axis=1, where=np.isfinite(warm), initial=0.0)
+    losses = np.where(classes >= 0, -warm[np.arange(len(classes)), classes], -least)
     return {**found, "calibrated_error": _error(warm, classes), "calibrated_loss": float(losses.mean())}
 
 

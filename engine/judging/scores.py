@@ -46,6 +46,8 @@ class ScoredRow:
     given: list[str] | None = None
     marks: dict[str, list[tuple[int, int, str]]] | None = None
     """Of a row whose words are marked: those "expected" and those "given", each with begin, end and label."""
+    task: str = ""
+    """Name of its data set, where each has labels of its own: equal names of two sets are different labels."""
 
     @property
     def counts(self) -> tuple[int, int, int] | None:
@@ -54,6 +56,10 @@ class ScoredRow:
             return None
         expected, given = ({tuple(mark) for mark in self.marks[side]} for side in ("expected", "given"))
         return len(expected & given), len(expected), len(given)
+
+    def named(self, label: str) -> str:
+        """One of its labels by a name that no other data set has for another one."""
+        return f"{label} ({self.task})" if self.task else label
 
 
 @dataclass(frozen=True)

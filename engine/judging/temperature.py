@@ -21,15 +21,17 @@ def log_chances(scores: np.ndarray, temperature: float = 1.0) -> np.ndarray:
 def temperature(scores: np.ndarray, classes: np.ndarray) -> float:
     """The temperature under which the classes of these rows are likeliest.
 
-    scores: (rows, classes). classes: as numbers, (rows,). A row counts as its class but for a share of 1 in rows + 2,
-    which belongs to all classes alike (Platt 1999): a few rows that are all right would make it endlessly sure.
+    scores: (rows, classes), -inf for what a row can't be. classes: as numbers, (rows,). A row counts as its class but
+    for a share of 1 in rows + 2, which belongs to all its classes alike (Platt 1999): a few rows that are all right
+    would make it endlessly sure.
     """
     spread = 1 / (len(classes) + 2)
     rows = np.arange(len(classes))
 
     def loss(log_degree: float) -> float:
         found = log_chances(scores, float(np.exp(log_degree)))
-        return float(-((1 - spread) * found[rows, classes] + spread * found.mean(axis=1)).mean())
+        even = found.mean(axis=1, where=np.isfinite(found))
+        return float(-((1 - spread) * found[rows, classes] + spread * even).mean())
 
     low, high = np.log(LOWEST), np.log(HIGHEST)
     for _ in range(ROUNDS):  # convex in 1 / temperature, so that it has one lowest point

@@ -37,6 +37,8 @@ class Kind(ABC):
     unfitted: ClassVar[str] = ""
     """Why nothing can be fitted to fixed features; empty where that works."""
 
+    alone: ClassVar[str] = ""
+    """Why data sets can have neither heads of their own nor their names before texts; empty where they can."""
     divides: ClassVar[bool] = False
     """Whether texts that are longer than the longest row are read in parts, in place of being cut."""
     marks_words: ClassVar[bool] = False
@@ -53,9 +55,10 @@ class Kind(ABC):
         return pooling(model_folder)
 
     def encode(self, example: Example, tokens: Tokens, max_tokens: int) -> Encoded:
+        text = example.before + example.text
         if example.second:
-            return tokens.encode_pair(example.text, example.second, max_tokens)
-        return tokens.encode_text(example.text, max_tokens)
+            return tokens.encode_pair(text, example.second, max_tokens)
+        return tokens.encode_text(text, max_tokens)
 
     def labels(self, examples: Sequence[Example]) -> list[str]:
         """The classes, sorted; a class's number is its place here."""

@@ -65,6 +65,10 @@ class MarkedWords(Kind):
     main_metric = "entity_f1"
     loss_unit = "nats a token"
     unweighable = "Class weights (objective.class_weights) are for labels of texts; marked words have none."
+    alone = (
+        "Heads for each data set (objective.heads) and task names before texts (objective.prefix) are for labels of "
+        "texts; marked words have one head for all sets."
+    )
     unfitted = (
         "{tuner} fits a classifier to one vector for each text; marked words (objective.kind) need an answer for each "
         "word. Choose another tuner, such as lora or top-layers."

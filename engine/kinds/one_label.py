@@ -23,7 +23,7 @@ CLASS_WEIGHTS = CLASS_WEIGHTS_HERE
 
 
 def target(example, row):
-    return LABELS.index(example["label"])
+    return PLACE_HERE
 
 
 def row_losses(scores, targets):
@@ -45,7 +45,7 @@ class OneLabel(Kind):
         return class_weights.weights(scheme, labels, [example.label for example in train])
 
     def row(self, job: Job, example: Example, encoded: Encoded) -> dict[str, Any]:
-        return {"labels": job.labels.index(example.label)}
+        return {"labels": job.place(example.label, example.source)}
 
     def losses(self, job: Job) -> Losses:
         from engine.compute.classifier import class_losses, weighed
@@ -54,7 +54,10 @@ class OneLabel(Kind):
         return class_losses if counts is None else weighed(class_losses, counts)
 
     def script(self, job: Job) -> str:
-        return SCRIPT.replace("CLASS_WEIGHTS_HERE", repr(job.class_weights))
+        place = 'LABELS.index(example["label"])'
+        if job.heads:
+            place = 'LABELS.index(example["label"], sum(HEADS[: example["source"]]))'
+        return SCRIPT.replace("CLASS_WEIGHTS_HERE", repr(job.class_weights)).replace("PLACE_HERE", place)
 
     def score(self, job: Job, model: nn.Module, rows: list[Example], report: Report) -> Scores:
         from engine.compute.classifier import score

@@ -25,7 +25,7 @@ LABEL_WEIGHTS = LABEL_WEIGHTS_HERE
 
 
 def target(example, row):
-    return [float(label in example["labels"]) for label in LABELS]
+    return WANTED_HERE
 
 
 def row_losses(scores, targets):
@@ -33,7 +33,8 @@ def row_losses(scores, targets):
     wanted = torch.tensor(targets, device=DEVICE)
     weight = None if LABEL_WEIGHTS is None else torch.tensor(LABEL_WEIGHTS, device=DEVICE)
     every = torch.nn.functional.binary_cross_entropy_with_logits(scores, wanted, reduction="none", pos_weight=weight)
-    return every.mean(dim=1)
+    own = scores > -1e4  # labels of another data set than the row's play no part
+    return (every * own).sum(dim=1) / own.sum(dim=1)
 '''
 
 
@@ -55,7 +56,8 @@ class SeveralLabels(Kind):
         return class_weights.of_each(scheme, labels, [example.labels or [] for example in train])
 
     def row(self, job: Job, example: Example, encoded: Encoded) -> dict[str, Any]:
-        return {"labels": 0, "wanted": [float(label in (example.labels or [])) for label in job.labels]}
+        own, wanted = job.span(example.source), example.labels or []
+        return {"labels": 0, "wanted": [float(i in own and label in wanted) for i, label in enumerate(job.labels)]}
 
     def losses(self, job: Job) -> Losses:
         from engine.compute.several import losses
@@ -63,7 +65,11 @@ class SeveralLabels(Kind):
         return losses(job.class_weights)
 
     def script(self, job: Job) -> str:
-        return SCRIPT.replace("LABEL_WEIGHTS_HERE", repr(job.class_weights))
+        wanted = '[float(label in example["labels"]) for label in LABELS]'
+        if job.heads:
+            has = 'task == example["source"] and label in example["labels"]'
+            wanted = f"[float({has}) for task, label in zip(SETS, LABELS, strict=True)]"
+        return SCRIPT.replace("LABEL_WEIGHTS_HERE", repr(job.class_weights)).replace("WANTED_HERE", wanted)
 
     def score(self, job: Job, model: nn.Module, rows: list[Example], report: Report) -> Scores:
         from engine.compute.several import score

@@ -21,7 +21,10 @@ MOST_OPTIONS = 100
 
 ENCODE = '''
 def encode(example):
-    """Token ids, and labels with -100 everywhere but in the answers."""
+    """Token ids, and labels with -100 everywhere but in the answers; of a text without any, all are learned."""
+    if "messages" not in example:
+        ids = tokenizer(example["text"], truncation=True, max_length=MAX_TOKENS)["input_ids"]
+        return {"ids": ids, "labels": [-100, *ids[1:]]}
     messages, tools = example["messages"], example.get("tools")
     if "{% generation %}" in tokenizer.chat_template:
         out = tokenizer.apply_chat_template(messages, tools=tools, return_dict=True, return_assistant_tokens_mask=True)
@@ -46,7 +49,13 @@ class AnswerObjective(CausalObjective):
     main_metric = "exact_match"
 
     def encode(self, example: Example, tokens: Tokens, settings: Any, max_tokens: int) -> Encoded:
+        if not example.messages:  # text that is read beside answers, every token but the first learned
+            encoded = tokens.encode_text(example.text, max_tokens)
+            return Encoded(encoded.ids, [place > 0 for place in range(len(encoded.ids))], encoded.full_length)
         return tokens.encode_chat(example.messages, max_tokens, tools=example.tools)
+
+    def answerable(self, example: Example) -> bool:
+        return bool(example.messages)
 
     def row(self, job: Job, example: Example, encoded: Encoded) -> dict[str, Any]:
         labels = [token if learned else -100 for token, learned in zip(encoded.ids, encoded.learned, strict=True)]
@@ -78,7 +87,7 @@ class AnswerObjective(CausalObjective):
         """The base model with the possible answers listed in its prompt, where the data has few."""
         if not self.baseline_count(job.evaluation, job.examples["train"]):
             return {}
-        options = sorted({row.answer.strip() for row in job.examples["train"]})
+        options = sorted({row.answer.strip() for row in job.examples["train"] if row.messages})
         listed = "Answer with exactly one of these, and nothing else:\n" + "\n".join(options)
         prompts = []
         for row in rows:
@@ -89,8 +98,9 @@ class AnswerObjective(CausalObjective):
         return {"options in prompt": self._scores(job, rows, answered, {})}
 
     def baseline_count(self, evaluation: Evaluate, train: list[Example]) -> int:
-        options = {row.answer.strip() for row in train}
-        few = len(options) <= MOST_OPTIONS and len(options) * 4 <= len(train)
+        answered = [row.answer.strip() for row in train if row.messages]
+        options = set(answered)
+        few = bool(options) and len(options) <= MOST_OPTIONS and len(options) * 4 <= len(answered)
         sensible = few and max(map(len, options), default=0) <= 80
         return int(evaluation.options_in_prompt == "on" or (evaluation.options_in_prompt == "auto" and sensible))
 

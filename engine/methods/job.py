@@ -59,6 +59,11 @@ class Job:
     """By split, beside `examples`."""
     labels: list[str] = field(default_factory=list)
     """The classes of a labelled data set, sorted; a class's number is its place here."""
+    heads: list[int] = field(default_factory=list)
+    """How many of `labels`, in their order, are those of each data set, where each has a head of its own; else empty.
+
+    A label is then the same as one of another set in its name alone.
+    """
     sets: list[str] = field(default_factory=list)
     """Names of the run's data sets, where there are several."""
     mixture: Mixture | None = None
@@ -73,13 +78,33 @@ class Job:
 
     @cached_property
     def class_weights(self) -> list[float] | None:
-        """By how much rows count while they are learned; see `Objective.class_weights`."""
-        return self.objective.class_weights(self.objective_settings, self.labels, self.examples["train"])
+        """By how much rows count while they are learned; see `Objective.class_weights`. With heads, in each alone."""
+        train = self.examples["train"]
+        found: list[float] = []
+        for source in range(max(1, len(self.heads))):
+            own = [row for row in train if row.source == source] if self.heads else train
+            labels = [self.labels[place] for place in self.span(source)]
+            weights = self.objective.class_weights(self.objective_settings, labels, own)
+            if weights is None:
+                return None
+            found += weights
+        return found
 
     @cached_property
     def scale(self) -> Scale:
         """Mean and deviation of the numbers to learn from, of a run that learns numbers."""
         return Scale.of([example.number for example in self.examples["train"] if example.number is not None])
+
+    def span(self, source: int) -> range:
+        """Places in `labels` of those that a row of this data set can have."""
+        if not self.heads:
+            return range(len(self.labels))
+        first = sum(self.heads[:source])
+        return range(first, first + self.heads[source])
+
+    def place(self, label: str, source: int) -> int:
+        """The number of the class that a label is in this data set; -1 for one that was not learned."""
+        return next((place for place in self.span(source) if self.labels[place] == label), -1)
 
     @property
     def goes_on(self) -> bool:
@@ -142,6 +167,8 @@ class Objective(Method):
     main_metric: ClassVar[str]
     fills_slot: ClassVar[bool] = False
     """Whether it learns a word at one place of a fixed text: of a long row the text is cut then, never that word."""
+    reads_beside: ClassVar[bool] = False
+    """Whether data sets of plain text may be learned whole beside those that it wants."""
     cut: ClassVar[str] = "at the end"
     """Where a row that is too long is cut, in words."""
 
@@ -240,6 +267,10 @@ class Objective(Method):
         """As how many sequences a row is read while it is learned, and while it is scored."""
         return 1, 1
 
+    def answerable(self, example: Example) -> bool:
+        """Whether a held-out row can be scored."""
+        return True
+
     def of(self, facts: ModelFacts) -> Objective:
         """The same objective as it is for a model of this kind. Needs no torch."""
         return self
@@ -260,8 +291,9 @@ class Objective(Method):
         """How many parameters learn that are no part of the result."""
         return 0
 
-    def unused(self, facts: ModelFacts | None) -> frozenset[str]:
-        """Its settings that do nothing with this model, which a form doesn't show; of None those of any model."""
+    def unused(self, facts: ModelFacts | None, sets: int = 1) -> frozenset[str]:
+        """Its settings that do nothing with this model and so many data sets, which a form doesn't show; of None those
+        of any model."""
         return frozenset()
 
     def leaves_words(self, facts: ModelFacts) -> int | None:
@@ -308,6 +340,21 @@ class Objective(Method):
     def labels(self, settings: Any, examples: Sequence[Example]) -> list[str]:
         """The classes of a labelled data set, sorted."""
         return sorted({example.label for example in examples}) if self.wants == "labelled" else []
+
+    def heads(self, settings: Any, examples: Sequence[Example]) -> list[int]:
+        """How many of `labels`, in their order, each data set has for itself; empty where all share one head."""
+        return []
+
+    def separates(self, settings: Any) -> bool:
+        """Whether each of several data sets has labels, and a head, of its own."""
+        return False
+
+    def prefixed(self, settings: Any) -> bool:
+        """Whether texts of several data sets are read with the name of theirs before them."""
+        return False
+
+    def tell(self, model: nn.Module, tasks: list[int]) -> None:
+        """Of which data set each row is that comes next, or one for all, where each has a head of its own."""
 
     def main(self, settings: Any) -> str:
         """The score that counts."""

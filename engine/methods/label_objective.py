@@ -68,7 +68,7 @@ KIND_HERE
 
 def encode(example):
     row = read(example)
-    return {**row, "target": target(example, row)}
+    return {**row, "target": target(example, row)TASK_HERE}
 
 
 def together(rows):
@@ -89,13 +89,26 @@ def scores(model, rows):
     return model(ids, mask, **kinds).float()
 
 
-def losses(model, rows):
+OWN_HEREdef losses(model, rows):
     """The loss of each row."""
-    return row_losses(scores(model, rows), [row["target"] for row in rows])
+    return row_losses(SCORED_HERE, [row["target"] for row in rows])
 
 
 def positions(row):
     return POSITIONS_HERE
+'''
+
+
+OWN = '''HEADS = {heads}  # how many labels each data set has for itself
+SETS = [number for number, size in enumerate(HEADS) for _ in range(size)]
+
+
+def own(scores, rows):
+    """Scores in which labels of other data sets than a row's play no part."""
+    sets, tasks = torch.tensor(SETS, device=DEVICE), torch.tensor([row["task"] for row in rows], device=DEVICE)
+    return scores.masked_fill(sets[None] != tasks[:, None], -1e4)
+
+
 '''
 
 
@@ -132,7 +145,11 @@ class LabelObjective(Objective):
         from engine.compute.model import load_backbone
 
         reading = Reading(self.answer(job.objective_settings).pooling(job.model_folder))
-        return Classifier(load_backbone(job, "features"), max(1, len(job.labels)), reading, job.training.seed)
+        backbone, seed = load_backbone(job, "features"), job.training.seed
+        return Classifier(backbone, max(1, len(job.labels)), reading, seed, job.heads)
+
+    def tell(self, model: nn.Module, tasks: list[int]) -> None:
+        model.tasks = tasks
 
     def backbone(self, model: nn.Module) -> nn.Module:
         return model.backbone
@@ -160,6 +177,9 @@ class LabelObjective(Objective):
             "POOL": repr(kind.pooling(job.model_folder)),
             "READ": kind.reading(job),
             "POSITIONS": kind.positions,
+            "TASK": ', "task": example["source"]' if job.heads else "",
+            "SCORED": "own(scores(model, rows), rows)" if job.heads else "scores(model, rows)",
+            "OWN": OWN.format(heads=job.heads) if job.heads else "",
         }
         filled = SCRIPT
         for name, source in parts.items():

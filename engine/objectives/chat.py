@@ -18,6 +18,7 @@ class Chat(AnswerObjective):
     paper = "https://arxiv.org/abs/2203.02155"
     order = 10
     recommended = True
+    reads_beside = True
 
     class Settings(Section):
         pass

@@ -11,7 +11,7 @@ from engine.bases.models import ModelFacts
 from engine.data.example import Example
 from engine.errors import SettingError
 from engine.kinds.base import Kind
-from engine.method import AskedKind
+from engine.method import AskedKind, Heads
 from engine.methods.class_weights import Scheme
 from engine.methods.label_objective import LabelObjective
 from engine.methods.tuner import Tuner
@@ -53,6 +53,19 @@ class Classify(LabelObjective):
             "'none': each row alike.",
             advanced=True,
         )
+        heads: Heads = setting(
+            "shared",
+            "Labels of several data sets",
+            "'shared': one head for all, in which equal names are one label, and every text may get any label. "
+            "'separate': a head for each set on the same model; a text gets labels of its own set alone, and equal "
+            "names of two sets are different labels.",
+        )
+        prefix: bool = setting(
+            False,
+            "Task name before texts",
+            "Each text is read with the name of its data set before it, so that the model knows of which it is. In "
+            "step 1 each can be given a name (data.task).",
+        )
 
     def kind(self, settings: Any) -> AskedKind:
         return settings.kind
@@ -63,6 +76,8 @@ class Classify(LabelObjective):
         kind = kinds.of(found.kind)
         if kind.unweighable and self.weighs(found):
             raise SettingError([kind.unweighable], "Set it to none.")
+        if kind.alone and (found.heads == "separate" or found.prefix):
+            raise SettingError([kind.alone], "Leave heads shared and texts without names.")
         if found.threshold is not None and kind.name != "several labels":
             raise SettingError(
                 [f"A threshold (objective.threshold) does nothing where a text gets {kind.title}."], "Leave it empty."
@@ -72,6 +87,29 @@ class Classify(LabelObjective):
     def refuses(self, facts: ModelFacts, settings: Any = None) -> str | None:
         refused = super().refuses(facts, settings)
         return refused if refused or settings is None else self.answer(settings).refuses(facts)
+
+    def labels(self, settings: Any, examples: Sequence[Example]) -> list[str]:
+        return [label for own in self._by_head(settings, examples) for label in self.answer(settings).labels(own)]
+
+    def heads(self, settings: Any, examples: Sequence[Example]) -> list[int]:
+        found = [len(self.answer(settings).labels(own)) for own in self._by_head(settings, examples)]
+        return found if len(found) > 1 else []
+
+    def _by_head(self, settings: Any, examples: Sequence[Example]) -> list[Sequence[Example]]:
+        """The rows by the heads that learn from them."""
+        if not self.separates(settings):
+            return [examples]
+        sets = range(1 + max((row.source for row in examples), default=0))
+        return [[row for row in examples if row.source == source] for source in sets]
+
+    def separates(self, settings: Any) -> bool:
+        return settings.heads == "separate" and self.answer(settings).tells_labels and not self.answer(settings).alone
+
+    def prefixed(self, settings: Any) -> bool:
+        return settings.prefix
+
+    def unused(self, facts: ModelFacts | None, sets: int = 1) -> frozenset[str]:
+        return frozenset({"heads", "prefix"}) if facts is None or sets < 2 else frozenset()
 
     def settled(self, settings: Any, model_folder: Path, examples: list[Example]) -> Any:
         return self.of_rows(settings, examples)

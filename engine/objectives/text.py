@@ -112,7 +112,7 @@ class Text(_Text, CausalObjective):
             return no_head(self.title, facts)
         return super().refuses(facts, settings)
 
-    def unused(self, facts: ModelFacts | None) -> frozenset[str]:
+    def unused(self, facts: ModelFacts | None, sets: int = 1) -> frozenset[str]:
         hidden = frozenset({"masked_share", "whole_words", "new_head"})
         if facts is None or facts.kind == "decoder":
             return hidden

@@ -199,12 +199,13 @@ def _timed(
     counts: dict[str, Lengths],
     here: machine.Machine,
 ) -> Plan:
-    split = "test" if rows["test"] else "validation"
+    held_out = {split: list(filter(spec.objective.answerable, rows[split])) for split in ("test", "validation")}
+    split = "test" if held_out["test"] else "validation"
     held = counts[split]
     if spec.objective.divides(spec.objective_settings):
         chosen = list(range(min(len(held.lengths), spec.evaluation.max_rows)))
     else:
-        scored = chosen_rows(rows[split], spec.evaluation.max_rows, spec.training.seed)
+        scored = chosen_rows(held_out[split], spec.evaluation.max_rows, spec.training.seed)
         places = {id(example): place for place, example in enumerate(rows[split])}
         chosen = [places[id(example)] for example in scored]
     beside = spec.objective.scored_beside(spec.objective_settings) if chosen else []

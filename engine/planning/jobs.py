@@ -90,6 +90,7 @@ def open_job(
         sets=mixture.names(spec.data) if len(spec.data) > 1 else [],
         mixture=mixture.mixed(spec.mixture, sources, len(spec.data), spec.training.seed),
         labels=spec.objective.labels(spec.objective_settings, every),
+        heads=spec.objective.heads(spec.objective_settings, every),
         start=parent.result if (parent := stacking.parent_of(spec)) else None,
     )
     if not to_train:
@@ -163,6 +164,7 @@ def require_pair(spec: RunSpec, facts: models.ModelFacts, found: Parent | None =
         spec.tuner.refuses(facts, spec.tuner_settings),
         stacking.refusal(spec, found),
         spec.objective.unfitted(spec.objective_settings, spec.tuner) if spec.tuner.kind == "fit" else None,
+        _inseparable(spec),
         spec.tuner.unweighable(spec.tuner_settings) if spec.objective.weighs(spec.objective_settings) else None,
     ]
     problems = [refusal for refusal in refusals if refusal]
@@ -173,10 +175,21 @@ def require_pair(spec: RunSpec, facts: models.ModelFacts, found: Parent | None =
         raise SettingError(problems, "Choose another objective, tuner or model.")
 
 
+def _inseparable(spec: RunSpec) -> str | None:
+    """Why its data sets can't have a head each, or None."""
+    if spec.tuner.kind != "fit" or len(spec.data) < 2 or not spec.objective.separates(spec.objective_settings):
+        return None
+    return (
+        f"{spec.tuner.title} fits one classifier to the rows of all data sets; heads of their own (objective.heads) "
+        "need weights that learn."
+    )
+
+
 def held_out(job: Job) -> tuple[str, list[Example]]:
     """The rows that are scored: test rows, else validation rows; at most `evaluation.max_rows`, chosen by the seed."""
-    split = "test" if job.examples["test"] else "validation"
-    return split, chosen_rows(job.examples[split], job.evaluation.max_rows, job.training.seed)
+    rows = {split: list(filter(job.objective.answerable, job.examples[split])) for split in ("test", "validation")}
+    split = "test" if rows["test"] else "validation"
+    return split, chosen_rows(rows[split], job.evaluation.max_rows, job.training.seed)
 
 
 def chosen_rows(rows: list[Example], most: int, seed: int) -> list[Example]:

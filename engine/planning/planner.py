@@ -34,7 +34,7 @@ def make(
     _require_context(spec, facts, max(lengths))
     _require_beside(spec, facts, max(lengths))
     reasons = [*machine.notices, *stacking.told(spec), *spec.objective.remarks(spec.objective_settings)]
-    reasons += _weighed(spec)
+    reasons += _told_apart(spec) + _weighed(spec)
     if facts.made_of:
         reasons.append(f"The model is made of {facts.layers} of the {facts.made_of} layers of {facts.id}.")
     formats = number_formats.choose(spec, machine, reasons)
@@ -122,6 +122,18 @@ def _ignored(spec: RunSpec) -> list[str]:
     if not found:
         return []
     return [f"Nothing is done with these settings, which {spec.tuner.title} has no use for: {', '.join(found)}."]
+
+
+def _told_apart(spec: RunSpec) -> list[str]:
+    """How a classifier learns several data sets, where not as one."""
+    if len(spec.data) < 2:
+        return []
+    told = []
+    if spec.objective.separates(spec.objective_settings):
+        told.append("Each data set has a head, and labels, of its own; the model below is shared.")
+    if spec.objective.prefixed(spec.objective_settings):
+        told.append("Each text is read with the name of its data set before it.")
+    return told
 
 
 def _weighed(spec: RunSpec) -> list[str]:

@@ -90,7 +90,9 @@ def merge_of(first: RunSpec, ids: Sequence[str], **settings: Any) -> RunSpec:
 def begins_with_head(job: Job) -> bool:
     """Whether the run begins with the head of an earlier one: one that told the same labels in the same way."""
     kind = job.objective.kind(job.objective_settings)
-    return job.start is not None and bool(job.labels) and lineage.labels(job.start, kind) == job.labels
+    if job.start is None or not job.labels:
+        return False
+    return lineage.labels(job.start, kind) == job.labels and lineage.heads(job.start) == job.heads
 
 
 def start_files(job: Job) -> dict[str, Path]:

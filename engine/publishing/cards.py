@@ -97,7 +97,7 @@ def _load(story: Story, repo: str, merged: bool) -> str:
             found = snippets.fitted(source, kept, story.longest)
         else:
             answer = kinds.of_result(kept).asked(kept)
-            found = snippets.classify(source, str(kept.get("pooling")), story.longest, kept.get("pair"), answer)
+            found = snippets.classify(source, kept, story.longest, answer)
         note = (
             '\n\nThe head is no part of a class of transformers: `pipeline("text-classification")` would make a new '
             "one that knows nothing. transformers may say that a pooler is new; nothing here uses it."

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -23,10 +24,14 @@ from engine.runs.store import ACTIVE, Run
 
 if TYPE_CHECKING:  # what they load, whoever only looks has no use for
     from engine.data.prepare import Prepared
+    from engine.runs.alone import Single
     from engine.runs.stages import Stages
     from engine.specs.spec import RunSpec
 
-get, listed, of, is_chain = links.get, links.listed, links.of, links.is_chain
+    Part = tuple[Link, RunSpec, Prepared]
+    """A link whose run is yet to be made, its spec and rows."""
+
+get, listed, of, beside, is_chain = links.get, links.listed, links.of, links.beside, links.is_chain
 DELETED = "deleted"
 TRIES = 5
 """Times that a stop is tried again because another run's turn came in between."""
@@ -40,10 +45,7 @@ def create(plan: Stages, prepared: list[Prepared], owner: str = "local") -> Chai
     """
     from engine.runs import stages
 
-    made: list[Run] = []
-    chained: list[Link] = []
-    ids: dict[int, str] = {}
-    parts: list[tuple[Link, RunSpec, Prepared]] = []
+    parts: list[Part] = []
     for number, spec in enumerate(plan.specs, 1):
         needs = tuple(one - 1 for one in stages.needs(spec))
         parts.append((Link("", stages.title(number), number, needs), spec, prepared[number - 1]))
@@ -52,6 +54,25 @@ def create(plan: Stages, prepared: list[Prepared], owner: str = "local") -> Chai
         needs = tuple(one - 1 for one in stages.needs(spec))
         title = f"{stages.title(plan.compared)} without {listing(left_out)}"
         parts.append((Link("", title, plan.compared, needs, left_out), spec, prepared[plan.compared - 1]))
+    return _made(parts, plan.name or " → ".join(spec.objective.name for spec in plan.specs), owner)
+
+
+def create_singles(whole: Run, found: Sequence[Single]) -> Chain:
+    """Make the runs that each learn one data set of a run alone, none of which starts yet (`start`).
+
+    found: as `engine.runs.alone.singles` gives them. Raises UserError as `store.create`; then nothing is left.
+    """
+    parts = [(Link("", f"{one.name} alone", number), one.spec, one.rows) for number, one in enumerate(found, 1)]
+    return _made(parts, f"{whole.name}: each data set alone", whole.owner, whole.id)
+
+
+def _made(parts: Sequence[Part], name: str, owner: str, beside: str = "") -> Chain:
+    """The chain of these runs, which are made."""
+    from engine.runs import stages
+
+    made: list[Run] = []
+    chained: list[Link] = []
+    ids: dict[int, str] = {}
     try:
         for link, spec, rows in parts:
             run = store.create(_titled(stages.named(spec, ids), link), rows, owner)
@@ -62,8 +83,7 @@ def create(plan: Stages, prepared: list[Prepared], owner: str = "local") -> Chai
         now = time.time()
         ending = "".join(secrets.choice("abcdefghijkmnpqrstuvwxyz23456789") for _ in range(8))
         id = time.strftime("chain-%Y%m%d-%H%M%S-", time.gmtime(now)) + ending
-        name = plan.name or " → ".join(spec.objective.name for spec in plan.specs)
-        chain = Chain(id, owner, name[:LONGEST_NAME], now, tuple(chained))
+        chain = Chain(id, owner, name[:LONGEST_NAME], now, tuple(chained), beside)
         links.write(chain)
     except (UserError, OSError) as error:
         for run in reversed(made):
@@ -166,11 +186,14 @@ def picture(chain: Chain) -> dict[str, Any]:
     """Plain values, for a page or a terminal: the stages with their states and scores, where it is, what came of it.
 
     state: "waiting" where it goes on only when somebody resumes it, "broken" where a run is gone, else as of a run.
-    before, after: the main score, in `unit` (see `engine.judging.measures`).
+    before, after: the main score, in `unit` (see `engine.judging.measures`). whole: the run on all data sets of which
+    each stage learns one alone; verdicts: what came of each comparison.
     """
     found = runs(chain)
     here = at(chain)
     lines = [_line(link, run) for link, run in zip(chain.links, found, strict=True)]
+    for line in lines:
+        line["alone"] = line["alone"] or bool(chain.beside)
     states = {link.run: line["state"] for link, line in zip(chain.links, lines, strict=True)}
     now = states[here.run] if here else "finished"
     if here is not None:
@@ -185,7 +208,8 @@ def picture(chain: Chain) -> dict[str, Any]:
         "state": state,
         "says": _says(chain, here, now),
         "stages": lines,
-        "verdict": _verdict(chain, found),
+        "whole": _line(Link(chain.beside, "All together", 0), _whole(chain)) if chain.beside else None,
+        "verdicts": _verdicts(chain, found),
     }
 
 
@@ -249,6 +273,23 @@ def _says(chain: Chain, here: Link | None, state: str) -> str:
     }.get(state, "waits for its turn")
     place = chain.links.index(here) + 1
     return f"{here.title} ({place} of {len(chain.links)}) {told}."
+
+
+def _whole(chain: Chain) -> Run | None:
+    try:
+        return store.get(chain.beside, chain.owner)
+    except RunError:
+        return None
+
+
+def _verdicts(chain: Chain, found: list[Run | None]) -> list[dict[str, Any]]:
+    """What came of the comparisons that were asked for, as far as it is known."""
+    if chain.beside:
+        from engine.runs import alone
+
+        return alone.verdicts(found, [link.title.removesuffix(" alone") for link in chain.links], _whole(chain))
+    told = _verdict(chain, found)
+    return [told] if told else []
 
 
 def _verdict(chain: Chain, found: list[Run | None]) -> dict[str, Any] | None:

@@ -46,6 +46,8 @@ class Chain:
     """Seconds since 1970."""
     links: tuple[Link, ...]
     """In the order in which they run."""
+    beside: str = ""
+    """Id of a run on several data sets, each of which a run of this chain learns alone. It is no part of the chain."""
 
 
 def is_chain(id: str) -> bool:
@@ -83,6 +85,11 @@ def listed(owner: str | None = None) -> list[Chain]:
 def of(run_id: str) -> Chain | None:
     """The chain that a run is in, if any."""
     return next((chain for chain in listed() if any(link.run == run_id for link in chain.links)), None)
+
+
+def beside(run_id: str) -> Chain | None:
+    """The chain whose runs each learn one data set of a run alone, if any."""
+    return next((chain for chain in listed() if chain.beside == run_id), None)
 
 
 def states(rows: sqlite3.Connection, chain: Chain) -> dict[str, str]:
@@ -155,7 +162,8 @@ def _read_at(path: Path, changed: int) -> Chain | None:
     record = read_json(path) or {}
     try:
         links = tuple(_link(item) for item in record["links"])
-        return Chain(path.stem, str(record["owner"]), str(record["name"]), float(record["created"]), links)
+        named = str(record["owner"]), str(record["name"])
+        return Chain(path.stem, *named, float(record["created"]), links, str(record.get("beside") or ""))
     except (KeyError, TypeError, ValueError):
         return None
 

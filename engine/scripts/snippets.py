@@ -66,15 +66,15 @@ def chat(source: Source, messages: list[dict[str, Any]]) -> Snippet:
 
 def classify(
     source: Source,
-    pooling: str,
+    kept: dict[str, Any],
     max_tokens: int,
-    pair: dict[str, Any] | None = None,
     answer: Sequence[str] = ("print(labels[scores.argmax()])",),
 ) -> Snippet:
     """A backbone with our head, which no class of transformers holds, and one text (or a pair of them) put to it.
 
-    pair: what `classifier.json` says of how two texts are read. answer: lines that print what `scores` come to.
+    kept: what `classifier.json` holds. answer: lines that print what `scores` come to.
     """
+    pair = kept.get("pair")
     repo = json.dumps(source.repo)
     imports, lines = _loading(source, "AutoModel")
     files = ["from huggingface_hub import hf_hub_download", "from safetensors.torch import load_file"]
@@ -87,9 +87,10 @@ def classify(
         f'labels = json.load(open(hf_hub_download({repo}, "classifier.json"), encoding="utf-8"))["labels"]',
     ]
     ask = [
-        *_read(max_tokens, pair),
+        *_read(max_tokens, kept),
         f"hidden = model({_GIVEN if pair and pair['told_apart'] else 'ids'}).last_hidden_state.float()",
-        f'scores = {_POOLED.get(pooling, _MEAN)} @ head["weight"].T + head["bias"]',
+        f'scores = {_POOLED.get(kept["pooling"], _MEAN)} @ head["weight"].T + head["bias"]',
+        *_own_labels(kept.get("tasks") or []),
         *answer,
     ]
     return Snippet("\n".join(load), "\n".join(ask))
@@ -266,7 +267,7 @@ def fitted(source: Source, kept: dict[str, Any], max_tokens: int) -> Snippet:
         places = ", ".join(f"every[-{place}]" for place in range(top, top + count))
         hidden = "\n".join([*every, f"hidden = sum(layer.float() for layer in [{places}]) / {count}"])
     ask = [
-        *_read(max_tokens, pair),
+        *_read(max_tokens, kept),
         hidden,
         f"features = {_POOLED.get(kept['pooling'], _MEAN)}.detach().numpy()",
         f"scores = {kept['form']}(head, features)",
@@ -278,11 +279,35 @@ def fitted(source: Source, kept: dict[str, Any], max_tokens: int) -> Snippet:
 _GIVEN = "input_ids=ids, token_type_ids=kinds"
 
 
-def _read(max_tokens: int, pair: dict[str, Any] | None) -> list[str]:
+def _of_task(tasks: list[dict[str, Any]]) -> list[str]:
+    """Lines that say as one of which data sets a text is asked, where that matters."""
+    if not tasks:
+        return []
+    named = ", ".join(f"{number}: {json.dumps(one['name'], ensure_ascii=False)}" for number, one in enumerate(tasks))
+    return [f"task = 0  # which data set the text is like: {named}"]
+
+
+def _before(tasks: list[dict[str, Any]]) -> str:
+    """What is put before a text, as the beginning of an expression."""
+    texts = [one["before"] for one in tasks]
+    return f"{json.dumps(texts, ensure_ascii=False)}[task] + " if any(texts) else ""
+
+
+def _own_labels(tasks: list[dict[str, Any]]) -> list[str]:
+    """Lines that leave the scores and labels of the chosen data set, where each has labels of its own."""
+    if not any(one["first"] for one in tasks):
+        return []
+    spans = [(one["first"], one["first"] + one["labels"]) for one in tasks]
+    return [f"first, end = {spans}[task]", "scores, labels = scores[:, first:end], labels[first:end]"]
+
+
+def _read(max_tokens: int, kept: dict[str, Any]) -> list[str]:
     """Lines that make `ids` of a text, or of two with their `kinds`, as the run read them."""
+    pair, tasks = kept.get("pair"), kept.get("tasks") or []
     if not pair:
         return [
-            'text = "Write a text here."',
+            *_of_task(tasks),
+            f'text = {_before(tasks)}"Write a text here."',
             f'ids = tokenizer(text, truncation=True, max_length={max_tokens}, return_tensors="pt").input_ids',
         ]
     return [
@@ -292,7 +317,8 @@ def _read(max_tokens: int, pair: dict[str, Any] | None) -> list[str]:
         parts.source("texts.pair_tokens"),
         "",
         "",
-        'texts = "Write the first text here.", "And the second here."',
+        *_of_task(tasks),
+        f'texts = {_before(tasks)}"Write the first text here.", "And the second here."',
         "first, second = (tokenizer(text, add_special_tokens=False).input_ids for text in texts)",
         f"ids, kinds = together(first, second, {pair['frame']}, {pair['kinds']}, {max_tokens})",
         "ids, kinds = torch.tensor([ids]), torch.tensor([kinds])",

@@ -90,6 +90,13 @@ class Data(Section):
         "Data",
         "A file, a folder of the home, a Hub data set (owner/name), or a sample such as sample:banking-intents.",
     )
+    task: str = setting(
+        "",
+        "Name of the task",
+        "What this data set is called beside others of the run: in its scores, where one of them is asked, and before "
+        "its texts where that is chosen. Empty means the name of the file.",
+        advanced=True,
+    )
     format: Literal["auto", "chat", "sharegpt", "alpaca", "prompt-completion", "marked", "labelled", "text"] = setting(
         "auto", "Format", "How the rows are laid out. 'auto' looks at the columns and says what it found."
     )

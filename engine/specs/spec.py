@@ -11,6 +11,7 @@ import yaml
 
 from engine import objectives, tuners
 from engine.bases.models import ModelFacts
+from engine.data import mixture
 from engine.data.prepare import Prepared, prepare
 from engine.data.rows import Table
 from engine.errors import SettingError, UserError
@@ -110,6 +111,20 @@ class RunSpec:
         settings = self.objective.of_rows(self.objective_settings, prepared.examples)
         return replace(self, data=prepared.settled(self.data), objective_settings=settings)
 
+    def tasks(self) -> list[str]:
+        """Names of its data sets, where it matters as which of them it is asked; else none."""
+        if len(self.data) < 2:
+            return []
+        goal, settings = self.objective, self.objective_settings
+        apart = self.tuner.tasks(self.tuner_settings) or goal.separates(settings) or goal.prefixed(settings)
+        systems = {entry.system for entry in self.data} if goal.wants == "messages" else set()
+        return mixture.names(self.data) if apart or len(systems) > 1 else []
+
+    def before(self) -> list[str]:
+        """Of each data set, what stands before its texts."""
+        prefixed = len(self.data) > 1 and self.objective.prefixed(self.objective_settings)
+        return [mixture.prefix(name) if prefixed else "" for name in mixture.names(self.data)]
+
     def on(self, facts: ModelFacts) -> RunSpec:
         """The spec with its objective as it is for this kind of model."""
         return replace(self, objective=self.objective.of(facts))
@@ -128,7 +143,16 @@ class RunSpec:
 def of_spec(spec: RunSpec, tables: Sequence[Table] | None = None) -> Prepared:
     """The rows of a run. tables: of its data entries, where they were read already. Raises DataError."""
     kind = spec.objective.kind(spec.objective_settings)
-    return prepare(spec.data, spec.objective.wants, spec.training.seed, tables=tables, kind=kind)
+    beside = spec.objective.reads_beside
+    prepared = prepare(
+        spec.data, spec.objective.wants, spec.training.seed, tables=tables, kind=kind, reads_beside=beside
+    )
+    if len(spec.data) < 2:
+        return prepared
+    if spec.objective.separates(spec.objective_settings):
+        prepared.require_apart(spec.data)
+    before = spec.before()
+    return replace(prepared, examples=[replace(row, before=before[row.source]) for row in prepared.examples])
 
 
 def read_yaml(path: Path) -> Any:

@@ -94,6 +94,11 @@ def _of_run(name: str) -> LabelTeacher:
         raise ModelError(
             f"Run {parent.id} is no classifier: its objective is {parent.objective}.", "Choose one that classifies."
         )
+    if kept.get("tasks"):
+        raise ModelError(
+            f"Run {parent.id} reads each of its data sets in a way of its own; a teacher reads all rows alike.",
+            "Choose a run whose data sets share a head (objective.heads) and have no name before their texts.",
+        )
     return LabelTeacher(
         name.strip(),
         models.facts(parent.model),

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 READ = '''
 def read(example):
     """Token ids of a row's text."""
-    return {"ids": tokenizer(example["text"], truncation=True, max_length=MAX_TOKENS)["input_ids"]}
+    text = example.get("before", "") + example["text"]
+    return {"ids": tokenizer(text, truncation=True, max_length=MAX_TOKENS)["input_ids"]}
 '''
 """Of scripts of runs that read one text a row."""
 SCRIPT = '''
@@ -29,7 +30,8 @@ FRAME, KINDS, TOLD_APART = {frame}, {kinds}, {told_apart}
 
 def read(example):
     """Token ids of a row's texts, and of which text each is where the model tells them apart."""
-    first, second = (tokenizer(example[part], add_special_tokens=False)["input_ids"] for part in ("text", "second"))
+    texts = example.get("before", "") + example["text"], example["second"]
+    first, second = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts)
     ids, kinds = together(first, second, FRAME, KINDS, MAX_TOKENS)
     return {{"ids": ids, "kinds": kinds}} if TOLD_APART else {{"ids": ids}}
 '''

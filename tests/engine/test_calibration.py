@@ -125,3 +125,13 @@ def test_of_a_result_from_before_there_were_temperatures_no_reason_is_made_up(tm
     (tmp_path / "classifier.json").write_text('{"labels": ["a"]}')
     assert calibration.told(tmp_path) == "Chances are not calibrated. The order of the labels holds all the same."
     assert calibration.told(tmp_path / "nowhere") == ""
+
+
+def test_labels_that_a_row_can_not_have_change_nothing() -> None:
+    """As where each of several data sets has labels of its own."""
+    draws = np.random.default_rng(3)
+    scores, classes = 4 * draws.normal(size=(40, 3)), draws.integers(0, 3, 40)
+    wide = np.hstack([scores, np.full((40, 5), -np.inf)])
+    assert temperature(wide, classes) == pytest.approx(temperature(scores, classes))
+    unseen = np.where(np.arange(40) < 4, -1, classes)
+    assert calibration.measured(wide, unseen, 2.0) == pytest.approx(calibration.measured(scores, unseen, 2.0))

@@ -365,7 +365,10 @@ def test_every_snippet_is_python(pooling: str, form: Any, on_hub: bool) -> None:
         source = snippets.Source("a/b", "attached", 'house "model"', on_hub, part=form)
     else:
         source = snippets.Source("a/b", form, 'house "model"', on_hub)
-    for snippet in (snippets.classify(source, pooling, 64), snippets.chat(source, [{"role": "user", "content": '"'}])):
+    for snippet in (
+        snippets.classify(source, {"pooling": pooling}, 64),
+        snippets.chat(source, [{"role": "user", "content": '"'}]),
+    ):
         compile(f"{snippet.load}\n{snippet.ask}", "card", "exec")
 
 

@@ -214,8 +214,9 @@ def test_a_chain_of_reading_chatting_and_distilling_runs_to_its_end(
     assert (code, found["state"], found["name"]) == (0, "finished", "a small chain")
     assert [stage["title"] for stage in found["stages"]] == ["Stage 1", "Stage 2", "Stage 3", "Stage 2 without stage 1"]
     assert all(stage["after"] is not None for stage in found["stages"])
-    assert "Both learned from the same rows" in found["verdict"]["data"]
-    assert found["verdict"]["headline"].lower().startswith(("whether stage 1", "stage 1"))
+    (verdict,) = found["verdicts"]
+    assert "Both learned from the same rows" in verdict["data"]
+    assert verdict["headline"].lower().startswith(("whether stage 1", "stage 1"))
     chain = chains.get(found["id"])
     second, third = (store.get(chain.links[place].run) for place in (1, 2))
     assert third.spec().objective_settings.teacher == f"run:{second.id}" and (second.folder / "merged").is_dir()
@@ -223,7 +224,7 @@ def test_a_chain_of_reading_chatting_and_distilling_runs_to_its_end(
 
     assert main(["show", chain.id]) == 0
     out = capsys.readouterr().out
-    assert "Stage 3: Distill, LoRA: finished; exact match" in out and found["verdict"]["sentence"] in out
+    assert "Stage 3: Distill, LoRA: finished; exact match" in out and verdict["sentence"] in out
     assert main(["chains"]) == 0 and "All 4 runs have finished." in capsys.readouterr().out
     assert main(["delete", chain.id]) == 0 and store.listed() == []
 

@@ -198,7 +198,7 @@ def test_the_cards_code_reads_a_pair_as_the_run_does(tmp_path: Path) -> None:
     folder = trained(tmp_path / "run", like_bert(tmp_path / "base"))
     kept = json.loads((folder / "model" / "classifier.json").read_text(encoding="utf-8"))
     source = snippets.Source(str(folder / "model"), "whole", "", on_hub=False)
-    code = snippets.classify(source, kept["pooling"], 64, kept["pair"])
+    code = snippets.classify(source, kept, 64)
     text = f"{code.load}\n{code.ask}".replace("from huggingface_hub import hf_hub_download", "import os.path")
     given: dict[str, Any] = {}
     exec(text.replace("hf_hub_download", "os.path.join"), given)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from starlette.testclient import TestClient
 
 from engine import home
 from engine.bases.models import ModelFacts
+from engine.data.prepare import Prepared
 from engine.errors import DataError, ModelError, RunError, SettingError
 from engine.offers import Choice
 from engine.runs import chains, store
@@ -178,6 +180,31 @@ def test_a_chain_is_stopped_and_deleted_by_its_owner_alone() -> None:
     assert store.get(held[0].id).state == "stopped"
     assert asked.post(f"/tunesmith/chains/{found.id}/delete").status_code == 200
     assert [one.id for one in chains.listed()] == [others.id]
+
+
+def test_a_run_on_several_data_sets_can_be_compared_with_each_alone_by_its_owner(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[chains.Chain] = []
+    monkeypatch.setattr(chains, "start", started.append)
+    spec = runs.spec(tiny, "chat", "lora")
+    both = [replace(row, source=row.row % 2) for row in runs.examples("messages")]
+    mine, theirs = (
+        store.create(spec.with_data(spec.data * 2), Prepared(both, [], [], []), name) for name in ("local", "somebody")
+    )
+    one, asked = store.create(spec, prepared()), client()
+    offered = [asked.get(f"/tunesmith/runs/{run.id}").json()["alone"] for run in (mine, one)]
+    assert offered == [True, False]
+    assert asked.post(f"/tunesmith/runs/{theirs.id}/alone").status_code == 404
+    assert "one data set" in asked.post(f"/tunesmith/runs/{one.id}/alone").json()["problem"]
+    assert asked.post(f"/tunesmith/runs/{mine.id}/alone").status_code == 200
+    (chain,) = started
+    assert chains.listed() == [chain] and chain.beside == mine.id and chain.owner == "local"
+    picture = asked.get(f"/tunesmith/runs/{mine.id}/chain").json()
+    assert picture["whole"]["run"] == mine.id and len(picture["stages"]) == 2 and picture["verdicts"] == []
+    assert all(stage["alone"] for stage in picture["stages"])
+    assert asked.get(f"/tunesmith/runs/{mine.id}").json()["alone"] is False
+    assert "already" in asked.post(f"/tunesmith/runs/{mine.id}/alone").json()["problem"]
 
 
 def test_a_visitor_has_so_many_runs_at_a_time_stages_included(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -186,7 +186,7 @@ def _how(screen: DataScreen) -> tuple[DataScreen, gr.HTML, gr.HTML]:
     with gr.Row(elem_classes=["ts-fields"]):
         shares = form.build(Split, form.basic(Split))
     with gr.Accordion("More settings", open=False):
-        texts = form.build(Data, form.named(Data, ("system", "prompt", "label_columns", "label_separator")))
+        texts = form.build(Data, form.named(Data, ("task", "system", "prompt", "label_columns", "label_separator")))
         with gr.Row(elem_classes=["ts-fields"]):
             numbers = form.build(Split, form.advanced(Split))
     whole = replace(
@@ -256,7 +256,7 @@ def ready(entry: Entry) -> Ready:
         told = f"{words.counted(seen['rows'], 'row')}: {seen['title']}"
     except UserError as error:
         told = error.problem
-    return Ready(entry, history.title(str(entry["source"])), told)
+    return Ready(entry, str(entry.get("task") or history.title(str(entry["source"]))), told)
 
 
 def _taken(take: Callable[..., str]) -> Callable[..., list[Any]]:

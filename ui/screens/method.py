@@ -312,7 +312,7 @@ def _look(groups: Groups, fields: Sequence[str] = ()) -> Any:
         rate = f"{change.base_rate * goal.rate_factor:g}"
         chosen: dict[str, str] = {"objective": objective, "tuner": tuner}
         choice = Choice(objective, tuner, known.sets)
-        unused = _unused(goal, facts)
+        unused = _unused(goal, facts, known.sets)
         return [
             plan_words.advice(advised.reason) if advised and not own else "",
             model_cards.offered(str(model or "").strip(), choice, chain),
@@ -389,9 +389,10 @@ def _always(forms: list[tuple[str, Form]]) -> list[Any]:
     return [placed[RATE], placed[GOES_ON]]
 
 
-def _unused(goal: Objective, facts: ModelFacts | None) -> set[str]:
-    """Settings of an objective that do nothing with this model; of None those that do nothing with some."""
-    return {f"objective {goal.name}.{name}" for name in goal.unused(facts)}
+def _unused(goal: Objective, facts: ModelFacts | None, sets: int = 1) -> set[str]:
+    """Settings of an objective that do nothing with this model and these data sets; of None those that do nothing with
+    some."""
+    return {f"objective {goal.name}.{name}" for name in goal.unused(facts, sets)}
 
 
 def _loop_fields(forms: list[tuple[str, Form]]) -> list[tuple[str, Any]]:

@@ -124,13 +124,13 @@ def _tasks(run_id: str) -> Any:
         spec = own(run_id).spec()
     except UserError:  # the view says so
         return gr.skip()
-    names = [f"{number}: {name}" for number, name in enumerate(spec.tuner.tasks(spec.tuner_settings), 1)]
+    names = [f"{number}: {name}" for number, name in enumerate(spec.tasks(), 1)]
     return gr.update(choices=names, value=names[0] if names else None, visible=bool(names))
 
 
 def _task(spec: RunSpec, chosen: str | None) -> int:
     """The chosen one of a run's tasks, counted from 0. Raises DataError where there is no such one."""
-    tasks = spec.tuner.tasks(spec.tuner_settings)
+    tasks = spec.tasks()
     number = str(chosen or "1").partition(":")[0]
     if not tasks:
         return 0
@@ -173,10 +173,12 @@ def _labelled(run_id: str, chosen: str | None, text: str, second: str = "") -> s
         if pairs and not (second or "").strip():
             raise DataError("The second text is empty.", "Write something into both.")
         beside = second[:LONGEST] if pairs else ""
+        spec = run.spec()
+        task = _task(spec, chosen)
         if kinds.of_folder(run.folder / "model").marks_words:
             asked = text[:LONGEST]
-            return marked(asked, chat.marks(run.folder, asked, task=_task(run.spec(), chosen)))
-        found = chat.labels(run.folder, text[:LONGEST], task=_task(run.spec(), chosen), second=beside)
+            return marked(asked, chat.marks(run.folder, asked, task=task))
+        found = chat.labels(run.folder, text[:LONGEST], task=task, second=beside, before=spec.before()[task])
         return told(kinds.said(run.folder / "model", found))
     except UserError as error:
         return words.failure(error)

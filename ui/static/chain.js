@@ -10,6 +10,7 @@ const STATES = {
 };
 const MOVING = ["queued", "running", "stopping"];
 const SURE = "Delete all stages of this plan with their results and all their files?";
+const SURE_ALONE = "Delete the runs on one data set with their results and all their files? The run on all of them stays.";
 
 export async function chain(id) {
   const view = { id, place: await found("ts-chain"), drawn: "" };
@@ -42,11 +43,11 @@ function draw(view, picture) {
     view.place,
     el(
       "section",
-      { class: "ts-chain", "aria-label": "Stages of this plan" },
+      { class: "ts-chain", "aria-label": picture.whole ? "Each data set alone" : "Stages of this plan" },
       el("h2", {}, picture.name),
-      el("ol", { class: "ts-stages" }, ...picture.stages.map((stage) => link(stage, view.id))),
+      el("ol", { class: "ts-stages" }, ...[picture.whole, ...picture.stages].filter(Boolean).map((stage) => link(stage, view.id))),
       view.says,
-      ...verdict(picture.verdict),
+      ...picture.verdicts.flatMap(verdict),
       acts(view, picture),
     ),
   );
@@ -76,7 +77,6 @@ function score({ main, before, after, unit }) {
 }
 
 function verdict(found) {
-  if (!found) return [];
   return [
     el("h3", {}, found.headline),
     el("p", {}, found.sentence),
@@ -87,25 +87,26 @@ function verdict(found) {
 function acts(view, picture) {
   const button = (text, act, kind = "") => {
     const node = el("button", { class: `ts-button ${kind}`, type: "button" }, text);
-    node.addEventListener("click", () => doing(view, node, picture.id, act));
+    node.addEventListener("click", () => doing(view, node, picture, act));
     return node;
   };
   const resting = !MOVING.includes(picture.state);
+  const all = picture.whole ? "the runs on one data set" : "all stages";
   return el(
     "div",
-    { class: "ts-stage-acts", role: "group", "aria-label": "What can be done with all stages" },
-    ["queued", "running"].includes(picture.state) ? button("Stop all stages", "stop") : null,
-    picture.state === "waiting" ? button("Resume the plan", "resume") : null,
-    resting ? button("Delete all stages", "delete", "ts-danger") : null,
+    { class: "ts-stage-acts", role: "group", "aria-label": `What can be done with ${all}` },
+    ["queued", "running"].includes(picture.state) ? button(`Stop ${all}`, "stop") : null,
+    picture.state === "waiting" ? button(picture.whole ? `Resume ${all}` : "Resume the plan", "resume") : null,
+    resting ? button(`Delete ${all}`, "delete", "ts-danger") : null,
   );
 }
 
-async function doing(view, node, id, act) {
-  if (act === "delete" && !window.confirm(SURE)) return;
+async function doing(view, node, { id, whole }, act) {
+  if (act === "delete" && !window.confirm(whole ? SURE_ALONE : SURE)) return;
   node.disabled = true;
   try {
     await ask(`chains/${id}/${act}`, "POST");
-    if (act === "delete") return window.location.assign("?");
+    if (act === "delete") return window.location.assign(whole ? `?run=${whole.run}` : "?");
     await view.look();
     document.dispatchEvent(new Event("ts-chain-acted"));
   } catch (error) {

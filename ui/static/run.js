@@ -30,6 +30,7 @@ const PHASES = {
   calibrate: "Finding out how sure it may be",
   "score after": "Scoring the result",
 };
+const ALONE = "Do these data sets help each other? Each can be learned by itself, too, with the same settings, rows and split; that takes about as long again.";
 const PARTS = ["head", "failure", "result", "labels", "rows", "advice", "facts", "curve", "sample"];
 
 export async function run(id) {
@@ -196,7 +197,7 @@ function draw(view, news) {
   put(view.samplePlace, ...samples(view.samples));
 }
 
-function settle(view, { summary, result, verdict: judged, waits, service }) {
+function settle(view, { summary, result, verdict: judged, waits, service, alone }) {
   const state = summary.state;
   view.trained = result?.seconds;
   view.waits = waits;
@@ -211,6 +212,8 @@ function settle(view, { summary, result, verdict: judged, waits, service }) {
   const done = state === "finished";
   put(
     view.rest,
+    done && alone ? el("p", { class: "ts-quiet" }, ALONE) : null,
+    done && alone ? button("Compare with each data set alone", "alone") : null,
     copying(view.id, done),
     el(
       "div",
@@ -261,6 +264,7 @@ async function act(view, node, path) {
     await ask(`runs/${view.id}/${path}`, "POST", path === "resume" ? { key: key?.value ?? "" } : undefined);
     if (key) key.value = "";
     if (path === "delete") return window.location.assign("?");
+    if (path === "alone") return window.location.reload();
     await view.again();
   } catch (error) {
     say(view, `${error.problem ?? "The server does not answer."} ${error.fix ?? "Try again."}`);

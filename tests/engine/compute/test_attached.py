@@ -292,7 +292,7 @@ def test_the_cards_code_puts_it_in_place_without_us(
     part = parts.part_in(folder)
     assert part
     source = snippets.Source("a/b", "attached", str(base), on_hub=False, part=part)
-    code = snippets.chat(source, []) if objective == "chat" else snippets.classify(source, "mean", 64)
+    code = snippets.chat(source, []) if objective == "chat" else snippets.classify(source, {"pooling": "mean"}, 64)
     monkeypatch.setitem(
         __import__("sys").modules,
         "huggingface_hub",

@@ -246,7 +246,7 @@ def test_the_cards_code_answers_as_either_task(
     folder = save_result(trainer.job, trainer.model)
     tasks = tuple(trainer.job.tuner.tasks(trainer.job.tuner_settings))
     source = snippets.Source("a/b", "attached", str(base), on_hub=False, part="soft_prompt", tasks=tasks)
-    code = snippets.chat(source, []) if objective == "chat" else snippets.classify(source, "mean", 64)
+    code = snippets.chat(source, []) if objective == "chat" else snippets.classify(source, {"pooling": "mean"}, 64)
     assert '0: "letters.csv", 1: "banking-intents"' in code.load
     monkeypatch.setitem(
         __import__("sys").modules,

@@ -4,7 +4,9 @@ import csv
 import json
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,7 @@ from engine.data import report, table
 from engine.data.prepare import prepare
 from engine.errors import DataError
 from engine.specs.sections import Data, Split
+from engine.specs.spec import RunSpec, of_spec
 
 NONE_HELD_OUT = Split(test=0, validation=0)
 
@@ -167,3 +170,63 @@ def test_the_sample_file_is_the_one_that_its_source_note_describes() -> None:
 
     file = home.samples() / "banking-intents.csv"
     assert hashlib.sha256(file.read_bytes()).hexdigest() in (home.samples() / "SOURCE.md").read_text(encoding="utf-8")
+
+
+def data_set(place: Path, name: str, text: str, **further: Any) -> Data:
+    place.joinpath(name).write_text(text, encoding="utf-8")
+    return Data(source=str(place / name), **further)
+
+
+LETTERS = "text,label\n" + "".join(f"letter {row},{'ab'[row % 2]}\n" for row in range(20))
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        ("", "calls.csv"),
+        ("text,label\n", "calls.csv"),
+        ("text,label\nOne row.,c\n", "calls.csv: 1 usable row is too few to hold out"),
+        (
+            "premise,hypothesis,label\n" + "".join(f"one {row},two {row},{'cd'[row % 2]}\n" for row in range(20)),
+            "calls.csv holds pairs of texts, letters.csv single ones",
+        ),
+        ("text,c,d\n" + "".join(f"call {row},{row % 2},{(row + 1) % 2}\n" for row in range(20)), "calls.csv: "),
+    ],
+)
+def test_what_is_wrong_with_one_of_several_data_sets_names_it(other: str, told: str, tmp_path: Path) -> None:
+    entries = [data_set(tmp_path, "letters.csv", LETTERS), data_set(tmp_path, "calls.csv", other)]
+    with pytest.raises(DataError) as caught:
+        prepare(entries, "labelled", 1)
+    assert told in caught.value.problem
+    assert str(tmp_path) not in caught.value.problem.removeprefix(str(tmp_path / "calls.csv"))
+
+
+def test_labels_of_a_head_for_each_set_have_to_be_learnable_in_each(tmp_path: Path) -> None:
+    same = data_set(tmp_path, "calls.csv", "text,label\n" + "".join(f"call {row},c\n" for row in range(20)))
+    entries = [data_set(tmp_path, "letters.csv", LETTERS), same]
+    whole = prepare(entries, "labelled", 1)  # one head for all learns this set's label beside the others
+    with pytest.raises(DataError, match=r"calls\.csv: All rows have the same label, 'c'"):
+        whole.require_apart(entries)
+    asked = {"model": {"id": "x"}, "data": [one.model_dump() for one in entries]}
+    with pytest.raises(DataError, match=r"calls\.csv: All rows have the same label"):
+        of_spec(RunSpec.parse({**asked, "objective": {"name": "classify", "heads": "separate"}}))
+    two = prepare([entries[0], data_set(tmp_path, "notes.csv", LETTERS.replace("letter", "note"))], "labelled", 1)
+    held = [replace(row, split="test") if row.source else row for row in two.examples]
+    with pytest.raises(DataError, match=r"notes\.csv: No row is left to learn its labels from"):
+        replace(two, examples=held).require_apart([entries[0], Data(source="/place/notes.csv")])
+
+
+def test_the_name_of_a_task_stands_before_its_texts_alone(tmp_path: Path) -> None:
+    entries = [
+        data_set(tmp_path, "letters.csv", LETTERS, task=" To a  bank "),
+        data_set(tmp_path, "b.csv", LETTERS.replace("letter", "call")),
+    ]
+    asked = {"model": {"id": "x"}, "data": [one.model_dump() for one in entries]}
+    spec = RunSpec.parse({**asked, "objective": {"name": "classify", "prefix": True}})
+    assert spec.tasks() == ["To a bank", "b.csv"]
+    assert {row.before for row in of_spec(spec).examples if row.source == 0} == {"To a bank: "}
+    assert {row.before for row in of_spec(spec).examples if row.source == 1} == {"b.csv: "}
+    assert not any(
+        row.before or row.text.startswith("To a")
+        for row in of_spec(RunSpec.parse({**asked, "objective": "classify"})).examples
+    )
