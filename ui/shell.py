@@ -17,7 +17,7 @@ from engine.specs.sections import Data
 from ui import api, owner, prefill, words
 from ui.data_sets import About
 from ui.door import door
-from ui.screens import chain, data, longest_row, method, run, runs, settings, start, word_proposals
+from ui.screens import chain, data, longest_row, method, run, runs, settings, slot_look, start, word_proposals
 from ui.theme import STATIC
 
 TITLE = "Tunesmith"
@@ -77,6 +77,7 @@ def _new() -> None:
             last = start.build(rows, how)
             longest_row.build(how, last)
             word_proposals.build(how, last)
+            slot_look.build(how, last)
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     to_method.click(door(_with_data(rows)), [rows.ready, *rows.inputs], [steps, how.about], **quiet)
     to_start.click(lambda: gr.Walkthrough(selected=3), None, [steps], **quiet).then(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # what they load, whoever only looks has no use for
     from engine.runs.stages import Stages
     from engine.specs.spec import RunSpec
 
-get, listed, of, is_chain = links.get, links.listed, links.of, links.is_chain
+get, listed, of, is_chain, places = links.get, links.listed, links.of, links.is_chain, links.places
 DELETED = "deleted"
 TRIES = 5
 """Times that a stop is tried again because another run's turn came in between."""

@@ -27,7 +27,7 @@ from ui.door import door
 from ui.form import Form
 from ui.screens import mix, word_choice
 from ui.screens.mix import Mix
-from ui.screens.word_choice import WordChoice
+from ui.screens.word_choice import Slot, WordChoice
 
 COMMON: dict[str, type[Section]] = {
     "training": Training,
@@ -79,6 +79,11 @@ class MethodScreen:
     layers: gr.HTML = field(repr=False)
     """The picture of what learns."""
     proposals: WordChoice = field(repr=False)
+
+    @property
+    def slot(self) -> Slot:
+        """What stands beside the settings of an objective that fills a slot."""
+        return self.proposals.slot
 
     @property
     def inputs(self) -> list[Any]:
@@ -203,11 +208,11 @@ def build() -> MethodScreen:
     groups: Groups = []
     words.html("<h2>Settings</h2>")
     with gr.Row(elem_classes=["ts-fields"]):
-        for kind in REGISTRIES:
-            _methods(kind, form.basic, forms, groups)
+        _methods("objective", form.basic, forms, groups)
+        proposals = word_choice.build()
+        groups.append(("objective", word_choice.OBJECTIVE, proposals.group))
+        _methods("tuner", form.basic, forms, groups)
         forms += [(place, form.build(COMMON[place], form.basic(COMMON[place]))) for place in ("training", "evaluation")]
-    proposals = word_choice.build()
-    groups.append(("objective", word_choice.OBJECTIVE, proposals.group))
     mixed = mix.build()
     forms.append(("mixture", mixed.form))
     changed = words.html()
