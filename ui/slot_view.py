@@ -15,23 +15,27 @@ SLOT = "the label’s word"
 
 
 def told(look: Look, known: bool) -> str:
-    """One sentence, which is read out after each change. known: whether the model's tokens are."""
+    """What is read out after each change: one sentence. known: whether the model's tokens are."""
     if look.problems:
-        rest = f" (and {len(look.problems) - 1} more, below)" if len(look.problems) > 1 else ""
-        return f"{look.problems[0]}{rest}"
+        rest = f" And {len(look.problems) - 1} more, below." if len(look.problems) > 1 else ""
+        return f"<p class='ts-slot-problem'><b>To mend:</b> {escape(look.problems[0])}{rest}</p>"
+    return f"<p class='ts-quiet'>{escape(_summary(look, known))}</p>"
+
+
+def _summary(look: Look, known: bool) -> str:
     count = words.counted(len(look.words), "label")
     if not known:
         return f"{count}. How the words are split is shown once the model is on this machine: look at the plan first."
     several = sum(one.tokens > 1 for one in look.words)
-    if not several:
-        return f"{count}, each with a word of one token."
+    if several in (0, len(look.words)):
+        return f"{count}, each with a word of {'several tokens' if several else 'one token'}."
     return f"{count}: {len(look.words) - several} with a word of one token, {several} of several."
 
 
 def shown(look: Look) -> str:
     """The filled templates and the table of words."""
-    problems = "".join(f"<li>{escape(one)}</li>" for one in look.problems)
-    parts = [f"<ul class='ts-slot-problems'>{problems}</ul>"] if len(look.problems) > 1 else []
+    problems = "".join(f"<li>{escape(one)}</li>" for one in look.problems[1:])
+    parts = [f"<ul class='ts-slot-problems'>{problems}</ul>"] if problems else []
     parts += [_filled(one, number, len(look.filled)) for number, one in enumerate(look.filled, 1)]
     if look.words:
         parts.append(_table(look.words))
@@ -46,7 +50,7 @@ def _filled(one: Filled, number: int, count: int) -> str:
     unread = f"<span class='ts-slot-unread'>{escape(one.unread)}</span>" if one.unread else ""
     if one.unread.strip(" ."):
         unread += "<span class='ts-cut'>What stands after the slot is not read by this model.</span>"
-    text = f"{escape(one.before)}<mark class='ts-slot'>{SLOT}</mark>{escape(one.after)}{unread}"
+    text = f"<mark class='ts-slot'>{SLOT}</mark>".join(map(escape, one.parts)) + unread
     box = f"<div class='ts-text ts-slot-text' tabindex='0' role='region' aria-label='{name}'>{text}</div>"
     return f"<div><p class='ts-quiet'>{name}</p>{box}</div>"
 

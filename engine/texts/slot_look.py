@@ -57,10 +57,9 @@ Splits = list[list[Split]]
 
 @dataclass(frozen=True)
 class Filled:
-    """A row's text in a template: what stands before the slot, and after it."""
+    """A row's text in a template, also in a faulty one. parts: of text, with a slot between each two of them."""
 
-    before: str
-    after: str
+    parts: tuple[str, ...]
     unread: str = ""
     """What stands after it where the model reads nothing there."""
 
@@ -198,8 +197,8 @@ def _remark(asked: Asked, words: Sequence[Word], splits: Splits) -> str:
 
 def _filled(asked: Asked) -> list[Filled]:
     found = []
-    for one in asked.whole:
-        before, _, after = one.partition(LABEL)
-        before, after = (part.replace(TEXT, asked.row) for part in (before, after))
-        found.append(Filled(before, after) if asked.masked else Filled(before, "", after))
+    for one in label_words.texts(asked.template):
+        parts = tuple(part.replace(TEXT, asked.row) for part in one.split(LABEL))
+        unread = not asked.masked and one in asked.whole
+        found.append(Filled((*parts[:-1], ""), parts[-1]) if unread else Filled(parts))
     return found

@@ -47,6 +47,7 @@ def found(report: Mapping[str, Any], entry: Data, did: str = "") -> str:
         parts.append(f"<p>{_split(report['splits'])}</p>")
     if report["error"]:
         parts.append(words.failure(DataError(report["error"]["problem"], report["error"]["fix"])))
+    parts.append(_suits(report["suits"]))
     if report["problems"]:
         parts.append(_problems(report["problems"]))
     listed = [finding for finding in report["findings"] if finding["count"]]
@@ -111,6 +112,24 @@ def _origin(report: Mapping[str, Any]) -> str:
         "<p><span class='ts-quiet'>Your file is as it was; this is a version beside it.</span> "
         f"{escape(report['why'])}</p>"
     )
+
+
+def _suits(suits: Sequence[Mapping[str, Any]]) -> str:
+    """What can be learned from the data, and, folded, what the other objectives miss in it."""
+    good = [
+        f"<b>{escape(one['title'])}</b>" + (f" ({escape(one['how'])})" if one["how"] else "")
+        for one in suits
+        if not one["missing"]
+    ]
+    rest: dict[str, list[str]] = {}
+    for one in suits:
+        if one["missing"]:
+            rest.setdefault(one["missing"], []).append(str(one["title"]))
+    told = f"<p>Good for: {', '.join(good)}.</p>" if good else "<p><b>No objective can learn from it as it is.</b></p>"
+    lines = "".join(f"<li><b>{escape(', '.join(titles))}</b>: {escape(why)}</li>" for why, titles in rest.items())
+    summary = "What the others miss in it" if good else "What each misses in it"
+    hint = "" if good else "<p class='ts-quiet'>The examples above show what can be learned from.</p>"
+    return told + (f"<details><summary>{summary}</summary><ul>{lines}</ul>{hint}</details>" if lines else "")
 
 
 def _split(counts: Mapping[str, int]) -> str:

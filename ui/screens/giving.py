@@ -17,10 +17,6 @@ from ui.door import door
 from ui.form import Form
 from ui.screens import findings
 
-_EXAMPLES = ", ".join(
-    f"<a href='tunesmith/data/examples/{name}' download>{title} ({name.rpartition('.')[2].upper()})</a>"
-    for name, (title, _) in example_files.FILES.items()
-)
 _QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": 4}
 
 
@@ -51,10 +47,7 @@ def build() -> Giving:
                 "It stays on this machine.</p>"
             )
             file = gr.File(label="Data file", height=150, elem_classes=["ts-drop"])
-            words.html(
-                "<p class='ts-quiet ts-before-data'>Not sure how to lay it out? Put your rows into an example: "
-                f"{_EXAMPLES}.</p>"
-            )
+            words.html(_examples())
         with gr.Tab("Paste"):
             pasted = gr.Textbox(
                 label="Rows",
@@ -79,6 +72,22 @@ def build() -> Giving:
         Way(sample.click, [], lambda: table.samples()[0]),
     ]
     return Giving(ways, file, [pasted, named], hub)
+
+
+def _examples() -> str:
+    """Files to fill in, by what is learned from them."""
+    lines = []
+    for use in dict.fromkeys(one.use for one in example_files.FILES.values()):
+        links = ", ".join(
+            f"<a href='tunesmith/data/examples/{name}' download>{one.title} ({name.rpartition('.')[2].upper()})</a>"
+            for name, one in example_files.FILES.items()
+            if one.use == use
+        )
+        lines.append(f"<dt>{use}</dt><dd>{links}</dd>")
+    return (
+        "<div class='ts-quiet ts-before-data'><p>Not sure how to lay it out? Put your rows into an example:</p>"
+        f"<dl class='ts-example-files'>{''.join(lines)}</dl></div>"
+    )
 
 
 def _hub() -> tuple[gr.Textbox, Form, gr.Button]:

@@ -59,7 +59,7 @@ def _looked(last: StartScreen) -> Callable[..., Any]:
             found, known = _with_tokens(asked, section)
         except UserError as error:
             return _failed(f"{error.problem} {error.fix}")
-        return words.waiting(slot_view.told(found, known)), slot_view.shown(found)
+        return slot_view.told(found, known), slot_view.shown(found)
 
     return look
 

@@ -36,8 +36,7 @@ def build() -> WordChoice:
         # Gradio writes into this element and leaves it where it is, so that a change of it is read out.
         polite = "element.setAttribute('aria-live', 'polite');"
         slot = Slot(words.html(js_on_load=polite, elem_classes=["ts-slot-told"]), words.html())
-        with gr.Row():
-            ask = gr.Button(BUTTON, elem_classes=["ts-narrow"], min_width=160)
+        ask = gr.Button(BUTTON, elem_classes=["ts-narrow"], min_width=160)
         said = words.html(
             words.waiting(
                 "The model reads some rows of each label. Words of one token that it finds likelier there than with "
