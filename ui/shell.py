@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import gradio as gr
@@ -144,6 +144,13 @@ def _sample() -> gr.Row:
     return strip
 
 
+def _good_for(reports: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    """The objectives that can learn from all of these."""
+    each = [{suit["name"] for suit in report["suits"] if not suit["missing"]} for report in reports]
+    names = [suit["name"] for suit in reports[0]["suits"]] if reports else []
+    return tuple(name for name in names if all(name in good for good in each))
+
+
 def _with_data(rows: data.DataScreen) -> Callable[..., tuple[Any, str]]:
     """A handler that goes on where there is data, with what is known of it."""
 
@@ -158,6 +165,7 @@ def _with_data(rows: data.DataScreen) -> Callable[..., tuple[Any, str]]:
             labelled=all(report["format"] == "labelled" for report in seen),
             sets=len(seen),
             plain=all(report["format"] == "text" for report in seen),
+            good_for=_good_for(seen),
             parts=tuple(zip(mixture.names(entries), learned, strict=True)) if len(seen) > 1 else (),
         )
         return gr.Walkthrough(selected=2), known.text()

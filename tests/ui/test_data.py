@@ -12,13 +12,17 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from engine.data import history, report
+from engine import objectives
+from engine.data import history, report, table
 from engine.data.example import Example
+from engine.data.prepare import prepare
 from engine.errors import DataError, SettingError, UserError
+from engine.methods.job import Objective
+from engine.methods.suits import suits
 from engine.specs.sections import Data
 from engine.texts.preview import Lengths
 from ui import data_feed, example_files, inspections, lengths, owner, sources
-from ui.screens import data, findings, longest_row
+from ui.screens import data, findings, giving, longest_row
 
 EVIL = "'><script>alert(1)</script>"
 ROWS = "text,label\n" + "".join(f"Text {number},{'ab'[number % 2]}\n" for number in range(20)) + "text 0,a\nx,A\n"
@@ -61,6 +65,22 @@ def test_an_upload_leaves_the_place_where_others_could_read_it(tmp_path: Path) -
     kept = sources.uploaded(str(upload))
     assert not upload.exists()
     sources.require(kept)
+
+
+def test_several_uploads_are_read_as_one_whatever_they_are_called(tmp_path: Path) -> None:
+    uploads = [tmp_path / place / "notes.txt" for place in ("one", "two", "three")]
+    for number, upload in enumerate(uploads):
+        upload.parent.mkdir()
+        upload.write_text(f"The first.\n\nText number {number}.", encoding="utf-8")
+    kept = sources.uploaded([str(upload) for upload in uploads])
+    sources.require(kept)
+    assert kept.endswith("notes-and-2-more.zip") and not any(upload.exists() for upload in uploads)
+    found = table.read(kept)
+    assert len(found.rows) == 6 and {place.partition(",")[0] for place in found.places} == {
+        *("notes.txt", "notes-2.txt", "notes-3.txt")
+    }
+    with pytest.raises(DataError, match="No file arrived"):
+        sources.uploaded([])
 
 
 @pytest.mark.parametrize("name", ["", "no-slash", "../etc/passwd", "a/b/c"])
@@ -129,6 +149,26 @@ def test_an_example_file_has_nothing_to_mend(client: TestClient, tmp_path: Path,
     told = report.check(str(tmp_path / name))
     assert "attachment" in answer.headers["content-disposition"]
     assert (told["findings"], told["problems"], told["error"]) == ([], [], None)
+
+
+@pytest.mark.parametrize("objective", objectives.all(), ids=lambda one: one.name)
+def test_each_objective_has_an_example_file_that_it_accepts(tmp_path: Path, objective: Objective) -> None:
+    accepted = []
+    for name, one in example_files.FILES.items():
+        (tmp_path / name).write_bytes(one.content)
+        entry = Data(source=str(tmp_path / name))
+        suit = next(suit for suit in suits(table.load(entry), entry) if suit.name == objective.name)
+        if not suit.missing:
+            kind = "number" if "number" in suit.how else objective.kind(objective.Settings())
+            assert prepare([entry], objective.wants, 42, kind=kind).require().examples
+            accepted.append(name)
+    assert accepted
+
+
+def test_each_shape_of_answers_has_an_example() -> None:
+    assert {one.use for one in example_files.FILES.values()} == {"Answers", "Labels", "Texts to read"}
+    shown = giving._examples()
+    assert all(f"examples/{name}' download" in shown for name in example_files.FILES)
 
 
 # --- what is kept for a while

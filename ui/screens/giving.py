@@ -44,9 +44,9 @@ def build() -> Giving:
         with gr.Tab("File"):
             words.html(
                 f"<p class='ts-quiet ts-before-data'>{ACCEPTED}; up to {MAX_BYTES // 2**20} MB. "
-                "It stays on this machine.</p>"
+                "Several at once are read as one. It stays on this machine.</p>"
             )
-            file = gr.File(label="Data file", height=150, elem_classes=["ts-drop"])
+            file = gr.File(label="Data file", file_count="multiple", height=150, elem_classes=["ts-drop"])
             words.html(_examples())
         with gr.Tab("Paste"):
             pasted = gr.Textbox(

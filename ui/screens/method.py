@@ -279,6 +279,7 @@ def _look(groups: Groups, fields: Sequence[str] = ()) -> Any:
         goal, change = objectives.get(objective), tuners.get(tuner)
         problem = problem or pair_refusal(goal, change) or (goal.refuses(facts) if facts else None)
         problem = problem or (change.refuses(facts, change.defaults(known.sets)) if facts else None)
+        problem = problem or _unlearnable(goal, known)
         rate = f"{change.base_rate * goal.rate_factor:g}"
         chosen: dict[str, str] = {"objective": objective, "tuner": tuner}
         choice = Choice(objective, tuner, known.sets)
@@ -297,6 +298,14 @@ def _look(groups: Groups, fields: Sequence[str] = ()) -> Any:
         ]
 
     return look
+
+
+def _unlearnable(goal: Objective, known: About) -> str | None:
+    """Why an objective can't learn from the data, as far as that is known."""
+    if not known.good_for or goal.name in known.good_for:
+        return None
+    good = ", ".join(one.title.partition(" (")[0] for one in objectives.all() if one.name in known.good_for)
+    return f"{goal.title} can't learn from this data: step 1 says what it misses. The data is good for: {good}."
 
 
 def _search(query: str, model: str, objective: str, tuner: str, about: str) -> str:
