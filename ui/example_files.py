@@ -61,3 +61,16 @@ FILES: dict[str, ExampleFile] = {
     ),
 }
 """By file name."""
+
+
+def links() -> str:
+    """The files by what is learned from them, as markup."""
+    lines = []
+    for use in dict.fromkeys(one.use for one in FILES.values()):
+        named = ", ".join(
+            f"<a href='tunesmith/data/examples/{name}' download>{one.title} ({name.rpartition('.')[2].upper()})</a>"
+            for name, one in FILES.items()
+            if one.use == use
+        )
+        lines.append(f"<dt>{use}</dt><dd>{named}</dd>")
+    return f"<dl class='ts-example-files'>{''.join(lines)}</dl>"

@@ -59,7 +59,7 @@ def _table(found: Sequence[Word]) -> str:
     rows = "".join(map(_row, found[:MOST_WORDS]))
     rest = found[MOST_WORDS:]
     more = f"<p class='ts-quiet'>{words.counted(len(rest), 'label')} more.</p>" if rest else ""
-    head = "".join(f"<th scope='col'>{name}</th>" for name in ("Label", "Word", "As the model reads it"))
+    head = "".join(f"<th scope='col'>{name}</th>" for name in ("Label", "Word", "Tokens"))
     return (
         "<div class='ts-scroll' tabindex='0' role='region' aria-label='Labels and their words'>"
         f"<table class='ts-slot-words'><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>{more}"

@@ -189,6 +189,7 @@ def lines(report: dict[str, Any]) -> list[str]:
 
 
 def _suit_lines(suits: list[dict[str, Any]]) -> Iterator[str]:
+    """Those that can, then the others by what they miss."""
     for one in suits:
         if not one["missing"]:
             yield f"  {one['name']}: {one['title']}" + (f", {one['how']}" if one["how"] else "")

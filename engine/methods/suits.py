@@ -10,7 +10,7 @@ from typing import Any
 
 from engine import objectives
 from engine.data import examples, targets
-from engine.data.rows import Table
+from engine.data.rows import RowProblem, Table, counted
 from engine.errors import DataError, SettingError, UserError
 from engine.method import AskedKind
 from engine.methods.job import Objective
@@ -28,7 +28,7 @@ class Suit:
     name: str
     title: str
     how: str = ""
-    """What has to be set for it."""
+    """What has to be set for it, or which rows are in its way; else empty."""
     missing: str = ""
 
     def as_dict(self) -> dict[str, Any]:
@@ -60,28 +60,32 @@ def suits(read: Table, entry: Data) -> list[Suit]:
 
 def _suit(few: Table, entry: Data, objective: Objective, asked: AskedKind) -> Suit:
     try:
-        _require(few, entry, objective, asked)
+        problems = _problems(few, entry, objective, asked)
     except UserError as error:
         if asked == "auto" and _learns(few, entry, objective, "number"):
             return Suit("", "", how="with the kind of answer 'number'")
         problem = error.problems[0] if isinstance(error, SettingError) else error.problem
         return Suit("", "", missing=problem)
-    return Suit("", "")
+    if not problems:
+        return Suit("", "")
+    among = f" of the first {ROWS:,}" if len(few.rows) == ROWS else ""
+    return Suit(
+        "", "", how=f"but for {counted(len(problems), 'row', 'rows')}{among}: {problems[0].problem.rstrip('.')}"
+    )
 
 
 def _learns(few: Table, entry: Data, objective: Objective, kind: AskedKind) -> bool:
     try:
-        _require(few, entry, objective, kind)
+        _problems(few, entry, objective, kind)
     except UserError:
         return False
     return True
 
 
-def _require(few: Table, entry: Data, objective: Objective, asked: AskedKind) -> None:
-    """Raises UserError where nothing can be learned from the rows so."""
+def _problems(few: Table, entry: Data, objective: Objective, asked: AskedKind) -> list[RowProblem]:
+    """Rows that are no use to it. Raises UserError where nothing can be learned from the data so."""
     if objective.wants != "labelled":
-        examples.build(few, entry, objective.wants)
-        return
+        return examples.build(few, entry, objective.wants).problems
     found = examples.answers(few, entry)
     if asked == "one label" and found.kind == "several labels":
         raise DataError(f"{found.several.rstrip('.')}, and it learns one label a row.", "")
@@ -90,3 +94,4 @@ def _require(few: Table, entry: Data, objective: Objective, asked: AskedKind) ->
     targets.reading(kind, found, built.guess).check(built.examples)
     if objective.fills_slot:
         label_words.require_one_text(built.examples)
+    return built.problems

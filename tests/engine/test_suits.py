@@ -23,6 +23,7 @@ FILES = {
     "pairs.csv": "premise,hypothesis,label\n" + "".join(f"A {n},B {n},{'ab'[n % 2]}\n" for n in range(30)),
     "texts.csv": "text\n" + "".join(f"A long enough text of number {n}.\n" for n in range(30)),
     "preferences.jsonl": '{"prompt": "Hi?", "chosen": "Hello!", "rejected": "What."}\n' * 12,
+    "gaps.csv": "text,labels\n" + "".join(f"Text {n},{('', 'a', 'a;b', 'b')[n % 4]}\n" for n in range(30)),
     "turned.csv": "text,label\n" + "".join(f"Text {n},a\n" for n in range(30)),
 }
 LEARN = {
@@ -33,6 +34,7 @@ LEARN = {
     "pairs.csv": ANSWERS | {"classify", "distill-labels", "text"},
     "texts.csv": {"text"},
     "preferences.jsonl": set(),
+    "gaps.csv": ANSWERS | {"classify", "text"},
     "turned.csv": ANSWERS | {"text"},
 }
 
@@ -60,9 +62,10 @@ def test_what_is_said_holds_when_a_run_is_prepared(name: str, tmp_path: Path) ->
     data = entry(tmp_path, name)
     for one in found(tmp_path, name):
         objective = objectives.get(one.name)
-        kind: Any = "number" if one.how else objective.kind(objective.Settings())
+        kind: Any = "number" if "number" in one.how else objective.kind(objective.Settings())
         if not one.missing:
-            assert prepare([data], objective.wants, 1, kind=kind).examples
+            prepared = prepare([data], objective.wants, 1, kind=kind)
+            assert prepared.examples and bool(prepared.problems) == one.how.startswith("but for ")
         elif "one label a row" not in one.missing and "two texts" not in one.missing:  # these are read, in another way
             with pytest.raises(UserError) as caught:
                 prepare([data], objective.wants, 1, kind=kind)
@@ -77,6 +80,8 @@ def test_numbers_need_a_kind_of_answer_and_what_is_missing_is_a_sentence(tmp_pat
         "'labels' holds several labels" in next(o for o in found(tmp_path, "several.csv") if o.name == "cloze").missing
     )
     assert "one place for a text" in next(o for o in found(tmp_path, "pairs.csv") if o.name == "cloze").missing
+    gaps = {one.name: one.how for one in found(tmp_path, "gaps.csv")}
+    assert gaps["chat"] == "but for 8 rows: The row has no label, so that there is no answer" and gaps["classify"] == ""
     assert "preference pairs" in found(tmp_path, "preferences.jsonl")[0].missing
 
 

@@ -22,7 +22,7 @@ from engine.methods.suits import suits
 from engine.specs.sections import Data
 from engine.texts.preview import Lengths
 from ui import data_feed, example_files, inspections, lengths, owner, sources
-from ui.screens import data, findings, giving, longest_row
+from ui.screens import data, findings, longest_row
 
 EVIL = "'><script>alert(1)</script>"
 ROWS = "text,label\n" + "".join(f"Text {number},{'ab'[number % 2]}\n" for number in range(20)) + "text 0,a\nx,A\n"
@@ -160,14 +160,23 @@ def test_each_objective_has_an_example_file_that_it_accepts(tmp_path: Path, obje
         suit = next(suit for suit in suits(table.load(entry), entry) if suit.name == objective.name)
         if not suit.missing:
             kind = "number" if "number" in suit.how else objective.kind(objective.Settings())
-            assert prepare([entry], objective.wants, 42, kind=kind).require().examples
-            accepted.append(name)
+            prepared = prepare([entry], objective.wants, 42, kind=kind)
+            assert bool(prepared.problems) == suit.how.startswith("but for ")
+            accepted += [] if prepared.problems else [name]
     assert accepted
+
+
+def test_data_that_nothing_learns_from_is_told_with_examples_of_what_is() -> None:
+    pairs = [json.dumps({"prompt": "Hi?", "chosen": f"Hello {n}!", "rejected": "What."}) for n in range(12)]
+    entry = Data(source=sources.kept("\n".join(pairs)))
+    shown = findings.found(inspections.inspect(entry).report, entry)
+    assert "No objective can learn from it as it is." in shown and "preference pairs" in shown
+    assert "examples/labels.csv' download" in shown and "Good for" not in shown
 
 
 def test_each_shape_of_answers_has_an_example() -> None:
     assert {one.use for one in example_files.FILES.values()} == {"Answers", "Labels", "Texts to read"}
-    shown = giving._examples()
+    shown = example_files.links()
     assert all(f"examples/{name}' download" in shown for name in example_files.FILES)
 
 
@@ -208,6 +217,7 @@ def found(**changes: Any) -> str:
         ],
         "findings": [{"name": EVIL, "title": EVIL, "count": 1, "help": EVIL, "rows": [1], "remedies": ["drop-long"]}],
         "notices": [EVIL],
+        "suits": [{"title": EVIL, "how": EVIL, "missing": ""}, {"title": EVIL, "how": "", "missing": EVIL}],
         **changes,
     }
     return findings.found(told, Data(source=EVIL), EVIL) + findings.columns(told)

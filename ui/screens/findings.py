@@ -16,7 +16,7 @@ from engine.data import remedies, turns
 from engine.data.example import Example
 from engine.errors import DataError
 from engine.specs.sections import Data
-from ui import words
+from ui import example_files, words
 
 MOST_PLACES = 5
 MOST_LETTERS = 600
@@ -116,20 +116,21 @@ def _origin(report: Mapping[str, Any]) -> str:
 
 def _suits(suits: Sequence[Mapping[str, Any]]) -> str:
     """What can be learned from the data, and, folded, what the other objectives miss in it."""
-    good = [
-        f"<b>{escape(one['title'])}</b>" + (f" ({escape(one['how'])})" if one["how"] else "")
-        for one in suits
-        if not one["missing"]
-    ]
+    if not suits:
+        return ""
+    good: dict[str, list[str]] = {}
     rest: dict[str, list[str]] = {}
     for one in suits:
-        if one["missing"]:
-            rest.setdefault(one["missing"], []).append(str(one["title"]))
-    told = f"<p>Good for: {', '.join(good)}.</p>" if good else "<p><b>No objective can learn from it as it is.</b></p>"
-    lines = "".join(f"<li><b>{escape(', '.join(titles))}</b>: {escape(why)}</li>" for why, titles in rest.items())
+        into, why = (rest, one["missing"]) if one["missing"] else (good, one["how"])
+        into.setdefault(str(why), []).append(f"<b>{escape(str(one['title']))}</b>")
+    each = [", ".join(titles) + (f" ({escape(how)})" if how else "") for how, titles in sorted(good.items())]
+    told = f"<p>Good for: {'; '.join(each)}.</p>" if good else "<p><b>No objective can learn from it as it is.</b></p>"
+    lines = "".join(f"<li>{', '.join(titles)}: {escape(why)}</li>" for why, titles in rest.items())
     summary = "What the others miss in it" if good else "What each misses in it"
-    hint = "" if good else "<p class='ts-quiet'>The examples above show what can be learned from.</p>"
-    return told + (f"<details><summary>{summary}</summary><ul>{lines}</ul>{hint}</details>" if lines else "")
+    more = f"<details><summary>{summary}</summary><ul>{lines}</ul></details>" if lines else ""
+    if good:
+        return told + more
+    return f"{told}{more}<div><p>Examples of what can be learned from:</p>{example_files.links()}</div>"
 
 
 def _split(counts: Mapping[str, int]) -> str:

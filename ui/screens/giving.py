@@ -47,7 +47,10 @@ def build() -> Giving:
                 "Several at once are read as one. It stays on this machine.</p>"
             )
             file = gr.File(label="Data file", file_count="multiple", height=150, elem_classes=["ts-drop"])
-            words.html(_examples())
+            words.html(
+                "<div class='ts-quiet ts-before-data'><p>Not sure how to lay it out? Put your rows into an example:</p>"
+                f"{example_files.links()}</div>"
+            )
         with gr.Tab("Paste"):
             pasted = gr.Textbox(
                 label="Rows",
@@ -72,22 +75,6 @@ def build() -> Giving:
         Way(sample.click, [], lambda: table.samples()[0]),
     ]
     return Giving(ways, file, [pasted, named], hub)
-
-
-def _examples() -> str:
-    """Files to fill in, by what is learned from them."""
-    lines = []
-    for use in dict.fromkeys(one.use for one in example_files.FILES.values()):
-        links = ", ".join(
-            f"<a href='tunesmith/data/examples/{name}' download>{one.title} ({name.rpartition('.')[2].upper()})</a>"
-            for name, one in example_files.FILES.items()
-            if one.use == use
-        )
-        lines.append(f"<dt>{use}</dt><dd>{links}</dd>")
-    return (
-        "<div class='ts-quiet ts-before-data'><p>Not sure how to lay it out? Put your rows into an example:</p>"
-        f"<dl class='ts-example-files'>{''.join(lines)}</dl></div>"
-    )
 
 
 def _hub() -> tuple[gr.Textbox, Form, gr.Button]:

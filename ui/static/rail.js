@@ -71,14 +71,9 @@ function item(run, current) {
     { class: `ts-rail-item ts-is-${run.state}`, href: `?run=${run.id}`, "aria-current": run.id === current ? "page" : null },
     el("span", { class: "ts-dot", "aria-hidden": "true" }),
     el("span", { class: "ts-rail-name" }, run.name),
-    run.stage ? el("span", { class: "ts-rail-state" }, `${place(run.stage)} of a plan`) : null,
+    run.stage ? el("span", { class: "ts-rail-state" }, `Plan ${run.stage.name}: ${run.stage.place} of ${run.stage.count}`) : null,
     el("span", { class: "ts-rail-state" }, [STATES[run.state] || run.state, outcome(run)].filter(Boolean).join(", ")),
   );
-}
-
-/* Which stage of a plan a run is: "Stage 2 of 3". One that is learned a second time has a title of its own. */
-export function place({ title, place, count }) {
-  return title === `Stage ${place}` ? `Stage ${place} of ${count}` : `${title} (${place} of ${count})`;
 }
 
 function outcome(run) {

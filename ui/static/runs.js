@@ -2,7 +2,7 @@
 
 import { ask, count, el, figure, found, put, size } from "./dom.js";
 import { keepFocus } from "./focus.js";
-import { place as stagePlace, STATES } from "./rail.js";
+import { STATES } from "./rail.js";
 
 const MOST_MERGED = 8;
 const LOOK_MS = 4000, TYPING_MS = 250;
@@ -251,11 +251,16 @@ function line(view, run) {
   );
 }
 
+/* Which stage of a plan a run is. One that is learned a second time has a title of its own. */
+function stageOf({ title, place, count, name }) {
+  return `${title === `Stage ${place}` ? `Stage ${place} of ${count}` : `${title} (${place} of ${count})`} in ${name}`;
+}
+
 /* Of a stage of a plan: which one, with the way to the plan's picture, and to its other runs. */
 function stage(view, run) {
   const only = el("button", { type: "button", class: "ts-tag", "aria-label": `Only the runs of the plan ${run.stage.name}`, "data-focus": `plan ${run.id}` }, "Its runs");
   only.addEventListener("click", () => change(view, { plan: run.stage.plan }));
-  const link = el("a", { href: `?run=${run.id}#ts-chain`, "data-focus": `stage ${run.id}` }, `${stagePlace(run.stage)} in ${run.stage.name}`);
+  const link = el("a", { href: `?run=${run.id}#ts-chain`, "data-focus": `stage ${run.id}` }, stageOf(run.stage));
   return el("div", { class: "ts-runs-stage" }, link, only);
 }
 

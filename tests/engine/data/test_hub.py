@@ -44,11 +44,11 @@ for name, (source, *rest) in json.loads(sys.argv[1]).items():
     except DataError as error:
         answers[name] = {"error": str(error)}
 entry = Data(source="ann/plain")
-told = report.check(entry)
+told = json.loads(json.dumps(report.check(entry)))
 answers["told"] = {name: told[name] for name in ("format", "roles", "error", "splits")}
 answers["read"] = len(prepare([entry], "text", 1).require().examples)
 answers["torch"] = "torch" in sys.modules
-print(json.dumps(answers))
+print(json.dumps(answers, default=str))  # some cells are dates
 """
 
 
