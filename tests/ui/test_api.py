@@ -141,18 +141,23 @@ def test_a_run_of_somebody_else_is_no_run(client: Client, home: Path, call: str)
     assert store.get(theirs.id).state == "created"
 
 
+@pytest.mark.slow
 def test_a_plan_of_stages_is_started_stopped_and_resumed_by_a_program(
     client: Client, home: Path, tmp_path: Path
 ) -> None:
     first = spec(home, models.tiny_decoder(tmp_path / "tiny")) | {"name": "one"}
+    first["training"] = {**first["training"], "max_steps": 200}
     later = {name: value for name, value in first.items() if name != "model"} | {"name": "two"}
     plan = client.predict(yaml.safe_dump({"name": "both", "stages": [first, later]}), api_name="/start_chain")
     assert plan["name"] == "both" and [stage["title"] for stage in plan["stages"]] == ["Stage 1", "Stage 2"]
     assert [found["id"] for found in client.predict(api_name="/list_chains")] == [plan["id"]]
-    told = client.predict(plan["id"], api_name="/stop_chain")
-    assert told["stages"][1]["state"] == "created"
+    client.predict(plan["id"], api_name="/stop_chain")
+    assert ended(client, plan["stages"][0]["run"])["state"] == "stopped"
+    told = client.predict(plan["id"], api_name="/chain_status")
+    assert told["state"] == "waiting" and told["stages"][1]["state"] == "created"
+    assert client.predict(plan["id"], api_name="/resume_chain")["state"] in ("queued", "running")
+    client.predict(plan["id"], api_name="/stop_chain")
     ended(client, plan["stages"][0]["run"])
-    assert client.predict(plan["id"], api_name="/chain_status")["state"] in ("waiting", "finished")
 
 
 @pytest.mark.parametrize("call", ["/chain_status", "/stop_chain", "/resume_chain"])
