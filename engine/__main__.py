@@ -10,7 +10,7 @@ import json
 import sys
 
 from engine import __version__
-from engine.cli import chaining, data, methods, noting, running, sharing, talking
+from engine.cli import chaining, data, methods, noting, proposing, running, sharing, talking
 from engine.errors import SettingError, UserError
 
 
@@ -18,7 +18,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m engine", description="Fine-tune language models without a page.")
     top.add_argument("--version", action="version", version=f"Tunesmith {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (running, chaining, noting, data, talking, sharing, methods):
+    for module in (running, chaining, noting, data, proposing, talking, sharing, methods):
         module.add(commands)
     return top
 

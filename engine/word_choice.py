@@ -25,7 +25,7 @@ from engine.planning.jobs import require_pair
 from engine.specs.spec import RunSpec
 from engine.texts import label_words
 
-ROWS_OF_A_LABEL = 8
+ROWS_OF_A_LABEL = 16
 MOST_ROWS = 240
 MOST_LABELS = 120
 SECONDS = 600.0

@@ -95,8 +95,8 @@ def services(plan: Stages) -> list[str]:
     return list(dict.fromkeys(map(addresses.host, found)))
 
 
-def started(plan: Stages, key: str = "") -> str:
-    """Check all stages, make their runs and let the first one in; its id.
+def started(plan: Stages, key: str = "") -> chains.Chain:
+    """Check all stages, make their runs and let the first one in.
 
     key: of the first service, for the runs that turn to it. One that needs another key asks for it when it is resumed.
     """
@@ -112,7 +112,7 @@ def started(plan: Stages, key: str = "") -> str:
         if turned and turned[0] == services(plan)[0]:
             keys.keep(run.folder, key)
     chains.start(chain)
-    return chain.links[0].run
+    return chain
 
 
 def shown(plan: Stages) -> str:

@@ -17,7 +17,7 @@ from ui import example_files, inspections, sources
 from ui.door import guarded
 
 MOST_WORDS = 100
-_MEDIA = {"csv": "text/csv", "jsonl": "application/jsonl"}
+_MEDIA = {"csv": "text/csv", "jsonl": "application/jsonl", "md": "text/markdown", "zip": "application/zip"}
 
 
 def routes() -> list[BaseRoute]:
@@ -54,6 +54,6 @@ def _example(request: Request) -> Response:
     name = request.path_params["name"]
     if name not in example_files.FILES:
         raise DataError("There is no such example.", f"There are {', '.join(example_files.FILES)}.")
-    _, text = example_files.FILES[name]
+    content = example_files.FILES[name].content
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return Response(text, media_type=_MEDIA[name.rpartition(".")[2]], headers=headers)
+    return Response(content, media_type=_MEDIA[name.rpartition(".")[2]], headers=headers)

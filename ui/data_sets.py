@@ -100,20 +100,28 @@ class About:
     """Whether words are marked in them."""
     parts: tuple[tuple[str, int], ...] = ()
     """Title of each set, with its rows to learn from, where there are several."""
+    good_for: tuple[str, ...] = ()
+    """Names of the objectives that can learn from all of it; empty where that is not known."""
 
     @classmethod
     def read(cls, text: str) -> About:
-        """What `text()` gave ("480 labelled 2"); what can't be read is as if nothing were known."""
+        """What `text()` gave ("480 labelled:chat,classify 2"); what can't be read is as if nothing were known."""
         rows, kind, sets, parts = [*str(text or "").split(), *[""] * 4][:4]
+        kind, _, good_for = kind.partition(":")
         several = min(MOST, max(1, _count(sets, 1)))
         kinds = (kind == "labelled", several, kind == "plain", kind == "marked")
-        return cls(_count(rows, 0), *kinds, _parts(parts, several))
+        return cls(_count(rows, 0), *kinds, _parts(parts, several), _names(good_for))
 
     def text(self) -> str:
         kinds = {"labelled": self.labelled, "plain": self.plain, "marked": self.marked}
         kind = next((name for name, holds in kinds.items() if holds), "other")
         parts = f" {quote(json.dumps(self.parts))}" if self.parts else ""
-        return f"{self.rows} {kind} {self.sets}{parts}"
+        good_for = f":{','.join(self.good_for)}" if self.good_for else ""
+        return f"{self.rows} {kind}{good_for} {self.sets}{parts}"
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name for name in text.split(",") if name)
 
 
 def _parts(text: str, sets: int) -> tuple[tuple[str, int], ...]:

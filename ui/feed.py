@@ -21,7 +21,7 @@ from engine.errors import RunError, SettingError, UserError
 from engine.events import Evaluation, Event, Progress
 from engine.planning import experience
 from engine.runs import alone, chains, queue, store, view
-from ui import bodies, limits, owner, result
+from ui import bodies, history, limits, owner, result
 from ui.door import guarded
 from ui.owner import own
 
@@ -104,7 +104,8 @@ def _runs(request: Request) -> Response:
     """The newest runs, and those at work."""
     mine = store.listed(owner=owner.current())
     shown = [*mine[:MOST_IN_RAIL], *(run for run in mine[MOST_IN_RAIL:] if run.state in store.ACTIVE)]
-    answer = JSONResponse([_line(run) for run in shown])
+    stages = chains.places(owner.current())
+    answer = JSONResponse([{**_line(run), "stage": history.stage(run, stages)} for run in shown])
     answer.headers["etag"] = tag = f'"{zlib.crc32(bytes(answer.body)):08x}"'
     # A page asks all the time, and mostly there is nothing new.
     return Response(status_code=304, headers={"etag": tag}) if request.headers.get("if-none-match") == tag else answer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from starlette.requests import Request
@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute, Route
 
 from engine.errors import SettingError, UserError
 from engine.judging.measures import measure
-from engine.runs import store, view
+from engine.runs import chains, queue, store, view
 from engine.runs.comparison import compare
 from engine.runs.store import Run
 from engine.specs import presets
@@ -31,6 +31,8 @@ _TOLD = (
     *("main", "unit", "seconds", "memory_bytes", "artifact_bytes", "tags", "note"),
 )
 SORTS = ("name", "state", "model", "data", "after", "seconds", "memory_bytes", "artifact_bytes", "created")
+Plans = Mapping[str, tuple[chains.Chain, int]]
+"""Runs that are stages of plans, as `chains.places` gives them."""
 _OF_INDEX = ("name", "state", "created")
 """What can be sorted by without looking into each run."""
 
@@ -40,6 +42,7 @@ def routes() -> list[BaseRoute]:
     return [
         Route("/tunesmith/history", guarded(_history), methods=["GET"]),
         Route("/tunesmith/history/delete", guarded(_delete), methods=["POST"]),
+        Route("/tunesmith/history/stop", guarded(_stop), methods=["POST"]),
         Route("/tunesmith/compare", guarded(_compare), methods=["GET"]),
         Route("/tunesmith/presets", guarded(_presets), methods=["GET"]),
         Route("/tunesmith/presets/delete", guarded(_delete_preset), methods=["POST"]),
@@ -54,20 +57,22 @@ def _history(request: Request) -> Response:
     mark: changes with the list of runs; whoever has an older one asks anew.
     """
     asked = request.query_params
-    mine = store.listed(owner=owner.current())
+    mine, stages = store.listed(owner=owner.current()), chains.places(owner.current())
     if "of" in asked:
         ids = set(asked["of"].split(",")[:PAGE])
-        return JSONResponse({"runs": [_line(run) for run in mine if run.id in ids], "mark": _mark(mine)})
+        return JSONResponse({"runs": [_line(run, stages) for run in mine if run.id in ids], "mark": _mark(mine)})
     search = asked.get("search", "")[:LONGEST_SEARCH]
     state, tag = asked.get("state", ""), asked.get("tag", "").casefold()
     found = store.listed(owner=owner.current(), search=search) if search.strip() else mine
     found = [run for run in found if state in ("", run.state) and (not tag or tag in map(str.casefold, run.tags))]
+    if asked.get("plan"):
+        found = [run for run in found if run.id in stages and stages[run.id][0].id == asked["plan"]]
     found = _sorted(found, asked.get("sort", "created"), asked.get("order", "desc") == "desc")
     given = asked.get("page", "0")
     page = min(int(given) if given.isdecimal() and len(given) < 7 else 0, max(0, (len(found) - 1) // PAGE))
     return JSONResponse(
         {
-            "runs": [_line(run) for run in found[page * PAGE : (page + 1) * PAGE]],
+            "runs": [_line(run, stages) for run in found[page * PAGE : (page + 1) * PAGE]],
             "page": page,
             "pages": max(1, -(-len(found) // PAGE)),
             "found": len(found),
@@ -94,11 +99,21 @@ def _sorted(runs: list[Run], by: str, descending: bool) -> list[Run]:
     return [*(run for _, run in known), *(run for run in runs if run.id not in placed)]
 
 
-def _line(run: Run) -> dict[str, Any]:
+def _line(run: Run, stages: Plans) -> dict[str, Any]:
     found = view.summary(run)
     line = {name: found[name] for name in _TOLD}
     merges = run.state == "finished" and run.about.tuner in COMBINED
-    return {**line, "main": measure(found["main"]).title if found["main"] else None, "merges": merges}
+    main = measure(found["main"]).title if found["main"] else None
+    return {**line, "main": main, "merges": merges, "stage": stage(run, stages)}
+
+
+def stage(run: Run, stages: Plans) -> dict[str, Any] | None:
+    """Of a run that is a stage of a plan: which one, of how many runs, and the plan; None of one by itself."""
+    if run.id not in stages:
+        return None
+    chain, place = stages[run.id]
+    named = {"title": chain.links[place].title, "place": place + 1, "count": len(chain.links)}
+    return {**named, "plan": chain.id, "name": chain.name}
 
 
 def _tags(runs: Sequence[Run]) -> list[str]:
@@ -115,14 +130,38 @@ def _mark(runs: Sequence[Run]) -> str:
 
 def _delete(request: Request) -> Response:
     """Delete several runs; those that can't be are told with the reason."""
+    # The newest first: of several stages, none needs those after it.
+    kept, ids = _each(request, store.delete)
+    return JSONResponse({"deleted": len(ids) - len(kept), "kept": kept})
+
+
+def _stop(request: Request) -> Response:
+    """Stop several runs at their next step, of a plan whatever of it is at work, so that nothing after it starts."""
+    stopped: set[str] = set()
+
+    def stop(run: Run) -> None:
+        chain = chains.of(run.id)
+        if chain is None:
+            queue.stop(run)
+        elif chain.id not in stopped:
+            chains.stop(chain)
+            stopped.add(chain.id)
+
+    kept, ids = _each(request, stop)
+    return JSONResponse({"stopped": len(ids) - len(kept), "kept": kept})
+
+
+def _each(request: Request, act: Callable[[Run], object]) -> tuple[list[dict[str, str]], list[str]]:
+    """Do something with the runs that were asked for, the newest first; those with which it can't be done, and all."""
     ids = (bodies.texts(bodies.read(request), "runs") or [])[:MOST_AT_ONCE]
+    order = {run.id: number for number, run in enumerate(store.listed(owner=owner.current()))}
     kept = []
-    for run_id in ids:
+    for run_id in sorted(ids, key=lambda one: order.get(one, len(order))):
         try:
-            store.delete(own(run_id))
+            act(own(run_id))
         except UserError as error:
             kept.append({"id": run_id, "problem": error.problem, "fix": error.fix})
-    return JSONResponse({"deleted": len(ids) - len(kept), "kept": kept})
+    return kept, ids
 
 
 def _say(request: Request) -> Response:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,6 +16,7 @@ from engine.data.report import Inspection
 from engine.data.rows import Table
 from engine.method import Wants
 from engine.specs.sections import Data
+from engine.texts import label_words
 from ui import owner
 
 T = TypeVar("T")
@@ -28,6 +29,7 @@ _FIRST = 20
 _lock = threading.Lock()
 _tables: OrderedDict[object, Table] = OrderedDict()
 _inspections: OrderedDict[object, Inspection] = OrderedDict()
+_labelled: OrderedDict[object, Labelled] = OrderedDict()
 
 
 def inspect(entry: Data, wants: Wants | None = None) -> Inspection:
@@ -58,6 +60,24 @@ def first(entry: Data, most: int = 1) -> list[tuple[Example, dict[str, object]]]
     kind = examples.answers(whole, entry).kind if wants == "labelled" else "one label"
     made = examples.build(few, entry, wants, kind=kind).examples
     return [(one, few.rows[few.numbers.index(one.row)]) for one in made[:most]]
+
+
+@dataclass(frozen=True)
+class Labelled:
+    labels: frozenset[str]
+    first: str
+    """The text of the first row that can be used."""
+
+
+def labelled(entry: Data) -> Labelled:
+    """The labels of texts of which each has one. Raises DataError where the data holds none."""
+
+    def make() -> Labelled:
+        made = examples.build(_read(entry), entry, "labelled").examples
+        label_words.require_one_text(made)
+        return Labelled(frozenset(one.label for one in made), made[0].text)
+
+    return _kept(_labelled, (_source(entry), entry.model_dump_json()), make)
 
 
 def _read(entry: Data) -> Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import gradio as gr
@@ -17,7 +17,7 @@ from engine.specs.sections import Data
 from ui import api, owner, prefill, words
 from ui.data_sets import About
 from ui.door import door
-from ui.screens import chain, data, longest_row, method, run, runs, settings, start, word_proposals
+from ui.screens import chain, data, longest_row, method, run, runs, settings, slot_look, start, word_proposals
 from ui.theme import STATIC
 
 TITLE = "Tunesmith"
@@ -77,6 +77,7 @@ def _new() -> None:
             last = start.build(rows, how)
             longest_row.build(how, last)
             word_proposals.build(how, last)
+            slot_look.build(how, last)
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     to_method.click(door(_with_data(rows)), [rows.ready, *rows.inputs], [steps, how.about], **quiet)
     to_start.click(lambda: gr.Walkthrough(selected=3), None, [steps], **quiet).then(
@@ -143,6 +144,13 @@ def _sample() -> gr.Row:
     return strip
 
 
+def _good_for(reports: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    """The objectives that can learn from all of these."""
+    each = [{suit["name"] for suit in report["suits"] if not suit["missing"]} for report in reports]
+    names = [suit["name"] for suit in reports[0]["suits"]] if reports else []
+    return tuple(name for name in names if all(name in good for good in each))
+
+
 def _with_data(rows: data.DataScreen) -> Callable[..., tuple[Any, str]]:
     """A handler that goes on where there is data, with what is known of it."""
 
@@ -158,6 +166,7 @@ def _with_data(rows: data.DataScreen) -> Callable[..., tuple[Any, str]]:
             sets=len(seen),
             plain=all(report["format"] == "text" for report in seen),
             marked=all(report["format"] == "marked" for report in seen),
+            good_for=_good_for(seen),
             parts=tuple(zip(mixture.names(entries), learned, strict=True)) if len(seen) > 1 else (),
         )
         return gr.Walkthrough(selected=2), known.text()

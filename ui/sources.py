@@ -7,7 +7,8 @@ import uuid
 from pathlib import Path
 
 from engine import home
-from engine.data import hub, table, versions
+from engine.data import archive, hub, table, versions
+from engine.data.rows import check_bytes
 from engine.errors import DataError
 from engine.specs.sections import Data
 from ui import inspections, limits, owner
@@ -23,16 +24,32 @@ def require(source: str) -> None:
         raise DataError("This data is not there any more.", "Drop the file again.")
 
 
-def uploaded(path: str | None) -> str:
-    """Move an upload to the owner's folder; its path there."""
-    if not path:
+def uploaded(paths: str | list[str] | None) -> str:
+    """Move an upload to the owner's folder; its path there. Several files become one .zip, which is read as one."""
+    given = [Path(path) for path in ([paths] if isinstance(paths, str) else paths or [])]
+    if not given:
         raise DataError("No file arrived.", "Drop it again.")
-    given = Path(path)
-    limits.require_file(given)
-    name = "".join(c if c.isalnum() or c in "-_." else "-" for c in given.name)[-80:]
-    place = home.files(owner.current()) / f"{uuid.uuid4().hex[:12]}-{name}"
-    shutil.move(given, place)  # an upload can be read by whoever has its address; the owner's folder can't
+    for file in given:
+        limits.require_file(file)
+    first, *others = given
+    if not others:
+        place = _place(first.name)
+        shutil.move(first, place)  # an upload can be read by whoever has its address; the owner's folder can't
+        return str(place)
+    archive.check_count(len(given), "What you dropped")
+    check_bytes(sum(file.stat().st_size for file in given), "What you dropped")
+    limits.require_disk(sum(file.stat().st_size for file in given))
+    place = _place(f"{first.stem[:60]}-and-{len(others)}-more.zip")
+    archive.pack(given, place)
+    for file in given:
+        file.unlink()
     return str(place)
+
+
+def _place(name: str) -> Path:
+    """For a file of this name, which may be anything, in the owner's folder."""
+    plain = "".join(c if c.isalnum() or c in "-_." else "-" for c in name)[-80:]
+    return home.files(owner.current()) / f"{uuid.uuid4().hex[:12]}-{plain}"
 
 
 def kept(text: str) -> str:

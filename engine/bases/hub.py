@@ -80,6 +80,18 @@ def model_folder(id: str, revision: str | None, report: Callable[[str], None]) -
         )
 
 
+def tokenizer_folder(id: str, revision: str | None) -> Path:
+    """The folder of a model's tokenizer, which is downloaded alone where the model isn't there. Raises as `model`."""
+    found = model(id, revision)
+    if found.folder is not None:
+        return found.folder
+    from huggingface_hub import snapshot_download
+
+    with _translated(id, revision):
+        wanted = sorted(_TOKENIZER_FILES & {*found.needed})
+        return Path(snapshot_download(id, revision=found.revision, allow_patterns=wanted, token=access.token()))
+
+
 def reachable() -> bool:
     """Whether the Hub answers; asked at most once a minute."""
     from huggingface_hub import constants

@@ -152,6 +152,20 @@ def _whole(section: Model, report: Callable[[str], None]) -> Path:
     return hub.model_folder(name, section.revision, report)
 
 
+def tokenizer_folder(section: Model) -> Path | None:
+    """A folder with the model's tokenizer, by a small download at most; None where there is none on this machine yet.
+
+    Raises as `ensure`.
+    """
+    name = section.id.strip()
+    if name.startswith(catalog.PREFIX):
+        ready = embedded.folder(catalog.embedded(name))
+        return ready if ready.is_dir() else None
+    if lineage.is_run(name):
+        return lineage.parent(name).result
+    return _local_folder(name) or hub.tokenizer_folder(name, section.revision)
+
+
 def folder_facts(folder: Path, id: str) -> ModelFacts:
     """Facts of a model in a folder, from its config and the headers of its safetensors files."""
     files = {name: _text(folder / name) for name in hub.INFO_FILES}

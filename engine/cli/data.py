@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from argparse import Namespace, _SubParsersAction
+from argparse import ArgumentParser, Namespace, _SubParsersAction
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +17,13 @@ from engine.specs.sections import Data
 
 def add(commands: _SubParsersAction[Any]) -> None:
     check = commands.add_parser("check", help="look at a data file: format, rows, problems, findings")
-    check.add_argument("data", metavar="DATA", help="a file, a Hub data set, or sample:NAME")
+    add_entry(check)
     check.add_argument("--objective", default=objectives.DEFAULT, help="what it is meant for (default: %(default)s)")
-    check.add_argument(
-        "--column",
-        action="append",
-        default=[],
-        metavar="PART=COLUMN",
-        help="which column plays which part, such as label=category",
-    )
-    check.add_argument("--format", default="auto", help="how the rows are laid out (default: found by looking)")
     check.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     check.set_defaults(call=_check)
 
     mend = commands.add_parser("mend", help="make a new version of a data file; the file itself stays as it is")
-    mend.add_argument("data", metavar="DATA", help="a file, a Hub data set, or sample:NAME")
+    mend.add_argument("data", metavar="DATA", help="a file, a folder, a Hub data set, or sample:NAME")
     mend.add_argument(
         "--with",
         dest="remedies",
@@ -44,7 +36,21 @@ def add(commands: _SubParsersAction[Any]) -> None:
     mend.set_defaults(call=_mend)
 
 
-def _check(options: Namespace) -> int:
+def add_entry(command: ArgumentParser) -> None:
+    """The options by which rows are named, which `entry` reads."""
+    command.add_argument("data", metavar="DATA", help="a file, a folder, a Hub data set, or sample:NAME")
+    command.add_argument(
+        "--column",
+        action="append",
+        default=[],
+        metavar="PART=COLUMN",
+        help="which column plays which part, such as label=category",
+    )
+    command.add_argument("--format", default="auto", help="how the rows are laid out (default: found by looking)")
+
+
+def entry(options: Namespace) -> Data:
+    """The data entry that the options name. Raises UserError."""
     columns = {}
     for item in options.column:
         part, equals, column = item.partition("=")
@@ -53,10 +59,13 @@ def _check(options: Namespace) -> int:
                 f"--column {item} names no column.", "Write it as PART=COLUMN, such as --column label=category."
             )
         columns[part] = column
-    entry = parse(Data, {"source": options.data, "columns": columns, "format": options.format}, "data")
+    return parse(Data, {"source": options.data, "columns": columns, "format": options.format}, "data")
+
+
+def _check(options: Namespace) -> int:
     objective = objectives.get(options.objective)
     chosen = "kind" in objective.Settings.model_fields  # by a person; until then the data says it
-    found = report.check(entry, objective.wants, kind="auto" if chosen else "one label")
+    found = report.check(entry(options), objective.wants, kind="auto" if chosen else "one label")
     print(json.dumps(found, ensure_ascii=False) if options.json else "\n".join(report.lines(found)))
     return 2 if found.get("error") or found.get("problems") else 0
 

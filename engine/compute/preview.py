@@ -6,6 +6,7 @@ Run by `engine.texts.preview` as `python -m engine.compute.preview`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from engine.data.example import Example
 from engine.errors import UserError
 from engine.methods.job import Objective
 from engine.settings import Section, parse
+from engine.texts import label_words
+from engine.texts.label_words import Template
 from engine.texts.tokens import Encoded, Tokens
 
 UNCUT = 2**31 - 1
@@ -31,6 +34,9 @@ class Preview:
         tokens = self._tokens(request["folder"], request["fingerprint"])
         if request["ask"] == "note":
             send(tokens.template_note)
+            return
+        if request["ask"] == "words":
+            send(split_words(tokens, request["templates"], request["words"], request["labels"], request["masked"]))
             return
         objective = objectives.get(request["objective"])
         settings = parse(objective.Settings, request["settings"], "objective")
@@ -69,6 +75,28 @@ def shown(encoded: Encoded | UserError, tokens: Tokens) -> Record:
         "tokens": len(encoded.ids),
         "full_length": encoded.full_length,
         "learned": sum(encoded.learned),
+    }
+
+
+def split_words(
+    tokens: Tokens, templates: list[str], words: dict[str, str], labels: list[str], masked: bool
+) -> list[list[Record]]:
+    """Of each template (a bare slot where there is none), each label's word as tokens (`engine.texts.slot_look.Split`)."""
+    made = [one for text in templates for one in label_words.templates(text)]
+    made = [one if masked else replace(one, right="") for one in made] or [Template("", " ", "")]
+    chosen = label_words.completed(tokens, made, words, labels)
+    return [[_split(tokens, one, label, word) for label, word in chosen.items()] for one in made]
+
+
+def _split(tokens: Tokens, template: Template, label: str, word: str) -> Record:
+    ids = label_words.word_ids(tokens, template, word)
+    pieces = tokens.pieces(Encoded(list(ids), [True] * len(ids), len(ids)))
+    return {
+        "label": label,
+        "word": word,
+        "ids": ids,
+        "pieces": [text.strip() for text, _ in pieces if text.strip()],
+        "known": bool(ids) and tokens.unknown_id not in ids,
     }
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,16 @@ SHOWN = 3
 SHORTEST = 2
 """Letters."""
 ROWS_AT_ONCE = 4
+WORDS_AT_ONCE = 32
 
 
 def handle(request: Record, send: Callable[[Any], None], cancelled: Callable[[], bool]) -> None:
     """Send a list of proposals, one for each label."""
     job = open_job(Path(request["folder"]), lambda text: None, to_train=False)
     torch.set_num_threads(job.plan.threads)
-    send(proposals(job, mean_logs(job, untrained(job), job.examples["train"])))
+    model = untrained(job)
+    listed = candidates(job, mean_logs(job, model, job.examples["train"]))
+    send(proposals(job, listed, begun(job, model, sorted({one.token for own in listed for one in own}))))
 
 
 def mean_logs(job: Job, model: nn.Module, rows: Sequence[Example]) -> torch.Tensor:
@@ -57,31 +61,98 @@ def mean_logs(job: Job, model: nn.Module, rows: Sequence[Example]) -> torch.Tens
     return torch.stack([sums[label] / counts[label] for label in job.labels])
 
 
-def proposals(job: Job, means: torch.Tensor) -> list[dict[str, Any]]:
-    """For each label a word that no other one has. means: as `mean_logs` gives them."""
+@dataclass(frozen=True)
+class Candidate:
+    """A token that is likelier with a label's rows than with the others'. nats: by how much; see `Proposal.nats`."""
+
+    token: int
+    word: str
+    nats: float
+
+
+def candidates(job: Job, means: torch.Tensor) -> list[list[Candidate]]:
+    """Of each label the words to choose from, the best first. means: as `mean_logs` gives them."""
     apart = means - (means.sum(dim=0) - means) / (len(means) - 1)
-    listed: list[tuple[float, int, str]] = []
-    for number, (own, gain) in enumerate(zip(means, apart, strict=True)):
+    listed = []
+    for own, gain in zip(means, apart, strict=True):
         likely = own.topk(min(POOL, len(own))).indices
         order = likely[gain[likely].argsort(descending=True)].tolist()
-        found = [(float(gain[token]), word) for token in order if (word := _word(job, token))]
-        listed += [(nats, number, word) for nats, word in found[:BEST]]
-    chosen: dict[int, tuple[float, str]] = {}
+        found = [Candidate(token, word, float(gain[token])) for token in order if (word := _word(job, token))]
+        listed.append(found[:BEST])
+    return listed
+
+
+def begun(job: Job, model: nn.Module, tokens: Sequence[int]) -> set[int]:
+    """Of these tokens those that are the beginning of a longer word ("Pok"), by what the model expects after them."""
+    device = next(model.parameters()).device
+    losses: WordLosses = job.objective.losses_of(job)  # type: ignore[attr-defined]
+    masked = job.facts.kind == "encoder"
+    begin, end = job.tokens.frame
+    made = job.objective_settings.templates(masked)[0]
+    before = [*begin, *job.tokens.encode_bare(made.anchor)[0]]
+    after = [job.tokens.mask_id, *end] if masked else []
+    found: set[int] = set()
+    for start in range(0, len(tokens), WORDS_AT_ONCE):
+        some = list(tokens[start : start + WORDS_AT_ONCE])
+        ids = torch.tensor([[*before, token, *after] for token in some], device=device)
+        mask, places = torch.ones_like(ids), torch.full((len(some), 1), len(before) + masked, device=device)
+        with torch.no_grad(), autocast(job.plan):
+            ask = losses.asking(model, {"input_ids": ids, "attention_mask": mask})
+            chances = ask(ids, mask, places)[:, 0].float().softmax(dim=-1).cpu()
+        goes_on = torch.tensor(_continuing(job, some[0], chances.shape[1]))
+        found |= {
+            token for token, share in zip(some, chances[:, goes_on].sum(dim=-1).tolist(), strict=True) if share > 0.5
+        }
+    return found
+
+
+def _continuing(job: Job, after: int, count: int) -> list[int]:
+    """Tokens that go on with a word: what they add to one begins with a letter. count: of the vocabulary."""
+    before = job.tokens.decode([after])
+    added = (job.tokens.decode([after, token])[len(before) :] for token in range(count))
+    return [token for token, text in enumerate(added) if text[:1].isalpha()]
+
+
+def proposals(
+    job: Job, listed: Sequence[Sequence[Candidate]], begun: Collection[int] = frozenset()
+) -> list[dict[str, Any]]:
+    """For each label a word that no other one has, nor one like it ("Card", "cards").
+
+    listed: as `candidates` gives them. begun: tokens that are taken only where nothing else is left.
+    """
+    ranked = sorted(
+        ((one, number) for number, own in enumerate(listed) for one in own),
+        key=lambda pair: (pair[0].token in begun, -pair[0].nats, pair[1], pair[0].word),
+    )
+    chosen: dict[int, Candidate] = {}
     taken: set[str] = set()
-    for nats, number, word in sorted(listed, key=lambda one: (-one[0], one[1], one[2])):
-        if number not in chosen and word.casefold() not in taken:
-            chosen[number] = nats, word
-            taken.add(word.casefold())
+    for one, number in ranked:
+        if number not in chosen and _kin(one.word) not in taken:
+            chosen[number] = one
+            taken.add(_kin(one.word))
     return [
         {
-            "label": label,
-            "word": chosen[number][1],
-            "nats": chosen[number][0],
-            "others": [word for _, own, word in listed if own == number and word != chosen[number][1]][:SHOWN],
+            "label": job.labels[number],
+            "word": one.word,
+            "nats": one.nats,
+            "others": _others(listed[number], taken, begun),
         }
-        for number, label in enumerate(job.labels)
-        if number in chosen
+        for number, one in sorted(chosen.items())
     ]
+
+
+def _others(own: Sequence[Candidate], taken: Collection[str], begun: Collection[int]) -> list[str]:
+    """The next best of a label, each unlike the others and unlike all that was chosen."""
+    found: dict[str, str] = {}
+    for one in own:
+        if one.token not in begun and _kin(one.word) not in taken:
+            found.setdefault(_kin(one.word), one.word)
+    return list(found.values())[:SHOWN]
+
+
+def _kin(word: str) -> str:
+    """What a word has in common with its other forms of writing, as far as people would take them for the same."""
+    return word.casefold().removesuffix("s")
 
 
 def _word(job: Job, token: int) -> str:

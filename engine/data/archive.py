@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gzip
 import io
+import itertools
 import zipfile
 import zlib
-from collections.abc import Callable
-from pathlib import PurePosixPath
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
 
 from engine.data.rows import check_bytes, listed
 from engine.errors import DataError
@@ -32,9 +33,8 @@ def unzip(data: bytes, name: str) -> list[tuple[str, bytes]]:
                     f"{name} holds a file for a place outside of it ({outside[0]}), as made-up archives do.",
                     "Pack the files again, from inside their folder.",
                 )
-            members = [member for member in archive.infolist() if not member.is_dir() and _visible(member.filename)]
-            if len(members) > _MAX_FILES:
-                raise DataError(f"{name} holds {len(members):,} files.", f"Pack at most {_MAX_FILES:,} data files.")
+            members = [member for member in archive.infolist() if not member.is_dir() and is_visible(member.filename)]
+            check_count(len(members), name)
             _check(sum(member.file_size for member in members), len(data), name)
             members.sort(key=lambda member: member.filename)
             return [(member.filename, _content(archive, member, name)) for member in members]
@@ -83,6 +83,23 @@ def gunzip(data: bytes, name: str) -> bytes:
     return bytes(out)
 
 
+def check_count(files: int, name: str) -> None:
+    """Raises DataError where an archive or a folder holds too many files."""
+    if files > _MAX_FILES:
+        raise DataError(f"{name} holds {files:,} files.", f"Give at most {_MAX_FILES:,} data files at once.")
+
+
+def pack(files: Sequence[Path], to: Path) -> None:
+    """Write a zip of files from anywhere, as they are; those of one name are numbered. Raises OSError."""
+    taken: set[str] = set()
+    with zipfile.ZipFile(to, "w", zipfile.ZIP_STORED) as archive:
+        for file in files:
+            names = (f"{file.stem}-{number}{file.suffix}" for number in itertools.count(2))
+            name = next(name for name in (file.name, *itertools.islice(names, len(files))) if name not in taken)
+            taken.add(name)
+            archive.write(file, name)
+
+
 def check_workbook(data: bytes, name: str) -> None:
     """The same limits for a file that is a zip inside, such as .xlsx. Damage is left to its own reader."""
     try:
@@ -124,7 +141,8 @@ def _climbs(name: str) -> bool:
     return plain.startswith("/") or ".." in plain.split("/")
 
 
-def _visible(name: str) -> bool:
+def is_visible(name: str) -> bool:
+    """Whether a file is one of a person's, and none that a system hides."""
     parts = PurePosixPath(name).parts
     return not any(part.startswith(".") or part == "__MACOSX" for part in parts)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -15,6 +16,7 @@ from engine.data.prepare import Prepared, prepare
 from engine.data.rows import RowProblem, Table, UnusableRows, counted, listed
 from engine.errors import DataError
 from engine.method import AskedKind, Wants
+from engine.methods.suits import suits
 from engine.specs.sections import Data
 
 _EXAMPLES = 3
@@ -131,6 +133,7 @@ def inspect(
         "labels": {},
         "splits": {},
         "error": None,
+        "suits": [one.as_dict() for one in suits(read, entry)],
     }
     problems, prepared = read.problems, None
     found: list[Finding] = []
@@ -185,7 +188,20 @@ def lines(report: dict[str, Any]) -> list[str]:
         out += ["", f"Rows by use: {', '.join(told)}"]
     if report["error"]:
         out += ["", f"{report['error']['problem']}", report["error"]["fix"]]
-    return out
+    return out + _section("Objectives that can learn from it", list(_suit_lines(report["suits"])))
+
+
+def _suit_lines(suits: list[dict[str, Any]]) -> Iterator[str]:
+    """Those that can, then the others by what they miss."""
+    for one in suits:
+        if not one["missing"]:
+            yield f"  {one['name']}: {one['title']}" + (f", {one['how']}" if one["how"] else "")
+    rest: dict[str, list[str]] = {}
+    for one in suits:
+        if one["missing"]:
+            rest.setdefault(one["missing"], []).append(one["name"])
+    for missing, names in rest.items():
+        yield f"  not {listed(names)}: {missing}"
 
 
 def _used(prepared: Prepared, read: Table) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -261,14 +261,27 @@ def _sniffed(text: str) -> str:
 
 
 def _folder(path: Path) -> Table:
-    files = sorted(child for child in path.iterdir() if child.is_file() and not child.name.startswith("."))
-    unread = [child.name for child in files if child.suffix.lower() not in KINDS]
-    usable = [child for child in files if child.suffix.lower() in KINDS]
-    check_bytes(sum(child.stat().st_size for child in usable), str(path))
-    table = _several([(child.name, child.read_bytes()) for child in usable], path.name)
+    """Its files and those of folders in it, as `archive.unzip` takes them from a zip."""
+    files = sorted(_files(path), key=lambda file: file.relative_to(path).as_posix())
+    usable = [file for file in files if file.suffix.lower() in KINDS]
+    unread = [file.relative_to(path).as_posix() for file in files if file.suffix.lower() not in KINDS]
+    archive.check_count(len(usable), str(path))
+    check_bytes(sum(file.stat().st_size for file in usable), str(path))
+    table = _several([(file.relative_to(path).as_posix(), file.read_bytes()) for file in usable], path.name)
     if unread:
         table.notices.append(f"Files of another kind, not read: {listed(unread)}.")
     return table
+
+
+def _files(path: Path) -> Iterator[Path]:
+    """Links are passed over, which may lead anywhere, and so is what is hidden."""
+    for child in path.iterdir():
+        if child.is_symlink() or not archive.is_visible(child.name):
+            continue
+        if child.is_dir():
+            yield from _files(child)
+        elif child.is_file():
+            yield child
 
 
 def _several(files: list[tuple[str, bytes]], name: str, packed: bool = False) -> Table:

@@ -122,12 +122,7 @@ class Cloze(Objective):
         return [e for place, e in enumerate(examples) if e.split != "train" or place in drawn]
 
     def settled(self, settings: Any, model_folder: Path, examples: list[Example]) -> Any:
-        if any(example.second for example in examples):
-            raise SettingError(
-                ["Rows with two texts each don't go into a template, which has one place for a text."],
-                "Choose the objective classify, or one column of texts (data.columns.text), or put both columns into "
-                "the data's prompt template.",
-            )
+        label_words.require_one_text(examples)
         tokens, masked = Tokens.load(model_folder), _is_masked(model_folder)
         if masked and tokens.mask_id is None:
             raise ModelError("This model's tokenizer has no mask token.", "Choose another model, or save it with one.")

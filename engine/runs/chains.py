@@ -31,7 +31,8 @@ if TYPE_CHECKING:  # what they load, whoever only looks has no use for
     Part = tuple[Link, RunSpec, Prepared]
     """A link whose run is yet to be made, its spec and rows."""
 
-get, listed, of, beside, is_chain = links.get, links.listed, links.of, links.beside, links.is_chain
+get, listed, of, beside = links.get, links.listed, links.of, links.beside
+is_chain, places = links.is_chain, links.places
 DELETED = "deleted"
 TRIES = 5
 """Times that a stop is tried again because another run's turn came in between."""

@@ -92,6 +92,11 @@ def beside(run_id: str) -> Chain | None:
     return next((chain for chain in listed() if chain.beside == run_id), None)
 
 
+def places(owner: str) -> dict[str, tuple[Chain, int]]:
+    """Of each run that is in a chain of this owner: the chain, and its place in it from 0."""
+    return {link.run: (chain, place) for chain in listed(owner) for place, link in enumerate(chain.links)}
+
+
 def states(rows: sqlite3.Connection, chain: Chain) -> dict[str, str]:
     """States of a chain's runs by their ids; those that were deleted are left out."""
     ids = [link.run for link in chain.links]

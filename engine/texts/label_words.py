@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from engine.data.example import Example
 from engine.errors import SettingError
 from engine.texts.tokens import Tokens
 
@@ -68,21 +69,30 @@ class Slot:
 
 def templates(text: str) -> tuple[Template, ...]:
     """Those of a setting, with lines "---" between them. Raises ValueError that says what is wrong."""
+    return tuple(map(_template, texts(text)))
+
+
+def texts(text: str) -> list[str]:
+    """The templates of a setting, as they are written."""
     found: list[list[str]] = [[]]
     for line in text.replace("\r\n", "\n").split("\n"):
         if line.strip() == BETWEEN:
             found.append([])
         else:
             found[-1].append(line)
-    return tuple(_template("\n".join(lines).strip("\n")) for lines in found)
+    return ["\n".join(lines).strip("\n") for lines in found]
+
+
+def miscounted(text: str) -> list[tuple[str, str, int]]:
+    """The marks that don't stand once in a template: each with what it is for, and how often it stands there."""
+    marks = ((TEXT, "the row's text"), (LABEL, "the word to be chosen"))
+    return [(mark, what, text.count(mark)) for mark, what in marks if text.count(mark) != 1]
 
 
 def _template(text: str) -> Template:
-    for mark, what in ((TEXT, "the row's text"), (LABEL, "the word to be chosen")):
-        count = text.count(mark)
-        if count != 1:
-            there = "it is missing" if not count else f"it stands there {count} times"
-            raise ValueError(f"a text with one {mark}, for {what}: {there} in {text!r}")
+    for mark, what, count in miscounted(text):
+        there = "it is missing" if not count else f"it stands there {count} times"
+        raise ValueError(f"a text with one {mark}, for {what}: {there} in {text!r}")
     left, _, right = text.partition(LABEL)
     kept = left.rstrip()
     return Template(kept, left[len(kept) :], right)
@@ -105,6 +115,16 @@ def given(text: str) -> Mapping[str, str]:
 def written(words: Mapping[str, str]) -> str:
     """The inverse of `given`."""
     return "\n".join(f"{named(label)} = {word}" for label, word in words.items())
+
+
+def require_one_text(rows: Sequence[Example]) -> None:
+    """Raises SettingError for rows with two texts each."""
+    if any(row.second for row in rows):
+        raise SettingError(
+            ["Rows with two texts each don't go into a template, which has one place for a text."],
+            "Choose the objective classify, or one column of texts (data.columns.text), or put both columns into "
+            "the data's prompt template.",
+        )
 
 
 def named(label: str) -> str:
@@ -134,19 +154,26 @@ def resolved(
 
     Raises SettingError for labels that the data doesn't have, and where two have the same tokens or unknown ones.
     """
-    names = {named(label): label for label in labels}
-    strange = [f"{WORDS}: {_no_label(label, list(names))}" for label in words if label not in names]
+    strange = [f"{WORDS}: {one}" for one in no_labels(words, labels)]
     if strange:
         raise SettingError(strange, "Write the labels as they stand in the data, or leave the line out.")
-    chosen = {names[label]: word for label, word in words.items()}
+    chosen = completed(tokens, made, words, labels)
+    problems = list(dict.fromkeys(_problems(tokens, made, chosen)))
+    if problems:
+        raise SettingError(problems[:_SHOWN], "Give every label a word of its own that the model knows.")
+    return chosen
+
+
+def completed(
+    tokens: Tokens, made: Sequence[Template], words: Mapping[str, str], labels: Sequence[str]
+) -> dict[str, str]:
+    """As `resolved`, with nothing refused: words of labels that the data doesn't have are passed over."""
+    chosen = {label: words[named(label)] for label in labels if named(label) in words}
     taken = {ids: label for label, word in chosen.items() for ids in _all_ids(tokens, made, word)}
     for label in labels:
         if label not in chosen:
             chosen[label] = next(word for word in _proposals(label) if not _all_ids(tokens, made, word) & taken.keys())
             taken |= dict.fromkeys(_all_ids(tokens, made, chosen[label]), label)
-    problems = list(dict.fromkeys(_problems(tokens, made, {label: chosen[label] for label in labels})))
-    if problems:
-        raise SettingError(problems[:_SHOWN], "Give every label a word of its own that the model knows.")
     return {label: chosen[label] for label in labels}
 
 
@@ -172,6 +199,12 @@ def _problems(tokens: Tokens, made: Sequence[Template], words: Mapping[str, str]
                 problems.append(f"{WORDS}: {both} are the same tokens, so that nothing tells these labels apart.")
             seen.setdefault(ids, label)
     return problems
+
+
+def no_labels(words: Mapping[str, str], labels: Sequence[str]) -> list[str]:
+    """Of words that were given for labels which no row has: that there is none, in a sentence each."""
+    names = [named(label) for label in labels]
+    return [_no_label(label, names) for label in words if label not in names]
 
 
 def _no_label(label: str, known: list[str]) -> str:

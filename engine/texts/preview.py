@@ -20,6 +20,7 @@ from engine.data.example import Example
 from engine.errors import ModelError
 from engine.specs.spec import RunSpec
 from engine.texts import tokenizer
+from engine.texts.slot_look import Asked, Split, Splits
 
 SECONDS = 20.0
 """For one request; counting asks for `CHUNK` rows at a time."""
@@ -113,6 +114,16 @@ class Previewer:
         )
         return note
 
+    def words(self, folder: Path, asked: Asked) -> Splits:
+        """Each label's word as tokens of the tokenizer in `folder`, in each template. Raises as `rows`."""
+        request: dict[str, Any] = {"ask": "words", "folder": str(folder.resolve()), "fingerprint": _fingerprint(folder)}
+        request |= {"templates": asked.whole, "words": asked.given, "labels": [*asked.labels], "masked": asked.masked}
+        answers = self._call(request)
+        return [
+            [Split(**one | {"ids": tuple(one["ids"]), "pieces": tuple(one["pieces"])}) for one in own]
+            for own in answers
+        ]
+
     def close(self) -> None:
         """End the child; it is started again when needed."""
         self._child.close()
@@ -151,6 +162,7 @@ class Previewer:
 _previewer = Previewer()
 rows = _previewer.rows
 lengths = _previewer.lengths
+words = _previewer.words
 template_note = _previewer.template_note
 
 

@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 import yaml
 
-from engine import objectives, tuners
+from engine import objectives, tuners, word_choice
 from engine.__main__ import main
 from engine.methods.job import pair_refusal
 from engine.runs import queue, store
+from engine.specs.spec import RunSpec
+from engine.word_choice import Proposal
 from tests.fakes import models, runs
 
 
@@ -180,3 +182,55 @@ def test_stop_resume_and_delete_are_commands(fake_worker: None, capsys: pytest.C
     assert "finished after" in printed(capsys, "log", run.id)[1]
     assert printed(capsys, "delete", run.id)[0] == 0
     assert store.listed() == []
+
+
+PROPOSED = [Proposal("ham", "home", 1.0, ["later"]), Proposal("spam", "prize: free", 2.0, [])]
+
+
+@pytest.fixture
+def asked_for_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file of texts with three labels, and a model that has words for two of them."""
+    rows = tmp_path / "sms.csv"
+    lines = [f"Text {number},{('ham', 'spam', 'none')[number % 3]}" for number in range(30)]
+    rows.write_text("text,label\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    monkeypatch.setattr(word_choice, "proposed", lambda spec, prepared: PROPOSED)
+    return rows
+
+
+def test_proposed_words_are_printed_as_the_objective_of_a_spec(
+    capsys: pytest.CaptureFixture[str], asked_for_words: Path
+) -> None:
+    template = r"{text}\nIt is {label}."
+    code, out, _ = printed(capsys, "words", str(asked_for_words), "--template", template)
+    spec = {"model": {"id": "x"}, "data": [{"source": "d"}], **yaml.safe_load(out)}
+    settings = RunSpec.parse(spec).objective_settings.model_dump()
+    assert code == 0 and settings["template"] == "{text}\nIt is {label}."
+    assert settings["label_words"] == "ham = home\nspam = prize: free"
+    assert "# ham: home, 2.7 times as likely as with the others; then later" in out
+    assert "# none: no word was left; its own name stands in" in out
+
+
+def test_proposed_words_as_json(capsys: pytest.CaptureFixture[str], asked_for_words: Path) -> None:
+    code, out, _ = printed(capsys, "words", str(asked_for_words), "--model", "embedded:smollm2-135m", "--json")
+    found = json.loads(out)
+    assert code == 0 and found["without_a_word"] == ["none"] and found["model"] == "embedded:smollm2-135m"
+    assert [one["word"] for one in found["labels"]] == ["home", "prize: free"]
+
+
+def test_words_for_a_broken_template_or_for_rows_without_labels_are_refused(
+    capsys: pytest.CaptureFixture[str], asked_for_words: Path, tmp_path: Path
+) -> None:
+    code, _, err = printed(capsys, "words", str(asked_for_words), "--template", "{text}")
+    assert code == 2 and "one {label}" in err
+    (tmp_path / "texts.txt").write_text("Only text.\n\nAnd more.", encoding="utf-8")
+    code, _, err = printed(capsys, "words", str(tmp_path / "texts.txt"))
+    assert code == 2 and "without labels" in err
+
+
+def test_a_folder_is_looked_at_as_a_source(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "books" / "old").mkdir(parents=True)
+    for place in ("a.md", "old/b.md", "old/c.md"):
+        (tmp_path / "books" / place).write_text(f"# {place}\n\nA page.", encoding="utf-8")
+    code, out, _ = printed(capsys, "check", str(tmp_path / "books"), "--objective", "text", "--json")
+    found = json.loads(out)
+    assert code == 0 and found["rows"] == 3 and found["error"] is None

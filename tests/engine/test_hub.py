@@ -37,7 +37,7 @@ for what, id, revision in json.loads(sys.argv[1]):
                 "notices": list(found.notices),
             }
         else:
-            folder = models.ensure(section, said.append)
+            folder = models.ensure(section, said.append) if what == "files" else models.tokenizer_folder(section)
             answer = {"files": sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())}
     except UserError as error:
         answer = {"error": type(error).__name__, "problem": error.problem, "fix": error.fix}
@@ -131,6 +131,15 @@ def test_weights_are_not_downloaded_for_facts(ask: Callable[..., Any], hub: Fake
     ask(("facts", "owner/chat", None))
     weights = [line for line in hub.asked[before:] if line.startswith("GET") and "model.safetensors" in line]
     assert weights and all("bytes=" in line for line in weights)
+
+
+def test_a_tokenizer_is_downloaded_without_the_weights_and_the_model_is_fetched_all_the_same_later(
+    ask: Callable[..., Any], tmp_path: Path
+) -> None:
+    asked = [("tokenizer", "owner/chat", None), ("files", "owner/chat", None), ("tokenizer", "owner/none", None)]
+    tokenizer, whole, missing = ask(*asked, cache=tmp_path)
+    assert "tokenizer.json" in tokenizer["files"] and "model.safetensors" not in tokenizer["files"]
+    assert "model.safetensors" in whole["files"] and missing["error"] == "ModelError"
 
 
 def test_only_what_training_needs_is_downloaded(answers: dict[str, dict[str, Any]]) -> None:

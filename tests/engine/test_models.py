@@ -390,3 +390,14 @@ def test_pinned_facts_of_embedded_models_are_those_of_their_files_and_of_the_loa
     assert (pinned.biases, pinned.tied, pinned.chat_template) == (found.biases, found.tied, found.chat_template)
     loaded = {key: tuple(p.shape) for key, p in _loaded(folder, pinned.kind).named_parameters()}
     assert {key: info.shape for key, info in pinned.tensors.items()} == loaded
+
+
+def test_a_tokenizer_is_where_the_model_is_and_nowhere_before_an_embedded_one_is_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNESMITH_CACHE", str(tmp_path / "cache"))
+    assert models.tokenizer_folder(Model(id="embedded:smollm2-135m")) is None
+    folder = fakes.tiny_decoder(tmp_path / "tiny")
+    assert models.tokenizer_folder(Model(id=str(folder))) == folder.resolve()
+    with pytest.raises(ModelError, match="no model folder"):
+        models.tokenizer_folder(Model(id="./nowhere/at/all"))

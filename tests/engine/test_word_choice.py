@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ def test_a_few_rows_of_every_label_are_read_and_always_the_same() -> None:
     rows = [Example(number, text=f"t{number}", label="ab"[number % 2]) for number in range(1, 60)]
     rows += [Example(100, "test", text="held out", label="c")]
     drawn = asked(rows, 3)
-    assert [row.label for row in drawn] == ["a"] * 8 + ["b"] * 8 and drawn == asked(rows, 3) != asked(rows, 4)
+    assert [row.label for row in drawn] == ["a"] * 16 + ["b"] * 16 and drawn == asked(rows, 3) != asked(rows, 4)
     many = [Example(number, text="t", label=str(number % 100)) for number in range(1000)]
     assert len(asked(many, 1)) == 200
 
@@ -43,7 +44,7 @@ def test_words_are_those_that_the_whole_model_finds_likelier_with_a_labels_rows(
     from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
     from engine.compute.model import untrained
-    from engine.compute.word_choice import mean_logs, proposals
+    from engine.compute.word_choice import candidates, mean_logs, proposals
 
     base = (models.tiny_decoder if kind == "decoder" else models.tiny_masked_encoder)(tmp_path / "base")
     spec = spec_of(base, template="{text} It is {label}.\n---\n{text}\nTopic: {label}")
@@ -66,7 +67,7 @@ def test_words_are_those_that_the_whole_model_finds_likelier_with_a_labels_rows(
                 logs.append(whole(input_ids=torch.tensor([ids])).logits[0, at].log_softmax(-1))
     torch.testing.assert_close(means[0], torch.stack(logs).mean(dim=0), rtol=1e-4, atol=1e-4)
 
-    found = [Proposal(**one) for one in proposals(job, means)]
+    found = [Proposal(**one) for one in proposals(job, candidates(job, means))]
     assert [one.label for one in found] == job.labels and len({one.word for one in found}) == len(found)
     for number, one in enumerate(found):
         for template in spec.objective_settings.templates(kind == "masked"):
@@ -95,3 +96,53 @@ def test_objectives_without_label_words_and_models_that_cant_are_refused(tmp_pat
         proposed(spec_of(models.tiny_decoder(tmp_path / "d"), "classify"), rows)
     with pytest.raises(SettingError, match="needs a head that guesses masked words"):
         proposed(spec_of(models.tiny_encoder(tmp_path / "e")), rows)
+
+
+def named(*labels: str) -> Any:
+    return SimpleNamespace(labels=list(labels))
+
+
+def test_no_two_labels_get_forms_of_one_word_nor_a_beginning_of_one_where_there_are_others() -> None:
+    from engine.compute.word_choice import Candidate, proposals
+
+    listed = [
+        [Candidate(1, "Cards", 5.0), Candidate(2, "Pok", 4.0), Candidate(3, "money", 1.0), Candidate(8, "Money", 0.9)],
+        [Candidate(4, "card", 4.5), Candidate(2, "Pok", 4.2), Candidate(5, "bank", 2.0), Candidate(6, "Banks", 1.5)],
+    ]
+    first, second = proposals(named("a", "b"), listed, begun={2})
+    assert (first["word"], second["word"]) == ("Cards", "bank")
+    assert first["others"] == ["money"] and second["others"] == []
+    (only,) = proposals(named("a"), [[Candidate(2, "Pok", 4.0)]], begun={2})
+    assert only["word"] == "Pok", "better than none"
+
+
+@pytest.mark.parametrize("kind", ["decoder", "masked"])
+def test_a_beginning_of_a_word_is_known_by_what_the_model_expects_after_it(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from engine.compute.word_choice import begun
+
+    base = (models.tiny_decoder if kind == "decoder" else models.tiny_masked_encoder)(tmp_path / "base")
+    job = open_job(runs.folder(tmp_path / "run", spec_of(base)), lambda text: None, to_train=False)
+    vocabulary = job.tokens.vocabulary
+    *some, goes_on = [id for text, id in vocabulary.items() if text.isalpha() and text.isascii()][:4]
+    seen: list[Any] = []
+
+    def expecting(token: int) -> Any:
+        """What a model says that expects this token everywhere."""
+
+        def ask(ids: torch.Tensor, mask: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+            seen.append((ids, places))
+            return torch.full((len(ids), 1, job.facts.vocabulary), -50.0).index_fill(2, torch.tensor([token]), 50.0)
+
+        return SimpleNamespace(asking=lambda model, inputs: ask)
+
+    model = torch.nn.Linear(1, 1)
+    for expected, found in ((goes_on, set(some)), (job.tokens.eos_id or job.tokens.mask_id, set())):
+        monkeypatch.setattr(type(job.objective), "losses_of", lambda self, job, to=expected: expecting(to))
+        assert begun(job, model, some) == found
+    ids, places = seen[0]
+    read = [row[place] for row, (place,) in zip(ids.tolist(), places.tolist(), strict=True)]
+    assert read == (some if kind == "decoder" else [job.tokens.mask_id] * 3)

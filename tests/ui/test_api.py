@@ -10,17 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
 from engine.data.prepare import Prepared
-from engine.runs import store
+from engine.runs import chains, store
+from engine.runs.stages import Stages
 from tests.browser.server import PageServer
 from tests.fakes import models, runs
 
 SECONDS_TO_TRAIN = 180
 ENDED = ("finished", "failed", "stopped")
-CALLS = {"/add", "/train", "/status", "/events", "/stop", "/resume", "/check", "/runs"}
+CALLS = {"/add", "/train", "/status", "/events", "/stop", "/resume", "/check", "/runs"} | {
+    *("/start_chain", "/chain_status", "/stop_chain", "/resume_chain", "/list_chains")
+}
 
 
 @pytest.fixture(scope="module")
@@ -135,3 +139,42 @@ def test_a_run_of_somebody_else_is_no_run(client: Client, home: Path, call: str)
         with pytest.raises(AppError, match="There is no run"):
             client.predict(run, api_name=call)
     assert store.get(theirs.id).state == "created"
+
+
+@pytest.mark.slow
+def test_a_plan_of_stages_is_started_stopped_and_resumed_by_a_program(
+    client: Client, home: Path, tmp_path: Path
+) -> None:
+    first = spec(home, models.tiny_decoder(tmp_path / "tiny")) | {"name": "one"}
+    first["training"] = {**first["training"], "max_steps": 200}
+    later = {name: value for name, value in first.items() if name != "model"} | {"name": "two"}
+    plan = client.predict(yaml.safe_dump({"name": "both", "stages": [first, later]}), api_name="/start_chain")
+    assert plan["name"] == "both" and [stage["title"] for stage in plan["stages"]] == ["Stage 1", "Stage 2"]
+    assert [found["id"] for found in client.predict(api_name="/list_chains")] == [plan["id"]]
+    client.predict(plan["id"], api_name="/stop_chain")
+    assert ended(client, plan["stages"][0]["run"])["state"] == "stopped"
+    told = client.predict(plan["id"], api_name="/chain_status")
+    assert told["state"] == "waiting" and told["stages"][1]["state"] == "created"
+    assert client.predict(plan["id"], api_name="/resume_chain")["state"] in ("queued", "running")
+    client.predict(plan["id"], api_name="/stop_chain")
+    ended(client, plan["stages"][0]["run"])
+
+
+@pytest.mark.parametrize("call", ["/chain_status", "/stop_chain", "/resume_chain"])
+def test_a_plan_of_somebody_else_is_no_plan(client: Client, home: Path, call: str) -> None:
+    stage = runs.spec(home, "chat", "lora").as_dict()
+    later = {name: value for name, value in stage.items() if name != "model"}
+    rows = Prepared(runs.examples("messages"), [], [], [])
+    theirs = chains.create(Stages.parse({"stages": [stage, later]}), [rows, rows], "somebody")
+    assert theirs.id not in [found["id"] for found in client.predict(api_name="/list_chains")]
+    for plan in (theirs.id, "../" + theirs.id, "chain-20260101-000000-abcdefgh"):
+        with pytest.raises(AppError, match="There is no chain"):
+            client.predict(plan, api_name=call)
+    assert {store.get(link.run).state for link in theirs.links} == {"created"}
+
+
+@pytest.mark.parametrize("given", ["", "stages: [", "[]", "stages: []", "stages: [{model: {id: x}}, {}]", "plan"])
+def test_what_is_no_plan_is_refused_in_words(client: Client, given: str) -> None:
+    with pytest.raises(AppError) as caught:
+        client.predict(given, api_name="/start_chain")
+    assert "Something broke" not in str(caught.value)

@@ -23,7 +23,7 @@ from tests.fakes import models, pages, runs
 from tests.fakes.living import prepared
 from tests.ui.test_limits import ADA, old
 from tests.ui.test_screens import given
-from ui import chain_feed, chaining, feed, limits, model_cards, owner, retention
+from ui import chain_feed, chaining, feed, history, limits, model_cards, owner, retention
 from ui.screens import chain, method, start
 
 
@@ -156,7 +156,7 @@ def test_stages_of_others_files_and_models_are_refused(tiny: Path, rows: Path) -
 
 
 def client() -> TestClient:
-    return TestClient(Starlette(routes=[*feed.routes(), *chain_feed.routes()]))
+    return TestClient(Starlette(routes=[*feed.routes(), *chain_feed.routes(), *history.routes()]))
 
 
 def test_a_runs_page_is_given_the_picture_of_its_chain_and_a_waiting_run_says_for_what() -> None:
@@ -205,6 +205,42 @@ def test_a_run_on_several_data_sets_can_be_compared_with_each_alone_by_its_owner
     assert all(stage["alone"] for stage in picture["stages"])
     assert asked.get(f"/tunesmith/runs/{mine.id}").json()["alone"] is False
     assert "already" in asked.post(f"/tunesmith/runs/{mine.id}/alone").json()["problem"]
+
+
+def test_the_lists_of_runs_say_which_stage_of_which_plan_a_run_is() -> None:
+    found, (first, second) = made()
+    _, others = made("somebody")
+    alone = store.create(runs.spec(Path("/nowhere"), "chat", "lora"), prepared())
+    asked = client()
+    for listed in (asked.get("/tunesmith/history").json()["runs"], asked.get("/tunesmith/runs").json()):
+        stages = {line["id"]: line["stage"] for line in listed}
+        told = {"title": "Stage 2", "place": 2, "count": 2, "plan": found.id, "name": found.name}
+        assert stages[second.id] == told and stages[first.id]["place"] == 1 and stages[alone.id] is None
+        assert not stages.keys() & {run.id for run in others}
+    only = asked.get(f"/tunesmith/history?plan={found.id}").json()
+    assert {line["id"] for line in only["runs"]} == {first.id, second.id} and only["total"] == 3
+    assert asked.get("/tunesmith/history?plan=chain-x").json()["runs"] == []
+
+
+def test_all_stages_are_deleted_at_once_from_the_list_and_one_that_others_need_is_kept() -> None:
+    _, (first, second) = made()
+    asked = client()
+    kept = asked.post("/tunesmith/history/delete", json={"runs": [first.id]}).json()["kept"]
+    assert kept[0]["id"] == first.id and "went on from this run" in kept[0]["problem"]
+    answer = asked.post("/tunesmith/history/delete", json={"runs": [first.id, second.id]}).json()
+    assert answer == {"deleted": 2, "kept": []} and store.listed() == []
+
+
+def test_stages_are_stopped_from_the_list_with_their_plan_so_that_nothing_after_them_starts() -> None:
+    found, (first, second) = made()
+    _, (theirs, _) = made("somebody")
+    alone = store.create(runs.spec(Path("/nowhere"), "chat", "lora"), prepared())
+    asked = client()
+    ids = [first.id, second.id, theirs.id, alone.id]
+    answer = asked.post("/tunesmith/history/stop", json={"runs": ids}).json()
+    assert answer["stopped"] == 2 and {run["id"] for run in answer["kept"]} == {theirs.id, alone.id}
+    assert store.get(first.id).state == "stopped" and chains.picture(found)["state"] == "waiting"
+    assert {store.get(run.id).state for run in (second, theirs, alone)} == {"created"}
 
 
 def test_a_visitor_has_so_many_runs_at_a_time_stages_included(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,9 +12,13 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from engine.data import history, report
+from engine import objectives
+from engine.data import history, report, table
 from engine.data.example import Example
+from engine.data.prepare import prepare
 from engine.errors import DataError, SettingError, UserError
+from engine.methods.job import Objective
+from engine.methods.suits import suits
 from engine.specs.sections import Data
 from engine.texts.preview import Lengths
 from ui import data_feed, example_files, inspections, lengths, owner, sources
@@ -61,6 +65,22 @@ def test_an_upload_leaves_the_place_where_others_could_read_it(tmp_path: Path) -
     kept = sources.uploaded(str(upload))
     assert not upload.exists()
     sources.require(kept)
+
+
+def test_several_uploads_are_read_as_one_whatever_they_are_called(tmp_path: Path) -> None:
+    uploads = [tmp_path / place / "notes.txt" for place in ("one", "two", "three")]
+    for number, upload in enumerate(uploads):
+        upload.parent.mkdir()
+        upload.write_text(f"The first.\n\nText number {number}.", encoding="utf-8")
+    kept = sources.uploaded([str(upload) for upload in uploads])
+    sources.require(kept)
+    assert kept.endswith("notes-and-2-more.zip") and not any(upload.exists() for upload in uploads)
+    found = table.read(kept)
+    assert len(found.rows) == 6 and {place.partition(",")[0] for place in found.places} == {
+        *("notes.txt", "notes-2.txt", "notes-3.txt")
+    }
+    with pytest.raises(DataError, match="No file arrived"):
+        sources.uploaded([])
 
 
 @pytest.mark.parametrize("name", ["", "no-slash", "../etc/passwd", "a/b/c"])
@@ -131,6 +151,35 @@ def test_an_example_file_has_nothing_to_mend(client: TestClient, tmp_path: Path,
     assert (told["findings"], told["problems"], told["error"]) == ([], [], None)
 
 
+@pytest.mark.parametrize("objective", objectives.all(), ids=lambda one: one.name)
+def test_each_objective_has_an_example_file_that_it_accepts(tmp_path: Path, objective: Objective) -> None:
+    accepted = []
+    for name, one in example_files.FILES.items():
+        (tmp_path / name).write_bytes(one.content)
+        entry = Data(source=str(tmp_path / name))
+        suit = next(suit for suit in suits(table.load(entry), entry) if suit.name == objective.name)
+        if not suit.missing:
+            kind = "number" if "number" in suit.how else objective.kind(objective.Settings())
+            prepared = prepare([entry], objective.wants, 42, kind=kind)
+            assert bool(prepared.problems) == suit.how.startswith("but for ")
+            accepted += [] if prepared.problems else [name]
+    assert accepted
+
+
+def test_data_that_nothing_learns_from_is_told_with_examples_of_what_is() -> None:
+    pairs = [json.dumps({"prompt": "Hi?", "chosen": f"Hello {n}!", "rejected": "What."}) for n in range(12)]
+    entry = Data(source=sources.kept("\n".join(pairs)))
+    shown = findings.found(inspections.inspect(entry).report, entry)
+    assert "No objective can learn from it as it is." in shown and "preference pairs" in shown
+    assert "examples/labels.csv' download" in shown and "Good for" not in shown
+
+
+def test_each_shape_of_answers_has_an_example() -> None:
+    assert {one.use for one in example_files.FILES.values()} == {"Answers", "Labels", "Texts to read"}
+    shown = example_files.links()
+    assert all(f"examples/{name}' download" in shown for name in example_files.FILES)
+
+
 # --- what is kept for a while
 
 
@@ -168,6 +217,7 @@ def found(**changes: Any) -> str:
         ],
         "findings": [{"name": EVIL, "title": EVIL, "count": 1, "help": EVIL, "rows": [1], "remedies": ["drop-long"]}],
         "notices": [EVIL],
+        "suits": [{"title": EVIL, "how": EVIL, "missing": ""}, {"title": EVIL, "how": "", "missing": EVIL}],
         **changes,
     }
     return findings.found(told, Data(source=EVIL), EVIL) + findings.columns(told)

@@ -72,6 +72,7 @@ def test_the_list_shows_names_as_text_and_where_the_open_one_belongs() -> None:
     [
         ("480 labelled 2", About(480, True, 2)),
         ("7 other 1", About(7, False, 1)),
+        ("7 plain:text,chat 1", About(7, plain=True, good_for=("text", "chat"))),
         ("", About()),
         ("x y z", About()),
         ("1 labelled 99999", About(1, True, MOST)),

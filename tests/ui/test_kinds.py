@@ -28,7 +28,7 @@ def numbers(tmp_path: Path) -> str:
 
 def _file(tmp_path: Path, name: str) -> str:
     path = tmp_path / name
-    path.write_text(example_files.FILES[name][1], encoding="utf-8")
+    path.write_bytes(example_files.FILES[name].content)
     return sources.uploaded(str(path))
 
 

@@ -65,7 +65,7 @@ def test_gradio_hands_a_wrapped_handler_its_request_before_the_inputs() -> None:
     assert arguments == [request, "x", "y"]
 
 
-@pytest.mark.parametrize("call", [api.add, api.train, api.status, api.events, api.stop, api.check, api.runs])
+@pytest.mark.parametrize("call", api.CALLS)
 def test_calls_for_programs_keep_their_parameters_and_their_words(call: Any) -> None:
     wrapped = door.door(call, markup=False)
     assert get_function_params(wrapped) == get_function_params(call)

@@ -6,6 +6,7 @@ import re
 import shutil
 import time
 from html import unescape
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,9 +18,11 @@ from engine.methods import ideas
 from engine.offers import Choice
 from engine.runs import store
 from engine.specs.spec import RunSpec
+from tests.engine.test_text import document
 from tests.fakes import models as fakes
 from tests.fakes import runs as made
-from ui import choices, method_cards
+from ui import choices, method_cards, sources
+from ui.data_sets import About
 from ui.screens import data, method, start
 
 SAMPLE = "sample:banking-intents"
@@ -222,6 +225,15 @@ def test_a_model_that_can_not_be_used_says_why_at_once() -> None:
     assert refusal["visible"] and "There is no embedded model" in refusal["value"]
 
 
+def test_an_objective_that_can_not_learn_from_the_data_says_so_at_once() -> None:
+    texts = About(30, plain=True, good_for=("text",)).text()
+    refusal = method._look([])("embedded:smollm2-135m", "chat", "lora", texts, method.OWN_CHOICE)[4]
+    assert refusal["visible"] and "can&#x27;t learn from this data" in refusal["value"] and "Text" in refusal["value"]
+    for objective, about in (("text", texts), ("chat", About(30, True).text()), ("chat", "")):
+        told = method._look([])("embedded:smollm2-135m", objective, "lora", about, method.OWN_CHOICE)[4]
+        assert not told["visible"]
+
+
 def test_the_chosen_model_is_the_checked_card() -> None:
     assert "value='embedded:minilm' checked" in looked("embedded:minilm")[1]
 
@@ -336,3 +348,25 @@ def test_a_key_is_asked_for_where_the_run_turns_to_a_service(screen: start.Start
     assert screen.asks_key(*updates(screen, plain))["visible"] is False
     assert screen.asks_key(*given(screen, {screen.rows.source._id: ""}))["visible"] is False
     assert screen.key._id not in {part._id for part in screen.inputs}  # a link or a preset never fills it
+
+
+def test_hidden_words_of_a_document_are_planned_from_the_dropped_file_on(
+    screen: start.StartScreen, tmp_path: Path
+) -> None:
+    upload = tmp_path / "terms.md"
+    upload.write_text(document(90), encoding="utf-8")
+    source = sources.uploaded([str(upload)])
+    inputs = {screen.rows.source._id: source}
+    found, _, _, _, ready, *_ = data._look(screen.rows)(*(inputs.get(i._id, i.value) for i in screen.rows.inputs))
+    assert "plain texts" in found and "Good for: <b>Text</b>" in found and ready == data.READY
+    base = fakes.tiny_masked_encoder(home.home() / "masked")
+    changes = {
+        **inputs,
+        screen.how.model._id: str(base),
+        screen.how.objective._id: "text",
+        screen.how.tuner._id: "lora",
+    }
+    *_, (shown, first, button) = screen.look(*given(screen, changes))
+    assert button["interactive"], shown
+    assert "hidden" in shown and "texts to learn from are read in" in shown
+    assert "<h3>Row" in first and "role='alert'" not in first

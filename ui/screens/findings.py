@@ -16,7 +16,7 @@ from engine.data import remedies, turns
 from engine.data.example import Example
 from engine.errors import DataError
 from engine.specs.sections import Data
-from ui import marking, words
+from ui import example_files, marking, words
 
 MOST_PLACES = 5
 MOST_LETTERS = 600
@@ -47,6 +47,7 @@ def found(report: Mapping[str, Any], entry: Data, did: str = "") -> str:
         parts.append(f"<p>{_split(report['splits'])}</p>")
     if report["error"]:
         parts.append(words.failure(DataError(report["error"]["problem"], report["error"]["fix"])))
+    parts.append(_suits(report["suits"]))
     if report["problems"]:
         parts.append(_problems(report["problems"]))
     listed = [finding for finding in report["findings"] if finding["count"]]
@@ -112,6 +113,25 @@ def _origin(report: Mapping[str, Any]) -> str:
         "<p><span class='ts-quiet'>Your file is as it was; this is a version beside it.</span> "
         f"{escape(report['why'])}</p>"
     )
+
+
+def _suits(suits: Sequence[Mapping[str, Any]]) -> str:
+    """What can be learned from the data, and, folded, what the other objectives miss in it."""
+    if not suits:
+        return ""
+    good: dict[str, list[str]] = {}
+    rest: dict[str, list[str]] = {}
+    for one in suits:
+        into, why = (rest, one["missing"]) if one["missing"] else (good, one["how"])
+        into.setdefault(str(why), []).append(f"<b>{escape(str(one['title']))}</b>")
+    each = [", ".join(titles) + (f" ({escape(how)})" if how else "") for how, titles in sorted(good.items())]
+    told = f"<p>Good for: {'; '.join(each)}.</p>" if good else "<p><b>No objective can learn from it as it is.</b></p>"
+    lines = "".join(f"<li>{', '.join(titles)}: {escape(why)}</li>" for why, titles in rest.items())
+    summary = "What the others miss in it" if good else "What each misses in it"
+    more = f"<details><summary>{summary}</summary><ul>{lines}</ul></details>" if lines else ""
+    if good:
+        return told + more
+    return f"{told}{more}<div><p>Examples of what can be learned from:</p>{example_files.links()}</div>"
 
 
 def _split(counts: Mapping[str, int]) -> str:

@@ -17,10 +17,6 @@ from ui.door import door
 from ui.form import Form
 from ui.screens import findings
 
-_EXAMPLES = ", ".join(
-    f"<a href='tunesmith/data/examples/{name}' download>{title} ({name.rpartition('.')[2].upper()})</a>"
-    for name, (title, _) in example_files.FILES.items()
-)
 _QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": 4}
 
 
@@ -48,12 +44,12 @@ def build() -> Giving:
         with gr.Tab("File"):
             words.html(
                 f"<p class='ts-quiet ts-before-data'>{ACCEPTED}; up to {MAX_BYTES // 2**20} MB. "
-                "It stays on this machine.</p>"
+                "Several at once are read as one. It stays on this machine.</p>"
             )
-            file = gr.File(label="Data file", height=150, elem_classes=["ts-drop"])
+            file = gr.File(label="Data file", file_count="multiple", height=150, elem_classes=["ts-drop"])
             words.html(
-                "<p class='ts-quiet ts-before-data'>Not sure how to lay it out? Put your rows into an example: "
-                f"{_EXAMPLES}.</p>"
+                "<div class='ts-quiet ts-before-data'><p>Not sure how to lay it out? Put your rows into an example:</p>"
+                f"{example_files.links()}</div>"
             )
         with gr.Tab("Paste"):
             pasted = gr.Textbox(

@@ -27,7 +27,7 @@ from ui.door import door
 from ui.form import Form
 from ui.screens import mix, word_choice
 from ui.screens.mix import Mix
-from ui.screens.word_choice import WordChoice
+from ui.screens.word_choice import Slot, WordChoice
 
 COMMON: dict[str, type[Section]] = {
     "training": Training,
@@ -81,6 +81,11 @@ class MethodScreen:
     layers: gr.HTML = field(repr=False)
     """The picture of what learns."""
     proposals: WordChoice = field(repr=False)
+
+    @property
+    def slot(self) -> Slot:
+        """What stands beside the settings of an objective that fills a slot."""
+        return self.proposals.slot
 
     @property
     def inputs(self) -> list[Any]:
@@ -205,12 +210,12 @@ def build() -> MethodScreen:
     groups: Groups = []
     words.html("<h2>Settings</h2>")
     with gr.Row(elem_classes=["ts-fields"]):
-        for kind in REGISTRIES:
-            _methods(kind, form.basic, forms, groups)
+        _methods("objective", form.basic, forms, groups)
+        proposals = word_choice.build()
+        groups.append(("objective", word_choice.OBJECTIVE, proposals.group))
+        _methods("tuner", form.basic, forms, groups)
         forms += [(place, form.build(COMMON[place], form.basic(COMMON[place]))) for place in ("training", "evaluation")]
     teach = gr.Button(visible=False, elem_classes=["ts-narrow"], min_width=280)
-    proposals = word_choice.build()
-    groups.append(("objective", word_choice.OBJECTIVE, proposals.group))
     mixed = mix.build()
     forms.append(("mixture", mixed.form))
     changed = words.html()
@@ -309,6 +314,7 @@ def _look(groups: Groups, fields: Sequence[str] = ()) -> Any:
         goal, change = objectives.get(objective), tuners.get(tuner)
         problem = problem or pair_refusal(goal, change) or (goal.refuses(facts) if facts else None)
         problem = problem or (change.refuses(facts, change.defaults(known.sets)) if facts else None)
+        problem = problem or _unlearnable(goal, known)
         rate = f"{change.base_rate * goal.rate_factor:g}"
         chosen: dict[str, str] = {"objective": objective, "tuner": tuner}
         choice = Choice(objective, tuner, known.sets)
@@ -327,6 +333,14 @@ def _look(groups: Groups, fields: Sequence[str] = ()) -> Any:
         ]
 
     return look
+
+
+def _unlearnable(goal: Objective, known: About) -> str | None:
+    """Why an objective can't learn from the data, as far as that is known."""
+    if not known.good_for or goal.name in known.good_for:
+        return None
+    good = ", ".join(one.title.partition(" (")[0] for one in objectives.all() if one.name in known.good_for)
+    return f"{goal.title} can't learn from this data: step 1 says what it misses. The data is good for: {good}."
 
 
 def _search(query: str, model: str, objective: str, tuner: str, about: str) -> str:

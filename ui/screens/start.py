@@ -161,7 +161,7 @@ def build(rows: DataScreen, how: MethodScreen) -> StartScreen:
     def begin(compared: bool, typed: str, *given: Any) -> str:
         plan = screen.plan(given, bool(compared) and bool(given[-1]))
         one = len(plan.specs) == 1
-        return started(plan.specs[0], typed or "").id if one else chaining.started(plan, typed or "")
+        return started(plan.specs[0], typed or "").id if one else chaining.started(plan, typed or "").links[0].run
 
     inputs = [compare, key, *screen.inputs]
     begun = start.click(door(begin), inputs, [run], concurrency_limit=4, api_visibility="private")

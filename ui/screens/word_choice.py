@@ -1,4 +1,4 @@
-"""Under the settings of cloze: a button that asks the model for words, and what it said."""
+"""Beside the settings of cloze: a row in the prompt, and a button that asks the model for words with what it said."""
 
 from __future__ import annotations
 
@@ -16,24 +16,34 @@ BUTTON = "Propose words"
 
 
 @dataclass(frozen=True)
+class Slot:
+    told: gr.HTML
+    """In a sentence what the prompt and the words come to, or what is wrong with them."""
+    shown: gr.HTML
+
+
+@dataclass(frozen=True)
 class WordChoice:
     group: gr.Column
     """In sight where the objective has words for its labels."""
+    slot: Slot
     ask: gr.Button
     said: gr.HTML
 
 
 def build() -> WordChoice:
-    with gr.Column(visible=False) as group:
-        with gr.Row():
-            ask = gr.Button(BUTTON, elem_classes=["ts-narrow"], min_width=160)
+    with gr.Column(visible=False, elem_classes=["ts-slot-side"]) as group:
+        # Gradio writes into this element and leaves it where it is, so that a change of it is read out.
+        polite = "element.setAttribute('aria-live', 'polite');"
+        slot = Slot(words.html(js_on_load=polite, elem_classes=["ts-slot-told"]), words.html())
+        ask = gr.Button(BUTTON, elem_classes=["ts-narrow"], min_width=160)
         said = words.html(
             words.waiting(
                 "The model reads some rows of each label. Words of one token that it finds likelier there than with "
                 "the other labels are then written above as Label words."
             )
         )
-    return WordChoice(group, ask, said)
+    return WordChoice(group, slot, ask, said)
 
 
 def shown(found: Sequence[Proposal], labels: int) -> str:

@@ -71,6 +71,7 @@ function item(run, current) {
     { class: `ts-rail-item ts-is-${run.state}`, href: `?run=${run.id}`, "aria-current": run.id === current ? "page" : null },
     el("span", { class: "ts-dot", "aria-hidden": "true" }),
     el("span", { class: "ts-rail-name" }, run.name),
+    run.stage ? el("span", { class: "ts-rail-state" }, `Plan ${run.stage.name}: ${run.stage.place} of ${run.stage.count}`) : null,
     el("span", { class: "ts-rail-state" }, [STATES[run.state] || run.state, outcome(run)].filter(Boolean).join(", ")),
   );
 }

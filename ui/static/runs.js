@@ -42,7 +42,7 @@ export async function runs() {
 function asked() {
   const given = new URLSearchParams(window.location.search);
   const value = (name, other) => given.get(name) || other;
-  return { search: value("search", ""), state: value("state", ""), tag: value("tag", ""), sort: value("sort", "created"), order: value("order", "desc"), page: value("page", "0") };
+  return { search: value("search", ""), state: value("state", ""), tag: value("tag", ""), plan: value("plan", ""), sort: value("sort", "created"), order: value("order", "desc"), page: value("page", "0") };
 }
 
 function build(view, place) {
@@ -64,6 +64,11 @@ function build(view, place) {
   const field = (label, input, kind = "") => el("div", { class: `ts-runs-field ${kind}` }, el("label", { for: input.id }, label), input);
   view.tools = el("div", { class: "ts-runs-tools", role: "search" }, field("Search", view.search, "ts-runs-wide"), field("State", view.state), field("Tag", view.tag), field("Order", view.order, "ts-runs-order"));
   view.says = el("p", { class: "ts-quiet", role: "status" });
+  view.whole = el("button", { class: "ts-button ts-small", type: "button" }, "Show all runs");
+  view.whole.addEventListener("click", () => {
+    change(view, { plan: "" });
+    view.search.focus();
+  });
   view.table = el("div", { class: "ts-scroll ts-runs-list" });
   view.pages = el("div", { class: "ts-runs-pages" });
   view.presets = el("section", { class: "ts-stack" });
@@ -71,11 +76,13 @@ function build(view, place) {
   view.compare.addEventListener("click", () => window.location.assign(`?compare=${[...view.chosen.keys()].join(",")}`));
   view.merge = el("button", { class: "ts-button", type: "button" }, "Merge");
   view.merge.addEventListener("click", () => window.location.assign(`?merge=${[...view.chosen.keys()].join(",")}`));
+  view.stop = el("button", { class: "ts-button", type: "button" }, "Stop");
+  view.stop.addEventListener("click", () => stop(view));
   view.remove = el("button", { class: "ts-button ts-danger", type: "button" }, "Delete");
   view.remove.addEventListener("click", () => remove(view));
   view.many = el("span", { class: "ts-quiet" });
-  view.acts = el("div", { class: "ts-acts" }, view.many, view.compare, view.merge, view.remove);
-  view.body = el("section", { class: "ts-stack" }, view.tools, view.says, view.table, view.pages);
+  view.acts = el("div", { class: "ts-acts" }, view.many, view.compare, view.merge, view.stop, view.remove);
+  view.body = el("section", { class: "ts-stack" }, view.tools, view.says, view.whole, view.table, view.pages);
   view.title = el("h1", {}, "Runs");
   put(place, view.title, view.body, view.presets, view.acts);
   view.acts.hidden = view.body.hidden = true;
@@ -84,7 +91,7 @@ function build(view, place) {
 function change(view, changes) {
   const asked = { ...view.asked, page: "0", ...changes };
   view.asked = asked;
-  const plain = { search: "", state: "", tag: "", sort: "created", order: "desc", page: "0" };
+  const plain = { search: "", state: "", tag: "", plan: "", sort: "created", order: "desc", page: "0" };
   const told = Object.entries(asked).filter(([name, value]) => value && String(value) !== plain[name]);
   const query = told.map(([name, value]) => `&${name}=${encodeURIComponent(value)}`).join("");
   window.history.replaceState(null, "", `?runs${query}`);
@@ -134,7 +141,8 @@ function show(view) {
   if (!total) return none(view);
   view.empty?.remove();
   filters(view);
-  say(view, told(view.answer));
+  view.whole.hidden = !view.asked.plan;
+  say(view, told(view.answer, view.asked.plan));
   const text = JSON.stringify([runs, view.asked.sort, view.asked.order]);
   if (text !== view.shown) {
     view.shown = text;
@@ -162,7 +170,8 @@ function say(view, text) {
   if (view.says.textContent !== text) view.says.textContent = text;
 }
 
-function told({ found, total, page, pages }) {
+function told({ found, total, page, pages, runs }, plan) {
+  if (plan) return `${count(found)} ${found === 1 ? "run" : "runs"} of the plan ${runs[0]?.stage?.name ?? ""}`.trim() + ".";
   const some = found === total ? `${count(total)} ${total === 1 ? "run" : "runs"}` : `${count(found)} of ${count(total)} runs`;
   return pages > 1 ? `${some}, page ${count(page + 1)} of ${count(pages)}.` : `${some}.`;
 }
@@ -228,6 +237,7 @@ function line(view, run) {
     { role: "row", class: `ts-is-${run.state}` },
     el("td", { role: "cell", class: "ts-col-box" }, el("label", { class: "ts-check" }, box)),
     el("th", { scope: "row", role: "rowheader", class: "ts-col-name" }, el("a", { href: `?run=${run.id}`, class: "ts-runs-link", "data-focus": `run ${run.id}` }, run.name),
+      run.stage ? stage(view, run) : null,
       run.note ? el("p", { class: "ts-runs-note" }, run.note.split("\n")[0]) : null,
       tags.length ? el("div", { class: "ts-runs-tags" }, ...tags) : null),
     cell("state", el("span", { class: "ts-dot", "aria-hidden": "true" }), el("span", {}, STATES[run.state] || run.state, run.state === "running" && run.percent !== null ? ` ${Math.round(run.percent)} %` : "")),
@@ -239,6 +249,19 @@ function line(view, run) {
     cell("artifact_bytes", run.artifact_bytes === null ? "" : size(run.artifact_bytes)),
     cell("created", el("time", { datetime: new Date(1000 * run.created).toISOString(), title: new Date(1000 * run.created).toLocaleString("en-GB") }, date(run.created))),
   );
+}
+
+/* Which stage of a plan a run is. One that is learned a second time has a title of its own. */
+function stageOf({ title, place, count, name }) {
+  return `${title === `Stage ${place}` ? `Stage ${place} of ${count}` : `${title} (${place} of ${count})`} in ${name}`;
+}
+
+/* Of a stage of a plan: which one, with the way to the plan's picture, and to its other runs. */
+function stage(view, run) {
+  const only = el("button", { type: "button", class: "ts-tag", "aria-label": `Only the runs of the plan ${run.stage.name}`, "data-focus": `plan ${run.id}` }, "Its runs");
+  only.addEventListener("click", () => change(view, { plan: run.stage.plan }));
+  const link = el("a", { href: `?run=${run.id}#ts-chain`, "data-focus": `stage ${run.id}` }, stageOf(run.stage));
+  return el("div", { class: "ts-runs-stage" }, link, only);
 }
 
 function score(run) {
@@ -287,26 +310,50 @@ function chosen(view) {
   const many = view.chosen.size;
   view.compare.disabled = many !== 2;
   view.remove.disabled = !many;
+  // A stage that waits for its turn is stopped with its plan.
+  view.stop.disabled = ![...view.chosen.values()].some((run) => ["queued", "running"].includes(run.state) || (run.stage && run.state === "created"));
   const merges = [...view.chosen.values()].every((run) => run.merges);
   view.merge.disabled = many < 2 || many > MOST_MERGED || !merges;
   view.merge.title = merges ? "" : "Only finished runs with LoRA and its kin can be merged.";
-  const told = { 0: "Check two runs to compare them, or some to merge or delete them.", 1: "1 run checked. Check one more to compare or merge." }[many] || `${count(many)} runs checked.`;
+  const told = { 0: "Check two runs to compare them, or some to merge, stop or delete them.", 1: "1 run checked. Check one more to compare or merge." }[many] || `${count(many)} runs checked.`;
   if (view.many.textContent !== told) view.many.textContent = told;
 }
 
 async function remove(view) {
   const ids = [...view.chosen.keys()], names = [...view.chosen.values()].map((run) => run.name);
   const which = ids.length === 1 ? `the run ${names[0]}` : `these ${count(ids.length)} runs`;
-  if (!window.confirm(`Delete ${which}, with results and all files? They can't be brought back.`)) return;
+  if (!window.confirm(`Delete ${which}, with results and all files? They can't be brought back.${held(view)}`)) return;
+  await doing(view, view.remove, "delete", "Nothing was deleted.");
+}
+
+/* What a plan loses by the runs that are checked, where that is not all of it. */
+function held(view) {
+  const counts = new Map();
+  for (const { stage } of view.chosen.values()) if (stage) counts.set(stage.plan, [(counts.get(stage.plan)?.[0] ?? 0) + 1, stage.count, stage.name]);
+  const parts = [...counts.values()].filter(([some, all]) => some < all);
+  if (!parts.length) return "";
+  const [some, all, name] = parts[0];
+  return ` They are ${some} of the ${all} stages of the plan ${name}; what comes after a deleted stage does not start by itself.`;
+}
+
+async function stop(view) {
+  const whole = [...view.chosen.values()].some((run) => run.stage);
+  const what = `Stop ${view.chosen.size === 1 ? "this run" : "these runs"} at the next step, with a checkpoint?`;
+  if (!window.confirm(what + (whole ? " Of a plan, whatever is at work stops, and the stages after it wait until it is resumed." : ""))) return;
+  await doing(view, view.stop, "stop", "Nothing was stopped.");
+}
+
+/* Something with all runs that are checked; those with which it could be done are not checked any more. */
+async function doing(view, button, act, nothing) {
   const back = keepFocus(() => view.title);
-  view.remove.disabled = true;
+  button.disabled = true;
   let problem = "";
   try {
-    const { kept } = await ask("history/delete", "POST", { runs: ids });
+    const { kept } = await ask(`history/${act}`, "POST", { runs: [...view.chosen.keys()] });
     view.chosen = new Map([...view.chosen].filter(([id]) => kept.some((run) => run.id === id)));
     problem = kept.length ? `${kept[0].problem} ${kept[0].fix}${kept.length > 1 ? ` So it is with ${count(kept.length - 1)} more.` : ""}` : "";
   } catch (error) {
-    problem = error.problem ? `${error.problem} ${error.fix}` : "The server does not answer. Nothing was deleted.";
+    problem = error.problem ? `${error.problem} ${error.fix}` : `The server does not answer. ${nothing}`;
   }
   document.dispatchEvent(new Event("ts-run-changed"));
   await look(view);

@@ -37,12 +37,19 @@ def _classes() -> bytes:
     return out.getvalue()
 
 
+def _plain(number: int) -> bytes:
+    """A row as those of crawled texts are."""
+    text = f"This is the page of number {number}, which says nothing more."
+    return json.dumps({"text": text, "url": f"https://a.example/{number}", "timestamp": "2019-04-24"}).encode() + b"\n"
+
+
 FILES: dict[str, dict[str, bytes]] = {
     "ann/csv": {
         "README.md": _CARD.encode(),
         "train.csv": b"text,label\nHi,a\nBye,NA\n007,b\n",
         "test.csv": b"text,label\nHo,a\n",
     },
+    "ann/plain": {"train.jsonl": b"".join(_plain(n) for n in range(40))},
     "ann/empty": {"README.md": b"# Nothing\n"},
     "ann/classes": {"train.parquet": _classes()},
     "ann/long": {"train.csv": b"text,label\n" + b"".join(b"row %d,a\n" % n for n in range(60_000))},

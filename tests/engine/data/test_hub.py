@@ -21,6 +21,7 @@ ASKED: dict[str, list[Any]] = {
     "address": ["https://huggingface.co/datasets/ann/csv", None, "test"],
     "slice": ["ann/csv", None, "train[:1]"],
     "classes": ["ann/classes"],
+    "plain": ["ann/plain"],
     "missing": ["ann/none"],
     "gated": ["ann/gated"],
     "empty": ["ann/empty"],
@@ -30,8 +31,10 @@ ASKED: dict[str, list[Any]] = {
 }
 PROGRAM = """
 import json, sys
-from engine.data import table
+from engine.data import report, table
+from engine.data.prepare import prepare
 from engine.errors import DataError
+from engine.specs.sections import Data
 
 answers = {}
 for name, (source, *rest) in json.loads(sys.argv[1]).items():
@@ -40,8 +43,12 @@ for name, (source, *rest) in json.loads(sys.argv[1]).items():
         answers[name] = {"rows": found.rows, "notices": found.notices, "places": found.places}
     except DataError as error:
         answers[name] = {"error": str(error)}
+entry = Data(source="ann/plain")
+told = json.loads(json.dumps(report.check(entry)))
+answers["told"] = {name: told[name] for name in ("format", "roles", "error", "splits")}
+answers["read"] = len(prepare([entry], "text", 1).require().examples)
 answers["torch"] = "torch" in sys.modules
-print(json.dumps(answers))
+print(json.dumps(answers, default=str))  # some cells are dates
 """
 
 
@@ -85,6 +92,13 @@ def test_the_address_of_a_data_set_names_it(answers: dict[str, Any]) -> None:
 
 def test_a_part_of_a_split_can_be_read(answers: dict[str, Any]) -> None:
     assert len(answers["slice"]["rows"]) == 1
+
+
+def test_rows_of_plain_text_are_read_for_the_objective_text(answers: dict[str, Any]) -> None:
+    assert answers["plain"]["rows"][0]["text"].startswith("This is the page")
+    told = answers["told"]
+    assert (told["format"], told["roles"], told["error"]) == ("text", {"text": "text"}, None)
+    assert answers["read"] == sum(told["splits"].values()) == 40
 
 
 def test_class_numbers_become_names(answers: dict[str, Any]) -> None:

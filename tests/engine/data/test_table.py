@@ -362,6 +362,26 @@ def test_a_folder_is_read_like_an_archive(tmp_path: Path) -> None:
     assert any("photo.png" in notice for notice in found.notices)
 
 
+def test_folders_in_a_folder_are_read_and_links_and_hidden_files_are_not(tmp_path: Path) -> None:
+    folder = tmp_path / "books"
+    for place, text in {"a.txt": "One", "part 2/b.txt": "Two", ".git/c.txt": "hidden", "__MACOSX/d.txt": "x"}.items():
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        (folder / place).write_text(text)
+    (tmp_path / "secret.txt").write_text("secret")
+    (folder / "link.txt").symlink_to(tmp_path / "secret.txt")
+    (folder / "circle").symlink_to(folder, target_is_directory=True)
+    found = table.read(folder)
+    assert [row["text"] for row in found.rows] == ["One", "Two"]
+    assert found.places == ["a.txt, line 1", "part 2/b.txt, line 1"]
+
+
+def test_a_folder_of_too_many_files_is_refused(tmp_path: Path) -> None:
+    for number in range(1001):
+        (tmp_path / f"{number}.txt").write_text("a")
+    with pytest.raises(DataError, match=r"holds 1,001 files\. Give at most 1,000"):
+        table.read(tmp_path)
+
+
 # --- sources
 
 
