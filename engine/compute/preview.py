@@ -81,7 +81,7 @@ def shown(encoded: Encoded | UserError, tokens: Tokens) -> Record:
 def split_words(
     tokens: Tokens, templates: list[str], words: dict[str, str], labels: list[str], masked: bool
 ) -> list[list[Record]]:
-    """Of each template (a bare slot where there is none), each label's word as tokens (`engine.texts.slot_look.Split`)."""
+    """Of each template (a bare slot if there is none), each label's word as tokens (`slot_look.Split`)."""
     made = [one for text in templates for one in label_words.templates(text)]
     made = [one if masked else replace(one, right="") for one in made] or [Template("", " ", "")]
     chosen = label_words.completed(tokens, made, words, labels)
