@@ -24,8 +24,8 @@ from engine.__main__ import parser  # noqa: E402
 from engine.method import Method  # noqa: E402
 from engine.methods import ideas  # noqa: E402
 from engine.methods import measured as measurements  # noqa: E402
-from engine.methods.job import pair_refusal  # noqa: E402
 from engine.methods.measured import HEAD, Figures, Missing  # noqa: E402
+from engine.methods.objective import pair_refusal  # noqa: E402
 from engine.settings import Section, Setting, describe  # noqa: E402
 from engine.specs.sections import Common  # noqa: E402
 

@@ -18,7 +18,7 @@ from engine import objectives, tuners
 from engine.data.example import Example
 from engine.errors import UserError
 from engine.events import Writer
-from engine.methods.job import pair_refusal
+from engine.methods.objective import pair_refusal
 from engine.planning.jobs import open_job, require_pair
 from engine.specs.spec import RunSpec
 from tests import pairs

@@ -12,7 +12,7 @@ from engine.errors import UserError
 from engine.machine import Machine
 from engine.method import Method
 from engine.methods import ideas, measured
-from engine.methods.job import Objective, pair_refusal
+from engine.methods.objective import Objective, pair_refusal
 from engine.methods.tuner import Tuner
 from engine.offers import Choice
 from engine.planning.layer_picture import picture

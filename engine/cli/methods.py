@@ -10,7 +10,7 @@ from engine import objectives, tuners
 from engine.bases import models
 from engine.bases.models import ModelFacts
 from engine.method import Method
-from engine.methods.job import Objective, pair_refusal
+from engine.methods.objective import Objective, pair_refusal
 from engine.methods.tuner import Tuner
 from engine.settings import describe
 from engine.specs.sections import Model

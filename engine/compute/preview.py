@@ -15,7 +15,7 @@ from engine import objectives
 from engine.children import Record, serve
 from engine.data.example import Example
 from engine.errors import UserError
-from engine.methods.job import Objective
+from engine.methods.objective import Objective
 from engine.settings import Section, parse
 from engine.texts import label_words
 from engine.texts.label_words import Template

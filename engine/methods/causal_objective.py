@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from engine.methods.job import Job, Losses, Objective
+from engine.methods.job import Job, Losses
+from engine.methods.objective import Objective
 
 if TYPE_CHECKING:
     import torch

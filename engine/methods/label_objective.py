@@ -11,7 +11,8 @@ from engine.bases.models import ModelFacts
 from engine.data.example import Example
 from engine.judging.scores import Marked, Scores
 from engine.kinds.base import Kind
-from engine.methods.job import Features, Job, Losses, Objective, Report
+from engine.methods.job import Features, Job, Losses, Report
+from engine.methods.objective import Objective
 from engine.methods.pooling import Reading
 from engine.planning import stacking
 from engine.texts import entity_windows

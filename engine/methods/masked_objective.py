@@ -12,7 +12,8 @@ from engine.bases.models import ModelFacts
 from engine.data.example import Example
 from engine.errors import ModelError
 from engine.judging.scores import Scores
-from engine.methods.job import Job, Losses, Objective, Report
+from engine.methods.job import Job, Losses, Report
+from engine.methods.objective import Objective
 from engine.methods.pooling import FOLDER
 from engine.scripts.masked_script import script, words_of
 from engine.texts import general, masking

@@ -11,7 +11,7 @@ from engine.errors import UserError
 from engine.machine import Machine
 from engine.method import Wants
 from engine.methods import measured
-from engine.methods.job import Objective, pair_refusal
+from engine.methods.objective import Objective, pair_refusal
 from engine.methods.tuner import Tuner
 from engine.offers import Choice
 

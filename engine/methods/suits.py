@@ -13,7 +13,7 @@ from engine.data import examples, targets
 from engine.data.rows import RowProblem, Table, counted
 from engine.errors import DataError, SettingError, UserError
 from engine.method import AskedKind
-from engine.methods.job import Objective
+from engine.methods.objective import Objective
 from engine.specs.sections import Data
 from engine.texts import label_words
 

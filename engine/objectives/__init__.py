@@ -1,6 +1,6 @@
 """What a model learns from, one file each."""
 
-from engine.methods.job import Objective
+from engine.methods.objective import Objective
 from engine.methods.registry import Registry
 
 DEFAULT = "chat"

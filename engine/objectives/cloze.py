@@ -16,7 +16,8 @@ from engine.bases.models import ModelFacts
 from engine.data.example import Example
 from engine.errors import ModelError, SettingError
 from engine.judging.scores import Scores
-from engine.methods.job import Job, Losses, Objective, Report
+from engine.methods.job import Job, Losses, Report
+from engine.methods.objective import Objective
 from engine.scripts.cloze_script import SCRIPT
 from engine.settings import Section, setting
 from engine.texts import label_words

@@ -12,8 +12,9 @@ from engine.bases.models import ModelFacts
 from engine.data.example import Example
 from engine.judging.scores import Scores
 from engine.methods.causal_objective import CausalObjective
-from engine.methods.job import Job, Objective, Report
+from engine.methods.job import Job, Report
 from engine.methods.masked_objective import NEW_HEAD, MaskedObjective, no_head, only_reads
+from engine.methods.objective import Objective
 from engine.scripts.causal_script import LOAD, LOSSES
 from engine.settings import Section, setting
 from engine.texts import general

@@ -17,7 +17,8 @@ from engine.data import example as examples_file
 from engine.data import mixture
 from engine.data.example import Example
 from engine.errors import DataError, RunError, SettingError
-from engine.methods.job import Job, Objective, Report, pair_refusal
+from engine.methods.job import Job, Report
+from engine.methods.objective import Objective, pair_refusal
 from engine.planning import planner, speed, stacking, timing
 from engine.planning.plan import Plan
 from engine.specs.spec import RunSpec

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from engine.bases import depth
 from engine.bases.architecture import in_backbone
 from engine.bases.models import ModelFacts
-from engine.methods.job import Objective
+from engine.methods.objective import Objective
 from engine.methods.tuner import Tuner
 
 Place = Literal["head", "language head", "last norm", "rest", "layer", "embeddings", "input"]

@@ -15,7 +15,7 @@ from engine.data import mixture
 from engine.data.prepare import Prepared, prepare
 from engine.data.rows import Table
 from engine.errors import SettingError, UserError
-from engine.methods.job import Objective
+from engine.methods.objective import Objective
 from engine.methods.tuner import Tuner
 from engine.settings import Section, parse
 from engine.specs.sections import Common, Data, Evaluate, Launch, Mixture, Model, Output, Training

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from engine.methods.job import Objective
+from engine.methods.objective import Objective
 from engine.settings import Section
 
 

@@ -14,7 +14,7 @@ import yaml
 
 from engine import objectives, tuners, word_choice
 from engine.__main__ import main
-from engine.methods.job import pair_refusal
+from engine.methods.objective import pair_refusal
 from engine.runs import queue, store
 from engine.specs.spec import RunSpec
 from engine.word_choice import Proposal

@@ -253,6 +253,6 @@ def test_a_classifiers_layers_are_no_masked_language_head() -> None:
 
 def test_classifiers_on_fixed_features_are_refused() -> None:
     from engine import tuners
-    from engine.methods.job import pair_refusal
+    from engine.methods.objective import pair_refusal
 
     assert "one vector for each text" in (pair_refusal(objectives.get("cloze"), tuners.get("head")) or "")

@@ -10,7 +10,7 @@ import pytest
 from engine import objectives, tuners
 from engine.bases import catalog, models
 from engine.bases.models import ModelFacts
-from engine.methods.job import pair_refusal
+from engine.methods.objective import pair_refusal
 from engine.planning.explain import parameter_counts
 from engine.planning.layer_picture import Band, Picture, picture
 from engine.specs.sections import Model

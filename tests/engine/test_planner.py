@@ -12,7 +12,7 @@ from engine.bases.catalog import MINILM, SMOLLM2
 from engine.bases.models import ModelFacts, embedded_facts
 from engine.errors import MachineError, SettingError
 from engine.machine import Gpu, Machine
-from engine.methods.job import Objective
+from engine.methods.objective import Objective
 from engine.methods.tuner import Tuner
 from engine.planning import layout, number_formats, planner
 from engine.settings import Section

@@ -17,7 +17,7 @@ from engine.data import history, report, table
 from engine.data.example import Example
 from engine.data.prepare import prepare
 from engine.errors import DataError, SettingError, UserError
-from engine.methods.job import Objective
+from engine.methods.objective import Objective
 from engine.methods.suits import suits
 from engine.specs.sections import Data
 from engine.texts.preview import Lengths

@@ -15,7 +15,7 @@ from engine.bases.models import ModelFacts
 from engine.errors import SettingError, UserError
 from engine.method import Method
 from engine.methods import recommend
-from engine.methods.job import Objective, pair_refusal
+from engine.methods.objective import Objective, pair_refusal
 from engine.offers import Choice
 from engine.planning import jobs, layer_picture, stacking
 from engine.runs import stages
