@@ -30,7 +30,7 @@ class Adapter(AttachedTuner):
     unmergeable = "Its layers hold a non-linearity, so that no weight of the base model could do what they do."
     part = "bottleneck"
     starts = "bottleneck_start"
-    further = ("places",)
+    further = ("bases.places",)
 
     class Settings(Section):
         placement: Literal["houlsby", "pfeiffer", "parallel"] = setting(

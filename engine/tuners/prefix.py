@@ -42,7 +42,7 @@ class Prefix(AttachedTuner):
     unmergeable = UNMERGEABLE
     part = "soft_prefix"
     starts = "soft_prefix_start"
-    further = ("places",)
+    further = ("bases.places",)
 
     class Settings(Worded):
         reparametrised: bool = setting(
