@@ -20,7 +20,7 @@ SLOW = 120_000
 @pytest.mark.timeout(300)
 def test_a_dropped_file_of_marked_words_comes_to_a_plan(open_page: OpenPage, tmp_path: Path) -> None:
     file = tmp_path / "marked-words.jsonl"
-    file.write_text(example_files.FILES[file.name][1], encoding="utf-8")
+    file.write_bytes(example_files.FILES[file.name].content)
     page = open_page(size=PHONE, dark=True)
     page.locator("input[type=file]").first.set_input_files(file)
     expect(page.locator(".ts-found")).to_contain_text("15 rows: texts with marked words")
