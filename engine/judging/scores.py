@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 TEACHER = "teacher"
@@ -69,5 +69,5 @@ class Scores:
     main: str
     metrics: dict[str, float]
     rows: list[ScoredRow]
-    tokens_per_second: float | None = None
+    tokens_per_second: float | None = field(default=None, compare=False)
     """How fast the model read the rows, where that was measured."""

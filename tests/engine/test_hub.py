@@ -37,7 +37,7 @@ for what, id, revision in json.loads(sys.argv[1]):
                 "notices": list(found.notices),
             }
         else:
-            folder = models.ensure(section, said.append) if what == "files" else models.tokenizer_folder(section)
+            folder = models.ensure(section, said.append) if what == "ensure" else models.tokenizer_folder(section)
             answer = {"files": sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())}
     except UserError as error:
         answer = {"error": type(error).__name__, "problem": error.problem, "fix": error.fix}
@@ -136,7 +136,7 @@ def test_weights_are_not_downloaded_for_facts(ask: Callable[..., Any], hub: Fake
 def test_a_tokenizer_is_downloaded_without_the_weights_and_the_model_is_fetched_all_the_same_later(
     ask: Callable[..., Any], tmp_path: Path
 ) -> None:
-    asked = [("tokenizer", "owner/chat", None), ("files", "owner/chat", None), ("tokenizer", "owner/none", None)]
+    asked = [("tokenizer", "owner/chat", None), ("ensure", "owner/chat", None), ("tokenizer", "owner/none", None)]
     tokenizer, whole, missing = ask(*asked, cache=tmp_path)
     assert "tokenizer.json" in tokenizer["files"] and "model.safetensors" not in tokenizer["files"]
     assert "model.safetensors" in whole["files"] and missing["error"] == "ModelError"
@@ -201,7 +201,7 @@ def test_without_a_hub_an_unknown_model_is_refused_with_what_works(ask: Callable
 def test_without_a_hub_a_visitor_gets_only_what_is_known_to_be_open(
     ask: Callable[..., list[dict[str, Any]]], tmp_path: Path
 ) -> None:
-    visitor = f"from engine import access; access.close(){ASK}"
+    visitor = f"from engine.bases import access; access.close(){ASK}"
     question = ("ensure", "owner/chat", None)
     ask(question, cache=tmp_path / "hub", TUNESMITH_CACHE=str(tmp_path / "asked"))
     gone: dict[str, Any] = {"url": "http://127.0.0.1:9", "cache": tmp_path / "hub"}
@@ -226,6 +226,6 @@ def test_a_gated_model_is_not_remembered_as_open(
 
 
 def test_a_visitor_is_not_sent_to_sign_in_for_a_gated_model(ask: Callable[..., list[dict[str, Any]]]) -> None:
-    (answer,) = ask(("facts", "owner/gated", None), code=f"from engine import access; access.close(){ASK}")
+    (answer,) = ask(("facts", "owner/gated", None), code=f"from engine.bases import access; access.close(){ASK}")
     assert "is gated" in answer["problem"]
     assert "hf auth login" not in answer["fix"] and "open model" in answer["fix"]

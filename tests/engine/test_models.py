@@ -361,7 +361,7 @@ def test_an_unknown_embedded_model_lists_the_known_ones() -> None:
 
 def test_facts_load_neither_torch_nor_transformers() -> None:
     code = (
-        "import sys; from engine import models, planner, machine, memory; from engine.specs.sections import Model;"
+        "import sys; from engine import machine; from engine.bases import models; from engine.planning import planner, memory; from engine.specs.sections import Model;"
         "models.facts(Model(id='embedded:minilm')); machine.inspect();"
         "print(sorted({'torch', 'transformers', 'peft'} & set(sys.modules)))"
     )
