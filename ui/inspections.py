@@ -6,7 +6,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -47,15 +47,7 @@ def first(entry: Data, most: int = 1) -> list[tuple[Example, dict[str, object]]]
     Nothing where none of them can be used. Raises DataError as `inspect` does.
     """
     whole = _read(entry)
-    few = replace(
-        whole,
-        rows=whole.rows[:_FIRST],
-        places=whole.places[:_FIRST],
-        numbers=whole.numbers[:_FIRST],
-        splits=whole.splits[:_FIRST],
-        continuous=whole.continuous[:_FIRST],
-        problems=[],
-    )
+    few = whole.first(_FIRST)
     wants = report.natural(whole, entry)
     kind = examples.answers(whole, entry).kind if wants == "labelled" else "one label"
     made = examples.build(few, entry, wants, kind=kind).examples

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from engine.data.example import SplitName
@@ -79,6 +79,18 @@ class Table:
     def __post_init__(self) -> None:
         if not self.numbers:
             object.__setattr__(self, "numbers", list(range(1, len(self.rows) + 1)))
+
+    def first(self, count: int) -> Table:
+        """Its first rows, without what is said of others."""
+        return replace(
+            self,
+            rows=self.rows[:count],
+            places=self.places[:count],
+            numbers=self.numbers[:count],
+            splits=self.splits[:count],
+            continuous=self.continuous[:count],
+            problems=[],
+        )
 
 
 def column_names(header: Sequence[Any]) -> tuple[list[str], list[str]]:

@@ -37,15 +37,7 @@ class Suit:
 
 def suits(read: Table, entry: Data) -> list[Suit]:
     """All objectives in their order. Those that can learn from the data have nothing missing."""
-    few = replace(
-        read,
-        rows=read.rows[:ROWS],
-        places=read.places[:ROWS],
-        numbers=read.numbers[:ROWS],
-        splits=read.splits[:ROWS],
-        continuous=read.continuous[:ROWS],
-        problems=[],
-    )
+    few = read.first(ROWS)
     tried: dict[tuple[Any, ...], Suit] = {}
     found = []
     for objective in objectives.all():

@@ -102,8 +102,8 @@ def _of_template(asked: Asked) -> list[str]:
     for number, one in enumerate(each, 1):
         name = f"Template {number}" if len(each) > 1 else "The template"
         for mark, what, count in label_words.miscounted(one):
-            todo = f"it stands there {count} times: leave one of them" if count else "write it where that belongs"
-            found.append(f"{name} needs one {mark}, for {what}; {todo}.")
+            remedy = f"it stands there {count} times: leave one of them" if count else "write it where that belongs"
+            found.append(f"{name} needs one {mark}, for {what}; {remedy}.")
         if one in asked.whole and not asked.masked and one.index(TEXT) > one.index(LABEL):
             found.append(
                 f"{name} has {TEXT} after {LABEL}, and this model reads forward. Put {TEXT} first, or choose a masked "
@@ -123,8 +123,8 @@ def _of_lines(asked: Asked) -> list[str]:
         if not mark:
             found.append(f"Line {number} of the label words has no '='. Write it as: label = word.")
         elif not label or not word:
-            todo = "write one after the '=', or delete the line" if label else "write the label before the '='"
-            found.append(f"Line {number} of the label words has no {'word' if label else 'label'}; {todo}.")
+            remedy = "write one after the '=', or delete the line" if label else "write the label before the '='"
+            found.append(f"Line {number} of the label words has no {'word' if label else 'label'}; {remedy}.")
         elif name in seen:
             found.append(f"Line {number} of the label words is the second for {name!r}; leave one of them.")
         else:
