@@ -73,10 +73,10 @@ def _single(whole: RunSpec, source: int, name: str, own: list[Example]) -> Singl
     if not learned:
         raise DataError(f"{name} has no rows to learn from by itself.", "Leave it out of the run, or hold out fewer.")
     spec = replace(whole.with_data([whole.data[source]]), name=f"{whole.name}: {name} alone", mixture=Mixture())
-    labels = {str(row.label) for row in learned}
-    if spec.objective.wants == "labelled" and len(labels) < 2:
+    answers = {(row.label, row.number, str(row.marks)) for row in learned}
+    if spec.objective.wants == "labelled" and len(answers) < 2:
         raise DataError(
-            f"All rows of {name} have the same label, {labels.pop()!r}: by itself there is nothing to tell apart.",
+            f"All rows of {name} have the same answer, {learned[0].label!r}: by itself there is nothing to tell apart.",
             "Compare runs whose data sets have 2 or more labels each.",
         )
     jobs.require_pair(spec, models.facts(spec.model))

@@ -88,7 +88,7 @@ def test_each_set_is_learned_alone_and_compared_with_all_together(
 
 def test_what_can_not_be_learned_alone_is_told_by_name(tmp_path: Path) -> None:
     two, one = file(tmp_path, "letters", ["a", "b"]), file(tmp_path, "calls", ["c"])
-    with pytest.raises(DataError, match=r"All rows of calls.csv have the same label, 'c'"):
+    with pytest.raises(DataError, match=r"All rows of calls.csv have the same answer, 'c'"):
         alone.singles(made(tmp_path, two, one))
     single = {**values(tmp_path, two), "mixture": {}}
     spec = RunSpec.parse(single)
@@ -98,6 +98,21 @@ def test_what_can_not_be_learned_alone_is_told_by_name(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="needs at least 2 data sets"):
         alone.singles(prompts)
     assert chains.listed() == []
+
+
+def test_sets_of_marked_words_can_be_learned_alone(tmp_path: Path) -> None:
+    data = []
+    for name, words in (("people", ("Ada", "Omar")), ("places", ("Oslo", "Lima"))):
+        lines = [
+            {"text": f"{word} is named in row {row}", "entities": [[0, len(word), name]]}
+            for row in range(20)
+            for word in words
+        ]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+        data.append({"source": str(tmp_path / f"{name}.jsonl"), "split": {"test": 0.2}})
+    found = alone.singles(made(tmp_path, *data))
+    assert [one.name for one in found] == ["people.jsonl", "places.jsonl"]
+    assert all(row.marks for one in found for row in one.rows.examples)
 
 
 def test_where_a_run_can_not_be_made_none_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
