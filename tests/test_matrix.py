@@ -5,9 +5,11 @@ Golden losses: `python -m tests.fakes.golden` writes tests/data/golden.json anew
 
 from __future__ import annotations
 
+import ast
 import gc
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -160,6 +162,7 @@ def keeps_its_contract(place: Path, spec: RunSpec, golden: list[float], rows: li
     import torch
 
     from engine.compute.result import open_result, save_result
+    from engine.scripts import script
 
     gc.collect()
     gc.freeze()  # each trainer collects garbage when it begins, and need not look through the libraries' objects
@@ -171,6 +174,9 @@ def keeps_its_contract(place: Path, spec: RunSpec, golden: list[float], rows: li
     job, reloaded = open_result(whole.job.folder)
     torch.testing.assert_close(logits(job, reloaded), logits(whole.job, whole.model), rtol=1e-5, atol=1e-6)
 
+    twice = defined_twice(script.script(whole.job))
+    assert not twice, f"the standalone script defines {twice} twice"
+
     part = runs.folder(place / "part", spec, rows)
     first = trained(part, stop=True)
     assert not first.ended and first.state.global_step == 1
@@ -179,6 +185,12 @@ def keeps_its_contract(place: Path, spec: RunSpec, golden: list[float], rows: li
     assert second.ended and first.reporter.losses + second.reporter.losses == whole.reporter.losses
     assert hashes(second.model, trainable=True) == hashes(whole.model, trainable=True)
     return whole
+
+
+def defined_twice(source: str) -> set[str]:
+    """Functions that a script defines more than once: parts that don't know of each other may have used a name twice."""
+    made = (node.name for node in ast.parse(source).body if isinstance(node, ast.FunctionDef | ast.ClassDef))
+    return {name for name, count in Counter(made).items() if count > 1}
 
 
 def _untrained(trainer: Any) -> Any:

@@ -72,7 +72,7 @@ def encode(example):
     return {**row, "target": target(example, row)TASK_HERE}
 
 
-def together(rows):
+def as_batch(rows):
     """Token ids, mask, and of which text each token is where that is told."""
     longest = max(len(row["ids"]) for row in rows)
     ids = torch.tensor([row["ids"] + [PAD] * (longest - len(row["ids"])) for row in rows], device=DEVICE)
@@ -86,7 +86,7 @@ def together(rows):
 
 def scores(model, rows):
     """What the model makes of each row, (rows, classes), or of each token, (rows, tokens, classes)."""
-    ids, mask, kinds = together(rows)
+    ids, mask, kinds = as_batch(rows)
     return model(ids, mask, **kinds).float()
 
 

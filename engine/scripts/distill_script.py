@@ -201,7 +201,7 @@ def teacher():
 
 def losses(model, rows):
     """The same, and how far the model's hidden states are from the teacher's."""
-    ids, mask, kinds = together(rows)
+    ids, mask, kinds = as_batch(rows)
     read = model.backbone(input_ids=ids, attention_mask=mask, output_hidden_states=True, **kinds)
     kinds = kinds if (getattr(teacher().config, "type_vocab_size", None) or 0) > 1 else {}
     with torch.no_grad():
