@@ -1,7 +1,7 @@
 """Keeps tests away from the person's own files, from the network and from each other.
 
-Every test has a home of its own. The cache is one for the session, but for converted models, which cost
-minutes to make: they lie in `.cache-tests` (or TUNESMITH_TEST_CACHE) and outlive the session.
+Every test has a home of its own. The cache is one for the session, but for what costs time to make, converted models and the
+speed of the machine: they lie in `.cache-tests` (or TUNESMITH_TEST_CACHE) and outlive the session.
 """
 
 from __future__ import annotations
@@ -39,18 +39,19 @@ import pytest  # noqa: E402
 from tests.pairs import pytest_terminal_summary  # noqa: E402, F401 - a hook of pytest's
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-MODELS = "models"
-"""The part of the cache that outlives a session."""
+KEPT = ("models", "speed")
+"""The parts of the cache that outlive a session: conversions, and how fast this machine is."""
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _session_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Homes for what runs before the first test's own, in session-wide fixtures; ends what tests left running."""
     place = tmp_path_factory.mktemp("session")
-    kept = Path(os.environ.get("TUNESMITH_TEST_CACHE") or CHECKOUT / ".cache-tests").resolve() / MODELS
-    kept.mkdir(parents=True, exist_ok=True)
+    kept = Path(os.environ.get("TUNESMITH_TEST_CACHE") or CHECKOUT / ".cache-tests").resolve()
     (place / "cache").mkdir()
-    (place / "cache" / MODELS).symlink_to(kept, target_is_directory=True)
+    for name in KEPT:
+        (kept / name).mkdir(parents=True, exist_ok=True)
+        (place / "cache" / name).symlink_to(kept / name, target_is_directory=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TUNESMITH_HOME", str(place / "home"))
         patch.setenv("TUNESMITH_CACHE", str(place / "cache"))

@@ -83,7 +83,8 @@ function picture(figure, data, put_) {
 
   const move = (at) => {
     const next = Math.min(last, Math.max(0, at));
-    if (next === view.at) return;
+    // While a fresh plan is made the line stays where the plan will have it.
+    if (next === view.at || figure.hasAttribute("aria-busy")) return;
     view.at = next;
     view.moved = true;
     draw();
