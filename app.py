@@ -20,8 +20,8 @@ LOOKS_BETWEEN_SWEEPS = 120
 """What visitors left for too long is looked for every ten minutes."""
 QUEUED_CALLS = 64
 SECONDS_BETWEEN_TURNS = 0.02
-"""How often Gradio's queue looks for work. It does so a thousand times a second by itself, which at rest takes a tenth of a
-slow core from the runs beside it."""
+"""How often Gradio's queue looks for work. By itself it does so a thousand times a second, which at rest takes a tenth
+of a slow core from the runs beside it."""
 MAX_FILE_SIZE = "512mb"
 
 

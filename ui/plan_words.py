@@ -19,6 +19,7 @@ PHASES = {
     "score after": "Scoring after",
 }
 """Parts of a run's time, as they are called on the page."""
+MEASURING = f"<h3>Time</h3>{words.waiting('Measuring how fast this machine is, once; some 15 seconds…')}"
 
 
 def plan(explanation: Explanation) -> str:
@@ -38,7 +39,7 @@ def reasons(explanation: Explanation) -> str:
     """Time by part, and a sentence for each choice that was made for the person."""
     told = [reason for reason in explanation.plan.reasons if reason not in explanation.cautions]
     return (
-        f"<section class='ts-stack'>{_times(explanation.plan)}"
+        f"<section class='ts-stack'>{MEASURING if explanation.measuring else _times(explanation.plan)}"
         f"<h3>Chosen for this machine and this data</h3>{words.listing(map(escape, told))}</section>"
     )
 

@@ -49,6 +49,10 @@ def build() -> gr.Blocks:
             with gr.Column(elem_classes=["ts-main", f"ts-view-{name}"]):
                 build_view()
         api.build()
+    # Gradio tells every output of every event that has run how each further one gets on, which takes seconds.
+    for handler in page.fns.values():
+        if handler.show_progress == "hidden":
+            handler.show_progress_on = []
     return page
 
 

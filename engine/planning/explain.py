@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,8 @@ class Explanation:
     cautions: list[str] = field(default_factory=list)
     mix: list[Part] = field(default_factory=list)
     """What a pass is made of, where there are several data sets."""
+    measuring: bool = False
+    """Whether the time is still to come: this machine is being measured."""
     fitted: str = ""
     """What learns, in a sentence, where that is no weight of the model: each row is then read once, in no steps."""
 
@@ -102,6 +104,12 @@ class Explanation:
 
 def explain(spec: RunSpec, prepared: Prepared | None = None) -> Explanation:
     """Look at data, model and machine without starting anything. Raises what starting would raise."""
+    *_, whole = explained(spec, prepared)
+    return whole
+
+
+def explained(spec: RunSpec, prepared: Prepared | None = None) -> Iterator[Explanation]:
+    """As `explain`; before a machine that is new is measured, all that is known without its speed."""
     prepared = prepared or of_spec(spec)
     spec = spec.settled(prepared)
     reporters.require(spec.output.reporters)
@@ -129,21 +137,31 @@ def explain(spec: RunSpec, prepared: Prepared | None = None) -> Explanation:
     trainable, total = parameter_counts(spec, facts, examples)
     of_sets = _of_sets(spec, folder, rows["train"], train) if len(spec.data) > 1 else []
     mix = _mix(spec, of_sets)
-    return Explanation(
-        model=facts.id,
-        rows={split: len(counts[split].lengths) for split in rows},
-        epochs=spec.training.epochs,
-        lengths=train,
-        plan=(plan := _timed(plan, spec, facts, rows, {**counts, "train": _read(spec, of_sets, train)}, here)),
-        trainable_parameters=trainable,
-        total_parameters=total,
-        cautions=[
-            *cautions.found(spec, examples, train, plan, here, trainable),
-            *mixture.unread(mix, spec.training.epochs),
-        ],
-        mix=mix,
-        fitted=spec.tuner.learning(facts),
-    )
+
+    def told(plan: Plan, measuring: bool = False) -> Explanation:
+        return Explanation(
+            model=facts.id,
+            rows={split: len(counts[split].lengths) for split in rows},
+            epochs=spec.training.epochs,
+            lengths=train,
+            plan=plan,
+            trainable_parameters=trainable,
+            total_parameters=total,
+            cautions=[
+                *cautions.found(spec, examples, train, plan, here, trainable),
+                *mixture.unread(mix, spec.training.epochs),
+            ],
+            mix=mix,
+            measuring=measuring,
+            fitted=spec.tuner.learning(facts),
+        )
+
+    clock = speed.of(here, plan.compute, plan.threads, measure=False)
+    if clock is None:
+        yield told(plan, measuring=True)
+        clock = speed.of(here, plan.compute, plan.threads)
+    timed_rows = _timed_rows(spec, rows, {**counts, "train": _read(spec, of_sets, train)})
+    yield told(timing.timed(plan, spec, facts, timed_rows, here, clock))
 
 
 def parameter_counts(spec: RunSpec, facts: ModelFacts, examples: Sequence[Example]) -> tuple[int, int]:
@@ -191,14 +209,7 @@ def _read(spec: RunSpec, of_sets: list[tuple[int, int, int]], train: Lengths) ->
     return replace(train, lengths=[one[1] for one in read], learned=[one[2] for one in read])
 
 
-def _timed(
-    plan: Plan,
-    spec: RunSpec,
-    facts: ModelFacts,
-    rows: dict[str, list[Example]],
-    counts: dict[str, Lengths],
-    here: machine.Machine,
-) -> Plan:
+def _timed_rows(spec: RunSpec, rows: dict[str, list[Example]], counts: dict[str, Lengths]) -> timing.Rows:
     held_out = {split: list(filter(spec.objective.answerable, rows[split])) for split in ("test", "validation")}
     split = "test" if held_out["test"] else "validation"
     held = counts[split]
@@ -210,7 +221,7 @@ def _timed(
         chosen = [places[id(example)] for example in scored]
     beside = spec.objective.scored_beside(spec.objective_settings) if chosen else []
     more = preview.lengths(models.ensure(spec.model, lambda text: None), spec, beside)
-    found = timing.Rows(
+    return timing.Rows(
         train=timing.Counts(counts["train"].lengths, counts["train"].learned),
         validation=timing.Counts(counts["validation"].lengths, counts["validation"].learned),
         scored=timing.Counts(
@@ -220,7 +231,6 @@ def _timed(
         baselines=spec.objective.baseline_count(spec.evaluation, rows["train"]),
         classes=len(spec.objective.labels(spec.objective_settings, [row for found in rows.values() for row in found])),
     )
-    return timing.timed(plan, spec, facts, found, here, speed.of(here, plan.compute, plan.threads))
 
 
 def _read_otherwise(spec: RunSpec, rows: list[Example], mixed: list[Example], train: Lengths) -> list[str]:

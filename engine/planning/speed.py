@@ -80,11 +80,6 @@ def of(machine: Machine, compute: str, threads: int, measure: bool = True) -> Sp
     return kept
 
 
-def is_any_known() -> bool:
-    """Whether a speed of this machine was kept, in whatever format."""
-    return (home.cache() / "speed").is_dir() and any((home.cache() / "speed").glob("*.json"))
-
-
 def keep(machine: Machine, compute: str, threads: int, found: Speed) -> None:
     """Keep a measurement that was just made."""
     import psutil

@@ -8,6 +8,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -54,12 +55,23 @@ def watch_for_jumps(page: Page) -> None:
     )
 
 
+def test_a_page_at_rest_leaves_the_processor_to_the_runs(browser_page: Page, page_server: PageServer) -> None:
+    """Gradio's queue looks a thousand times a second for work, unless it is told not to."""
+    expect(browser_page.get_by_role("button", name="Run the sample")).to_be_visible()
+    server, taken = psutil.Process(page_server.pid), []
+    for _ in range(5):
+        before = sum(server.cpu_times()[:2])
+        browser_page.wait_for_timeout(2000)
+        taken.append((sum(server.cpu_times()[:2]) - before) / 2)
+    assert min(taken) < 0.045, f"shares of a core at rest: {taken}"
+
+
 @pytest.mark.timeout(600)
 def test_from_a_dropped_file_to_a_talk_with_the_result(
     browser_page: Page, page_server: PageServer, rows: Path, tiny: Path
 ) -> None:
     page = browser_page
-    run = begin(page, rows, tiny, passes=150)
+    run = begin(page, rows, tiny, passes=100)
     at_work(page)
     expect(page.locator(".ts-curve svg")).to_be_visible()
     before = status(page_server, run)["step"]

@@ -9,6 +9,7 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import pytest
 
 from engine import demo, home, objectives, tuners
@@ -16,9 +17,12 @@ from engine.data.prepare import Prepared
 from engine.errors import DataError, SettingError
 from engine.methods import ideas
 from engine.offers import Choice
+from engine.planning import speed
+from engine.planning.speed import Speed
 from engine.runs import store
 from engine.specs.spec import RunSpec
 from tests.engine.test_text import document
+from tests.engine.test_timing import SPEED
 from tests.fakes import models as fakes
 from tests.fakes import runs as made
 from ui import choices, method_cards, sources
@@ -195,6 +199,18 @@ def test_settings_that_a_tuner_has_no_use_for_are_out_of_sight() -> None:
     assert seen("head") == [False, False, True]
 
 
+def test_only_what_comes_or_goes_is_told_to_the_page() -> None:
+    look = method._look([], ["training.epochs", "training.max_tokens"])
+    given = ("embedded:minilm", "classify", "head", "", method.OWN_CHOICE, "")
+    seen, *_ = look(*given)[4:]
+    assert seen == "0001"
+    rate, *others = look(*given, seen)[-4:]
+    assert "visible" not in rate and others == [gr.skip()] * 3
+    assert [update.get("visible") for update in look(*given, "1001")[-4:]] == [False, None, None, None]
+    for unknown in ("", "01", "not of the page"):
+        assert [update["visible"] for update in look(*given, unknown)[-4:]] == [False, False, False, True]
+
+
 def test_inputs_that_do_nothing_with_a_model_are_out_of_sight() -> None:
     names = [f"objective text.{name}" for name in ("masked_share", "whole_words", "new_head")]
     look = method._look([], names)
@@ -221,16 +237,16 @@ def test_changed_settings_that_the_tuner_has_no_use_for_are_not_named(screen: st
 
 
 def test_a_model_that_can_not_be_used_says_why_at_once() -> None:
-    refusal = looked("embedded:nothing")[4]
+    refusal = looked("embedded:nothing")[5]
     assert refusal["visible"] and "There is no embedded model" in refusal["value"]
 
 
 def test_an_objective_that_can_not_learn_from_the_data_says_so_at_once() -> None:
     texts = About(30, plain=True, good_for=("text",)).text()
-    refusal = method._look([])("embedded:smollm2-135m", "chat", "lora", texts, method.OWN_CHOICE)[4]
+    refusal = method._look([])("embedded:smollm2-135m", "chat", "lora", texts, method.OWN_CHOICE)[5]
     assert refusal["visible"] and "can&#x27;t learn from this data" in refusal["value"] and "Text" in refusal["value"]
     for objective, about in (("text", texts), ("chat", About(30, True).text()), ("chat", "")):
-        told = method._look([])("embedded:smollm2-135m", objective, "lora", about, method.OWN_CHOICE)[4]
+        told = method._look([])("embedded:smollm2-135m", objective, "lora", about, method.OWN_CHOICE)[5]
         assert not told["visible"]
 
 
@@ -370,3 +386,27 @@ def test_hidden_words_of_a_document_are_planned_from_the_dropped_file_on(
     assert button["interactive"], shown
     assert "hidden" in shown and "texts to learn from are read in" in shown
     assert "<h3>Row" in first and "role='alert'" not in first
+
+
+def test_the_plan_stands_there_while_a_new_machine_is_being_measured(
+    screen: start.StartScreen, tmp_path: Path, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A first plan took forty seconds on a slow machine, in which nothing was shown."""
+    asked: list[bool] = []
+
+    def measured(*_: object, measure: bool = True) -> Speed | None:
+        asked.append(measure)
+        return SPEED if measure else None
+
+    monkeypatch.setattr(speed, "of", measured)
+    tiny = str(fakes.tiny_decoder(tmp_path / "tiny"))
+    seen = [
+        (str(shown), str(first), bool(button["interactive"]), list(asked))
+        for shown, first, button in screen.look(
+            *given(screen, {screen.rows.source._id: SAMPLE, screen.how.model._id: tiny})
+        )
+    ]
+    *_, early, with_rows, whole = [one for one in seen if one[2]]
+    assert "Measuring how fast this machine is" in early[0] and early[3] == with_rows[3] == [False]
+    assert "<mark" in with_rows[1] and with_rows[0] == early[0]
+    assert "Measuring" not in whole[0] and "<h3>Time</h3>" in whole[0] and whole[1] == with_rows[1]

@@ -21,7 +21,7 @@ from engine.planning import jobs, layer_picture, stacking
 from engine.runs import stages
 from engine.settings import Section
 from engine.specs.sections import Evaluate, Launch, Model, Output, Training
-from ui import chaining, form, layer_view, limits, method_cards, model_cards, plan_words, words
+from ui import chaining, form, layer_view, limits, method_cards, model_cards, plan_words, sight, words
 from ui.data_sets import About
 from ui.door import door
 from ui.form import Form
@@ -228,10 +228,11 @@ def build() -> MethodScreen:
     layers = words.html()
     screen = MethodScreen(model, objective, tuner, mixed, about, auto, chain, forms, changed, layers, proposals)
     moved = gr.Textbox(visible=False)
-    shown = [advice, models_shown, objectives_shown, tuners_shown, refusal, moved, *_always(forms)]
     fields = _loop_fields(forms)
-    changing = [*(item for _, item in fields), *(group for _, _, group in groups)]
-    looked = _connect(screen, [*shown, *changing], (groups, [name for name, _ in fields]), search, results)
+    changing = [*_always(forms), *(item for _, item in fields), *(group for _, _, group in groups)]
+    seen = gr.Textbox(sight.text(bool(item.visible) for item in changing), visible=False)
+    shown = [advice, models_shown, objectives_shown, tuners_shown, seen, refusal, moved, *changing]
+    looked = _connect(screen, shown, (groups, [name for name, _ in fields]), search, results)
     _connect_teacher(screen, teach)
     mixed.connect(about, dict(_placed(forms))["training.epochs"])
     looked.success(None, [moved, objective, tuner, auto], [objective, tuner, auto], js=MOVES)
@@ -248,7 +249,8 @@ def _connect(
 ) -> Any:
     """chosen_by: what is in sight depending on the choice, as `_look` takes it. Returns the event of such a look."""
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "trigger_mode": "always_last"}
-    chosen = [screen.model, screen.objective, screen.tuner, screen.about, screen.auto, screen.chain]
+    seen = outputs[4]
+    chosen = [screen.model, screen.objective, screen.tuner, screen.about, screen.auto, screen.chain, seen]
     look = door(_look(*chosen_by))
     page = gr.context.Context.root_block
     # One listener for all: of several, an answer that was asked for earlier could come last.
@@ -301,7 +303,9 @@ def _look(groups: Groups, fields: Sequence[str] = ()) -> Any:
     fields: settings ("training.epochs") that not every tuner or model has a use for.
     """
 
-    def look(model: str, objective: str, tuner: str, about: str, auto: str, chain: str = "") -> list[Any]:
+    def look(
+        model: str, objective: str, tuner: str, about: str, auto: str, chain: str = "", seen: str = ""
+    ) -> list[Any]:
         was = f"{objective} {tuner}"
         facts, problem = _facts(model, chain)
         known = About.read(about)
@@ -319,17 +323,23 @@ def _look(groups: Groups, fields: Sequence[str] = ()) -> Any:
         chosen: dict[str, str] = {"objective": objective, "tuner": tuner}
         choice = Choice(objective, tuner, known.sets)
         unused = _unused(goal, facts, known.sets)
+        in_sight = [
+            not change.ignores(RATE),
+            facts is not None and _can_go_on(model, chain),
+            *(not change.ignores(name) and name not in unused for name in fields),
+            *(chosen[kind] == name for kind, name, _ in groups),
+        ]
+        rated, *changing = sight.updates(seen, in_sight)
         return [
             plan_words.advice(advised.reason) if advised and not own else "",
             model_cards.offered(str(model or "").strip(), choice, chain),
             method_cards.objectives_shown(objective, tuner, advised.objective if advised else ""),
             method_cards.tuners_shown(choice, advised.tuner if advised else "", facts),
+            sight.text(in_sight),
             gr.update(value=words.refusal(problem) if problem else "", visible=bool(problem)),
             f"{was}>{OWN_CHOICE if own else f'{objective} {tuner}'}",
-            gr.update(placeholder=rate, visible=not change.ignores(RATE)),
-            gr.update(visible=facts is not None and _can_go_on(model, chain)),
-            *(gr.update(visible=not change.ignores(name) and name not in unused) for name in fields),
-            *(gr.update(visible=chosen[kind] == name) for kind, name, _ in groups),
+            {**rated, "placeholder": rate},
+            *changing,
         ]
 
     return look

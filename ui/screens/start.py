@@ -19,7 +19,7 @@ from engine.data.example import Example
 from engine.data.prepare import Prepared
 from engine.data.rows import Table
 from engine.errors import UserError
-from engine.planning import explain, jobs, speed
+from engine.planning import explain, jobs
 from engine.runs import queue, store
 from engine.runs.stages import Stages, is_stage, number_of
 from engine.specs.sections import Model
@@ -96,13 +96,16 @@ class StartScreen:
             folder = yield from _fetched(wanted.model, wait)
             for name in wanted.objective.fetched(wanted.objective_settings):
                 yield from _fetched(Model(id=name), wait)
-            yield words.waiting(_counting()), "", wait
-            found = explain.explain(wanted, prepared)
-            if note:
-                found = replace(found, model=f"What stage {number_of(plan.specs[-1].model.id)} leaves")
-            planned = note + plan_words.plan(found) + plan_words.reasons(found)
-            yield planned, words.waiting("Preparing a preview of the rows…"), ready
-            yield planned, _preview(folder, wanted, prepared, tables), ready
+            yield words.waiting("Counting tokens, memory and time…"), "", wait
+            rows = ""
+            for found in explain.explained(wanted, prepared):
+                if note:
+                    found = replace(found, model=f"What stage {number_of(plan.specs[-1].model.id)} leaves")
+                planned = note + plan_words.plan(found) + plan_words.reasons(found)
+                if not rows:
+                    yield planned, words.waiting("Preparing a preview of the rows…"), ready
+                    rows = _preview(folder, wanted, prepared, tables)
+                yield planned, rows, ready
         except UserError as error:
             yield words.failure(error), "", wait
 
@@ -131,12 +134,6 @@ def _planned_with(plan: Stages) -> str:
         f"It begins with what stage {number_of(wanted.model.id)} leaves. That is yet to be made, and has the shapes of "
         f"{escape(base)}, with which this is planned.</p>"
     )
-
-
-def _counting() -> str:
-    if speed.is_any_known():
-        return "Counting tokens, memory and time…"
-    return "Measuring how fast this machine is, once; some 15 seconds…"
 
 
 def build(rows: DataScreen, how: MethodScreen) -> StartScreen:
