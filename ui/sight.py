@@ -18,7 +18,7 @@ def text(shown: Iterable[bool]) -> str:
 
 
 def updates(was: str, shown: Sequence[bool]) -> list[Any]:
-    """An update for each, an empty one where nothing changes. was: `text` of what is in sight, "" where nobody knows."""
+    """An update for each, an empty one where nothing changes. was: `text` of what is in sight, or ""."""
     known = was if len(was) == len(shown) else "?" * len(shown)
     return [
         gr.skip() if before == now else gr.update(visible=one)
