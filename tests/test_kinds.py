@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import random
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +25,7 @@ from engine.runs.outcome import _judged
 from engine.runs.worker import main as work
 from engine.scripts import snippets
 from engine.specs.spec import RunSpec
-from tests.fakes import models, runs
+from tests.fakes import models, runs, scripts
 from ui.screens import run as run_screen
 
 MADE = {"encoder": models.tiny_encoder, "decoder": models.tiny_decoder}
@@ -70,9 +68,7 @@ def trained(place: Path, base: Path, kind: str, **objective: Any) -> Path:
 
 def script_and_run_agree(folder: Path, base: Path, place: Path) -> None:
     alone = export(folder, "script", place)
-    command = [sys.executable, "train.py", str(base)]
-    done = subprocess.run(command, cwd=alone, capture_output=True, text=True, timeout=200, check=True)
-    theirs = [float(loss) for loss in re.findall(r"loss ([\d.]+)", done.stdout)]
+    theirs = [float(loss) for loss in re.findall(r"loss ([\d.]+)", scripts.run(alone, base))]
     ours = [e["loss"] for e in runs.events(folder) if e["type"] == "progress" and e.get("loss") is not None]
     assert [theirs[0], theirs[-1]] == pytest.approx([ours[0], ours[-1]], rel=1e-4)
 

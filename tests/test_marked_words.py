@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import random
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from io import StringIO
@@ -31,7 +29,7 @@ from engine.runs.outcome import _judged
 from engine.runs.worker import main as work
 from engine.scripts import snippets
 from engine.specs.spec import RunSpec
-from tests.fakes import models, runs
+from tests.fakes import models, runs, scripts
 from ui import marking
 from ui.screens import run as run_screen
 
@@ -115,10 +113,7 @@ def test_words_are_marked_in_long_texts_and_judged_mark_by_mark(trained: Path) -
 def test_the_script_learns_the_same_windows_with_the_same_losses(trained: Path, base: Path, tmp_path: Path) -> None:
     alone = export(trained, "script", tmp_path / "alone")
     assert '"core"' in (alone / "examples.jsonl").read_text(encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "train.py", str(base)], cwd=alone, capture_output=True, text=True, timeout=250, check=True
-    )
-    theirs = [float(loss) for loss in re.findall(r"loss ([\d.]+)", done.stdout)]
+    theirs = [float(loss) for loss in re.findall(r"loss ([\d.]+)", scripts.run(alone, base))]
     ours = [e["loss"] for e in runs.events(trained) if e["type"] == "progress" and e.get("loss") is not None]
     assert [theirs[0], theirs[-1]] == pytest.approx([ours[0], ours[-1]], rel=1e-4)
 

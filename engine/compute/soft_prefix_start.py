@@ -91,7 +91,7 @@ def rates(names: Iterable[str]) -> dict[str, float]:
     return {name: SLOWER for name in names if ".soft_prefix.network." in name}
 
 
-def words_of(model: Any) -> dict[str, torch.Tensor]:
+def begun_words(model: Any) -> dict[str, torch.Tensor]:
     """What a network adds to, by name; nothing where there is none."""
     named = {name: tensor for name, tensor in model.named_parameters() if name.endswith((".keys", ".values"))}
     return {name: tensor for name, tensor in named.items() if ".soft_prefix." in name and not tensor.requires_grad}

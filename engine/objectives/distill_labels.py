@@ -52,6 +52,9 @@ def of_scores(found, rows):
     return DATA_WEIGHT * expected + (1 - DATA_WEIGHT) * TEMPERATURE**2 * apart
 
 
+del losses  # of labels alone
+
+
 def losses(model, rows):
     return of_scores(scores(model, rows), rows)
 '''

@@ -80,10 +80,10 @@ class Prefix(AttachedTuner):
         return dict(self._module(self.starts).rates(names))
 
     def state(self, backbone: nn.Module) -> dict[str, torch.Tensor]:
-        return {name: tensor.detach() for name, tensor in self._module(self.starts).words_of(backbone).items()}
+        return {name: tensor.detach() for name, tensor in self._module(self.starts).begun_words(backbone).items()}
 
     def set_state(self, backbone: nn.Module, state: dict[str, torch.Tensor]) -> None:
-        for name, tensor in self._module(self.starts).words_of(backbone).items():
+        for name, tensor in self._module(self.starts).begun_words(backbone).items():
             tensor.data.copy_(state[name])
 
     def kept(self, facts: ModelFacts, settings: Any, width: int) -> Kept:

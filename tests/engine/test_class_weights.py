@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ from engine.events import Writer
 from engine.methods import class_weights
 from engine.planning.jobs import open_job, require_pair
 from engine.specs.spec import RunSpec
-from tests.fakes import models, runs
+from tests.fakes import models, runs, scripts
 
 LEARNED = ["ham"] * 16 + ["spam"] * 4
 
@@ -109,6 +107,5 @@ def test_a_fitted_classifier_lets_rare_labels_count_in_its_script_too(tmp_path: 
     assert "Not tried: nearest neighbours, which can't let labels count by class weights." in told
     assert "A row counts there as much as its label does (class weights)." in told
     place = export(folder, "script", tmp_path / "alone")
-    command = [sys.executable, "train.py", str(base)]
-    subprocess.run(command, cwd=place, capture_output=True, timeout=200, check=True)
+    scripts.run(place, base)
     assert (place / "result" / "head.safetensors").read_bytes() == (folder / "model" / "head.safetensors").read_bytes()

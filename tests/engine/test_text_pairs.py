@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,7 @@ from engine.specs.spec import RunSpec
 from engine.texts import text_pairs
 from engine.texts.pair_tokens import lengths
 from engine.texts.tokens import Tokens
-from tests.fakes import models, runs
+from tests.fakes import models, runs, scripts
 
 MADE = {"encoder": models.tiny_encoder, "decoder": models.tiny_decoder}
 
@@ -159,9 +157,7 @@ def test_a_run_of_pairs_learns_them_and_its_script_gives_the_same_losses(kind: s
     scored = json.loads((folder / "scores" / "after.json").read_text(encoding="utf-8"))["rows"]
     assert scored[0]["prompt"] in {row.read for row in rows()}
     place = export(folder, "script", tmp_path / "alone")
-    command = [sys.executable, "train.py", str(base)]
-    done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=200, check=True)
-    theirs = [float(loss) for loss in re.findall(r"loss ([\d.]+)", done.stdout)]
+    theirs = [float(loss) for loss in re.findall(r"loss ([\d.]+)", scripts.run(place, base))]
     ours = [
         event["loss"] for event in runs.events(folder) if event["type"] == "progress" and event.get("loss") is not None
     ]
@@ -180,7 +176,7 @@ def test_fixed_features_of_pairs_are_fitted_asked_and_fitted_again_by_the_script
     base = like_bert(tmp_path / "base")
     folder = trained(tmp_path / "run", base, "head")
     place = export(folder, "script", tmp_path / "alone")
-    subprocess.run([sys.executable, "train.py", str(base)], cwd=place, capture_output=True, timeout=200, check=True)
+    scripts.run(place, base)
     assert (place / "result" / "head.safetensors").read_bytes() == (folder / "model" / "head.safetensors").read_bytes()
     job, model = open_result(folder)
     found = job.objective.chances(job, model, Example(1, text="The fee was high.", second="There was a fee."))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ from engine.specs.optimizers import moments_bytes
 from engine.specs.spec import RunSpec
 from tests import test_matrix
 from tests.engine.compute.test_rates import RATE, rates
-from tests.fakes import models, runs
+from tests.fakes import models, runs, scripts
 
 pytest.importorskip("bitsandbytes")
 
@@ -93,11 +91,7 @@ def test_the_script_makes_the_same_optimizer(decoder: Path, tmp_path: Path) -> N
     place = export(folder, "script", tmp_path / "out")
     text = (place / "train.py").read_text(encoding="utf-8")
     assert "bitsandbytes==" in text
-    done = subprocess.run(
-        [sys.executable, "train.py", str(decoder)], cwd=place, capture_output=True, text=True, timeout=200, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    theirs = [float(loss) for loss in re.findall(r"loss ([\d.]+)", done.stdout)]
+    theirs = [float(loss) for loss in re.findall(r"loss ([\d.]+)", scripts.run(place, decoder))]
     assert [theirs[0], theirs[-1]] == pytest.approx([ours[0], ours[-1]], rel=1e-4)
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,17 +14,13 @@ from engine.export import export
 from engine.runs.worker import main as work
 from engine.specs.spec import RunSpec
 from tests.engine.compute import test_multitask
-from tests.fakes import models, runs
+from tests.fakes import models, runs, scripts
 
 
 def alone(folder: Path, base: Path) -> tuple[Path, list[float]]:
     """Run the standalone script of a finished run: its folder, and the losses that it prints."""
     place = export(folder, "script", folder.parent / f"{folder.name}-out")
-    done = subprocess.run(
-        [sys.executable, "train.py", str(base)], cwd=place, capture_output=True, text=True, timeout=200, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return place, [float(loss) for loss in re.findall(r"loss ([\d.]+)", done.stdout)]
+    return place, [float(loss) for loss in re.findall(r"loss ([\d.]+)", scripts.run(place, base))]
 
 
 @pytest.mark.parametrize(
@@ -137,7 +131,7 @@ def test_the_script_saves_what_the_run_saves(tuner: str, tmp_path: Path) -> None
     folder = runs.folder(tmp_path / "run", runs.spec(base, "chat", tuner))
     assert work(folder) == 0
     place = export(folder, "script", tmp_path / "out")
-    subprocess.run([sys.executable, "train.py", str(base)], cwd=place, capture_output=True, timeout=200, check=True)
+    scripts.run(place, base)
     ours, theirs = (load_file(at / "adapter_model.safetensors") for at in (folder / "model", place / "result"))
     assert ours.keys() == theirs.keys()
     for name, tensor in ours.items():
