@@ -42,8 +42,6 @@ what it changes: additions, the base's own weights, or what is read; or the rows
 stand in tests/engine/test_imitate_service.py. A pair that is not here is judged all the same."""
 TEACHERS = {"decoder": "biased-decoder", "biased-decoder": "decoder", "encoder": "decoder"}
 """Of which other tiny model one learns, where an objective has a teacher."""
-ON_BIASES = ("biases", "beft", "lora", "full", "norms", "adapter", "prompt")
-"""Tuners that learn on a decoder with biases, too; to the others it is one more decoder."""
 OF_KINDS = ("lora", "full", "prompt", "adapter", "prefix", "biases", "top-layers")
 """Tuners that learn each kind of answers on an encoder; the first three on a decoder, too. To a tuner all are one head."""
 PAIRS = [
@@ -52,7 +50,7 @@ PAIRS = [
     for t in tuners.all()
     if t.kind == "gradient" and t.name in IN_FULL.get(o.name, (t.name,))
     for m in MODELS
-    if (m != "masked-encoder" or o.name in MASKED) and (m != "biased-decoder" or t.name in ON_BIASES)
+    if m != "masked-encoder" or o.name in MASKED
 ] + [
     (name, tuner, m)
     for name in KINDS

@@ -18,6 +18,7 @@ from engine.runs import store
 from engine.specs.spec import RunSpec
 from tests.browser.conftest import DESKTOP, PHONE, OpenPage
 from tests.browser.server import PageServer
+from tests.browser.test_accessibility import grave
 from tests.fakes import models
 
 SLOW = 120_000
@@ -297,3 +298,26 @@ def test_a_classifier_on_fixed_features_is_fitted_and_told_in_its_own_words(
     expect(page.locator(".ts-facts").get_by_text("Training loss")).to_have_count(0)
     expect(page.locator("#ts-run [role=status]").first).to_have_text(re.compile("^Finished on"), timeout=SLOW)
     expect(page.get_by_text(re.compile(r"The model stayed as it is. A classifier of [\d,]+ numbers"))).to_be_visible()
+
+
+@pytest.mark.timeout(300)
+def test_the_prompt_of_cloze_and_its_words_are_seen_while_they_are_written(
+    browser_page: Page, rows: Path, tiny: Path
+) -> None:
+    page = browser_page
+    to_method(page, rows)
+    page.get_by_role("radio", name=re.compile("^tiny")).click()
+    goal = page.get_by_role("radio", name=re.compile("^Fill in the label"))
+    goal.click()
+    prompt = page.get_by_role("region", name="The prompt, with one of your rows")
+    expect(prompt).to_contain_text("Where is my card number 0?", timeout=SLOW)
+    expect(page.get_by_role("row", name=re.compile("^card arrival card arrival"))).to_be_visible()
+    page.get_by_label("Template").fill("They ask: {text} It is about {label}.")
+    expect(prompt).to_have_text(re.compile(r"^They ask: Where is my card number 0\? It is about the label’s word"))
+    page.get_by_label("Label words").fill("card arrival: letter\nexchange rate: money")
+    expect(page.get_by_role("row", name=re.compile("^exchange rate money"))).to_be_visible()
+    expect(page.locator(".ts-slot-told")).to_have_text(re.compile("^2 labels"))
+    page.get_by_label("Template").fill("They ask: {text}")
+    expect(page.locator(".ts-slot-told")).to_contain_text("To mend:")
+    expect(goal).to_be_checked()
+    assert grave(page) == []
