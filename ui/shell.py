@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -84,12 +85,18 @@ def _new() -> None:
             slot_look.build(how, last)
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     to_method.click(door(_with_data(rows)), [rows.ready, *rows.inputs], [steps, how.about], **quiet)
-    to_start.click(lambda: gr.Walkthrough(selected=3), None, [steps], **quiet).then(
-        door(last.look), last.inputs, last.outputs, concurrency_limit=4, **quiet
-    )
+    asked = gr.Textbox(visible=False)
+    looked = asked.change(door(last.look), last.inputs, last.outputs, concurrency_limit=4, **quiet)
+    # A plan that is still being made, such as one that waits for the machine to be measured, gives way to the new one.
+    to_start.click(_to_start, None, [steps, asked], cancels=[looked], **quiet)
     chain.connect(picture, steps, rows, last)
     to_start.click(door(last.asks_key), last.inputs, [last.key], **quiet)
     _open_by_address(steps, note, rows, last)
+
+
+def _to_start() -> tuple[gr.Walkthrough, str]:
+    """The last step, and what asks for a fresh plan: a text that was not there before."""
+    return gr.Walkthrough(selected=3), str(time.time_ns())
 
 
 def _open_by_address(steps: gr.Walkthrough, note: gr.HTML, rows: data.DataScreen, last: start.StartScreen) -> None:

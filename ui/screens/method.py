@@ -59,6 +59,8 @@ MOVES = """(moved, objective, tuner, auto) => {
 
 The pair and the note that it was not theirs are written together: a look between the two would mistake it for theirs.
 """
+TAKEN = "(value) => { document.dispatchEvent(new CustomEvent('ts-chosen', { detail: { place: 'PLACE', value } })); }"
+"""Lets the cards show what the input that keeps the choice says, whoever wrote it there (static/method.js)."""
 PLACES = {"objective": method_cards.OBJECTIVE, "tuner": method_cards.TUNER}
 
 
@@ -257,6 +259,9 @@ def _connect(
     chosen_anew = [page.load, *(item.change for item in chosen[:4])]
     looked = gr.on(chosen_anew, look, chosen, outputs, concurrency_limit=8, **quiet)
     searched = [search, screen.model, screen.objective, screen.tuner, screen.about]
+    places = (model_cards.INPUT, *PLACES.values())
+    for place, item in zip(places, (screen.model, screen.objective, screen.tuner), strict=True):
+        item.change(None, [item], None, js=TAKEN.replace("PLACE", place), show_progress="hidden")
     search.input(door(_search), searched, [results], concurrency_limit=4, **quiet)
     for leader, followers in (pair for _, part in screen.forms for pair in part.followers()):
         leader.change(door(form.following(len(followers))), [leader], followers, **quiet)

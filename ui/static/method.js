@@ -16,6 +16,8 @@ export function method() {
     const input = event.target.closest?.("#ts-model textarea, #ts-model input");
     if (input) take("ts-model", input.value.trim());
   });
+  // Whoever wrote a choice into its input: the server, too, and without an event of the document.
+  document.addEventListener("ts-chosen", ({ detail }) => take(detail.place, String(detail.value ?? "").trim()));
   // Cards are drawn anew when what they say changes; whoever was going through them by keyboard stays where they were.
   document.addEventListener("focusin", (event) => {
     last = event.target.matches?.(".ts-card input[type=radio]") ? event.target : null;
@@ -38,10 +40,10 @@ export function method() {
     last = null;
     radios(name).find((radio) => radio.value === value)?.focus();
   }).observe(document.body, { childList: true, subtree: true });
-  // With a card more, such as what a stage leaves, Gradio makes new cards of the old ones, and a radio that was taken before
-  // does not heed the markup any more.
+  // Gradio makes new cards of the old ones where it can, and a radio that was taken before does not heed the markup any more.
   new MutationObserver((changes) => {
-    if (changes.some(({ target }) => target.closest?.(".ts-choices[data-for=ts-model]"))) take("ts-model", field("ts-model")?.value.trim());
+    const changed = new Set(changes.map(({ target }) => target.closest?.(".ts-choices")?.dataset.for));
+    for (const place of changed) if (place) take(place, field(place)?.value.trim());
   }).observe(document.body, { childList: true, subtree: true, attributeFilter: ["checked", "value"] });
 }
 
