@@ -71,7 +71,8 @@ class Form:
                 continue
             if setting.name not in untold and read not in (setting.default, None, ""):
                 shown = {True: "on", False: "off"}.get(read, read) if setting.kind == "switch" else read
-                told.append(f"{setting.title} {', '.join(map(str, shown)) if isinstance(shown, list) else shown}")
+                shown = ", ".join(map(str, shown)) if isinstance(shown, list) else shown
+                told.append(f"{setting.title} {shown}".rstrip("."))  # the sentence that lists them ends with one
         return told
 
 
