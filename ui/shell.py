@@ -88,7 +88,7 @@ def _new() -> None:
     asked = gr.Textbox(visible=False)
     looked = asked.change(door(last.look), last.inputs, last.outputs, concurrency_limit=4, **quiet)
     # A plan that is still being made, such as one that waits for the machine to be measured, gives way to the new one.
-    to_start.click(_to_start, None, [steps, asked], cancels=[looked], **quiet)
+    to_start.click(door(_to_start), None, [steps, asked], cancels=[looked], **quiet)
     chain.connect(picture, steps, rows, last)
     to_start.click(door(last.asks_key), last.inputs, [last.key], **quiet)
     _open_by_address(steps, note, rows, last)
