@@ -19,17 +19,18 @@ PHASES = {
     "score after": "Scoring after",
 }
 """Parts of a run's time, as they are called on the page."""
-MEASURING = f"<h3>Time</h3>{words.waiting('Measuring how fast this machine is, once; some 15 seconds…')}"
+MEASURING = "Measuring how fast this machine is, once; some 15 seconds…"
 
 
 def plan(explanation: Explanation) -> str:
     """What will happen, in a sentence; what to beware of; memory and time by part."""
     cautions = "".join(f"<p>{escape(caution)}</p>" for caution in explanation.cautions)
     noted = f"<div class='ts-note ts-caution'>{cautions}</div>" if cautions else ""
+    measuring = f" <span role='status'>{MEASURING}</span>" if explanation.measuring else ""
     return (
         f"<section class='ts-stack'><h2>{escape(words.model_title(explanation.model))}</h2>"
         f"<p class='ts-lead'>{words.bound(escape(explanation.sentence))}</p>"
-        f"<p class='ts-quiet'>{words.bound(escape(explanation.learning))}</p>{noted}"
+        f"<p class='ts-quiet'>{words.bound(escape(explanation.learning))}{measuring}</p>{noted}"
         f"<h3>Memory at its peak: {_amount(explanation.plan)}</h3>{_memory(explanation.plan)}"
         f"{mix_view.shown(explanation.mix, explanation.epochs)}{lengths.picture(explanation.lengths)}</section>"
     )
@@ -39,7 +40,7 @@ def reasons(explanation: Explanation) -> str:
     """Time by part, and a sentence for each choice that was made for the person."""
     told = [reason for reason in explanation.plan.reasons if reason not in explanation.cautions]
     return (
-        f"<section class='ts-stack'>{MEASURING if explanation.measuring else _times(explanation.plan)}"
+        f"<section class='ts-stack'>{_times(explanation.plan)}"
         f"<h3>Chosen for this machine and this data</h3>{words.listing(map(escape, told))}</section>"
     )
 
