@@ -13,10 +13,11 @@ import signal
 import subprocess
 import sys
 import time
-import traceback
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
+
+from tests.fakes.scripts import end_with
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 
@@ -101,31 +102,19 @@ def main() -> None:
         request = json.loads(line)
         pid = os.fork()
         if not pid:
-            _serve(app, request)
+            end_with(partial(_serve, app, request))
         print(pid, flush=True)
 
 
 def _serve(app: Any, request: dict[str, Any]) -> None:
-    code = 1
-    try:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        os.environ.clear()
-        os.environ.update(request["environment"])
-        nothing, log = os.open(os.devnull, os.O_RDONLY), os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        for number, place in ((nothing, 0), (log, 1), (log, 2)):
-            os.dup2(number, place)
-        sys.argv = ["app.py", *request["arguments"]]
-        app.main()
-        code = 0
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else 1
-        print(end, file=sys.stderr)
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    nothing, log = os.open(os.devnull, os.O_RDONLY), os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for number, place in ((nothing, 0), (log, 1), (log, 2)):
+        os.dup2(number, place)
+    sys.argv = ["app.py", *request["arguments"]]
+    app.main()
 
 
 if __name__ == "__main__":

@@ -14,8 +14,10 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
+from typing import Any, NoReturn
 
 SECONDS = 250.0
 
@@ -62,24 +64,30 @@ def main() -> None:
         request = json.loads(line)
         pid = os.fork()
         if not pid:
-            _run(request)
+            end_with(partial(_run, request))
         _, status = os.waitpid(pid, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)
 
 
-def _run(request: dict[str, str]) -> None:
+def _run(request: dict[str, Any]) -> None:
     """In the fork: the script, as `python train.py` runs it."""
+    for number, name in ((1, "out"), (2, "complaints")):
+        os.dup2(os.open(request[name], os.O_WRONLY | os.O_CREAT), number)
+    os.chdir(request["place"])
+    sys.path.insert(0, request["place"])
+    sys.argv = ["train.py", *request["arguments"]]
+    runpy.run_path("train.py", run_name="__main__")
+
+
+def end_with(program: Callable[[], object]) -> NoReturn:
+    """Run it in this fork, which ends as a program of its own would: with its exit code, and what went wrong in words."""
     code = 1
     try:
-        for number, name in ((1, "out"), (2, "complaints")):
-            os.dup2(os.open(request[name], os.O_WRONLY | os.O_CREAT), number)
-        os.chdir(request["place"])
-        sys.path.insert(0, request["place"])
-        sys.argv = ["train.py", *request["arguments"]]
-        runpy.run_path("train.py", run_name="__main__")
+        program()
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        print(end, file=sys.stderr)
     except BaseException:
         traceback.print_exc()
     finally:
