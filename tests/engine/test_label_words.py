@@ -221,7 +221,7 @@ def few(model: Path) -> RunSpec:
 def test_the_plan_tells_what_is_left_out_and_the_run_has_few_rows(
     tiny: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(speed, "of", lambda *given: None)
+    monkeypatch.setattr(speed, "of", lambda *given, **how: None)
     prepared = Prepared(runs.examples("labelled"), [], [], [])
     found = explain(few(tiny["decoder"]), prepared)
     assert found.rows == {"train": 3, "validation": 2, "test": 2}
