@@ -217,6 +217,19 @@ def test_a_phone_shows_models_and_methods_in_one_column(open_page: OpenPage, row
     expect(own).to_be_hidden()
 
 
+def test_a_long_name_of_a_model_leaves_the_plan_on_a_phone_as_wide_as_the_page(
+    open_page: OpenPage, page_server: PageServer, rows: Path
+) -> None:
+    models.tiny_decoder(page_server.home / "models" / ("long" * 12))
+    page = open_page(size=PHONE)
+    to_method(page, rows)
+    page.get_by_role("radio", name=re.compile("^longlong")).click()
+    page.get_by_role("button", name="Next: check the plan").click()
+    planned(page)
+    wide = page.evaluate("Math.max(...[...document.querySelectorAll('.ts-stack')].map((part) => part.scrollWidth))")
+    assert 300 < wide <= PHONE[0]
+
+
 def test_a_pair_that_does_not_work_is_told_as_soon_as_it_is_chosen(browser_page: Page, rows: Path) -> None:
     page = browser_page
     to_method(page, rows)
