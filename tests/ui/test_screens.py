@@ -391,7 +391,7 @@ def test_hidden_words_of_a_document_are_planned_from_the_dropped_file_on(
 def test_the_plan_stands_there_while_a_new_machine_is_being_measured(
     screen: start.StartScreen, tmp_path: Path, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A first plan took forty seconds on a slow machine, in which nothing was shown."""
+    """A first plan took half a minute on a slow machine, in which nothing was shown."""
     asked: list[bool] = []
 
     def measured(*_: object, measure: bool = True) -> Speed | None:

@@ -76,6 +76,8 @@ class MethodScreen:
     """The pair that was chosen for the person ("chat lora"), or OWN_CHOICE."""
     chain: gr.Textbox
     """The stages that stand ready before this one, as `ui.chaining` writes them."""
+    seen: gr.Textbox
+    """Which of what depends on the choice is in sight, as `ui.sight` writes it."""
     forms: list[tuple[str, Form]] = field(repr=False)
     """With their place in the spec: "training", "tuner lora", …"""
     changed: gr.HTML = field(repr=False)
@@ -228,11 +230,11 @@ def build() -> MethodScreen:
             forms += [(place, form.build(section, form.advanced(section))) for place, section in COMMON.items()]
     words.html("<h2>What learns</h2>")
     layers = words.html()
-    screen = MethodScreen(model, objective, tuner, mixed, about, auto, chain, forms, changed, layers, proposals)
-    moved = gr.Textbox(visible=False)
     fields = _loop_fields(forms)
     changing = [*_always(forms), *(item for _, item in fields), *(group for _, _, group in groups)]
     seen = gr.Textbox(sight.text(bool(item.visible) for item in changing), visible=False)
+    screen = MethodScreen(model, objective, tuner, mixed, about, auto, chain, seen, forms, changed, layers, proposals)
+    moved = gr.Textbox(visible=False)
     shown = [advice, models_shown, objectives_shown, tuners_shown, seen, refusal, moved, *changing]
     looked = _connect(screen, shown, (groups, [name for name, _ in fields]), search, results)
     _connect_teacher(screen, teach)
@@ -251,8 +253,7 @@ def _connect(
 ) -> Any:
     """chosen_by: what is in sight depending on the choice, as `_look` takes it. Returns the event of such a look."""
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "trigger_mode": "always_last"}
-    seen = outputs[4]
-    chosen = [screen.model, screen.objective, screen.tuner, screen.about, screen.auto, screen.chain, seen]
+    chosen = [screen.model, screen.objective, screen.tuner, screen.about, screen.auto, screen.chain, screen.seen]
     look = door(_look(*chosen_by))
     page = gr.context.Context.root_block
     # One listener for all: of several, an answer that was asked for earlier could come last.
