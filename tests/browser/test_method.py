@@ -79,6 +79,25 @@ def test_going_fast_through_the_models_is_not_taken_for_a_choice_of_method(
     expect(page.get_by_role("radio", name=re.compile("^Chat"))).to_be_checked()
 
 
+def test_a_tuner_of_ones_own_leaves_the_objective_to_the_model(browser_page: Page, rows: Path, tiny: Path) -> None:
+    """A tuner is chosen while what was recommended for the model before still stands there."""
+    page = browser_page
+    to_method(page, rows)
+    page.get_by_role("radio", name=re.compile("all-MiniLM-L6-v2")).check()
+    expect(page.get_by_role("radio", name=re.compile("^Classify"))).to_be_checked()
+    page.get_by_role("radio", name=re.compile("^tiny")).check()
+    page.get_by_role("radio", name=re.compile("^LoRA"), checked=True).focus()
+    page.keyboard.press("ArrowDown")
+    chosen = page.get_by_role("radio", checked=True).and_(page.locator("[name=ts-tuner-choice]"))
+    expect(chosen).not_to_have_value("lora")
+    name = chosen.get_attribute("value")
+    expect(page.get_by_role("radio", name=re.compile("^Chat"))).to_be_checked()
+    expect(page.locator("[name=ts-tuner-choice]:checked")).to_have_value(name or "")
+    page.get_by_role("radio", name=re.compile("all-MiniLM-L6-v2")).check()
+    expect(page.get_by_role("radio", name=re.compile("^Classify"))).to_be_checked()
+    expect(page.locator("[name=ts-tuner-choice]:checked")).to_have_value(name or "")
+
+
 @pytest.mark.timeout(300)
 def test_a_run_on_ones_own_file_takes_at_most_six_clicks(open_page: OpenPage, rows: Path, tiny: Path) -> None:
     page = open_page()

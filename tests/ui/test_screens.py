@@ -153,13 +153,21 @@ def looked(
 
 def test_another_model_brings_what_is_recommended_for_it() -> None:
     advice, *_, moved, _, _ = looked("embedded:minilm", about="480 labelled")
-    assert moved == "chat lora>classify lora"
+    assert moved == "chat lora>classify lora>classify lora"
     assert "Recommended for your data" in advice
 
 
+def test_the_objective_follows_model_and_data_when_only_the_tuner_was_chosen() -> None:
+    advice, *_, moved, _, _ = looked("embedded:minilm", tuner="full", about="480 labelled")
+    assert moved == "chat full>classify full>classify *"
+    assert advice == ""
+    *_, moved, _, _ = looked("embedded:smollm2-135m", "classify", "adapter", "480 labelled", "classify *")
+    assert moved == "classify adapter>chat adapter>chat *"
+
+
 def test_what_a_person_chose_is_left_alone() -> None:
-    advice, *_, refusal, moved, _, _ = looked("embedded:minilm", objective="chat", tuner="full")
-    assert moved == f"chat full>{method.OWN_CHOICE}"
+    advice, *_, refusal, moved, _, _ = looked("embedded:minilm", objective="chat", tuner="full", auto="classify lora")
+    assert moved == f"chat full>chat full>{method.OWN_CHOICE}"
     assert advice == "" and "needs a model of the kind decoder" in refusal["value"]
 
 

@@ -41,7 +41,9 @@ Groups = list[tuple[str, str, gr.Row | gr.Column]]
 """Kind, name and inputs of each method that has settings."""
 REGISTRIES = {"objective": objectives, "tuner": tuners}
 OWN_CHOICE = "own"
-"""What `auto` says once a person has chosen a pair (MOVES knows it, too): from then on nothing is chosen for them."""
+"""What `auto` says once a person has chosen an objective (MOVES knows it, too): then nothing is chosen for them."""
+OWN_TUNER = "*"
+"""What `auto` says in place of the tuner once a person has chosen one: the objective still follows model and data."""
 RATE = "training.learning_rate"
 GOES_ON = "model.continued"
 """Offered where the model is a run whose additions can go on learning."""
@@ -51,13 +53,14 @@ LONGEST_ID = 300
 PAIR = f"{objectives.DEFAULT} {tuners.DEFAULT}"
 """What is chosen at first, until something is known of the data."""
 MOVES = """(moved, objective, tuner, auto) => {
-    const [from, to] = moved.split(">"), kept = [objective, tuner, auto];
-    if (auto === "own" || from !== `${objective} ${tuner}`) return kept;
-    return to === "own" ? [objective, tuner, to] : [...to.split(" "), to];
+    const [from, to, mark] = moved.split(">");
+    if (auto === "own" || from !== `${objective} ${tuner}`) return [objective, tuner, auto];
+    return [...to.split(" "), mark];
 }"""
 """Takes the pair that is chosen for a person, unless they have chosen one while the server thought about it.
 
-The pair and the note that it was not theirs are written together: a look between the two would mistake it for theirs.
+moved: the pair before, the pair after, and what `auto` says then. The pair and the note which of it is not theirs are
+written together: a look between the two would mistake it for theirs.
 """
 TAKEN = "(value) => { document.dispatchEvent(new CustomEvent('ts-chosen', { detail: { place: 'PLACE', value } })); }"
 """Lets the cards show what the input that keeps the choice says, whoever wrote it there (static/method.js)."""
@@ -73,7 +76,7 @@ class MethodScreen:
     about: gr.Textbox
     """What is known of the data, as `ui.data_sets.About` writes it ("480 labelled 1")."""
     auto: gr.Textbox
-    """The pair that was chosen for the person ("chat lora"), or OWN_CHOICE."""
+    """What was chosen for the person: a pair ("chat lora"), an objective ("chat *", with OWN_TUNER), or OWN_CHOICE."""
     chain: gr.Textbox
     """The stages that stand ready before this one, as `ui.chaining` writes them."""
     seen: gr.Textbox
@@ -318,9 +321,10 @@ def _look(groups: Groups, fields: Sequence[str] = ()) -> Any:
         here = machine.inspect()
         held = known.rows, known.labelled, here, known.plain, known.marked
         advised = recommend.recommended(facts, *held) if facts else None
-        own = was != auto
-        if advised and not own:
-            objective, tuner = advised.objective, advised.tuner
+        follows, given = _left_open(objective, tuner, auto)
+        if advised and follows:
+            objective, tuner = advised.objective, advised.tuner if given else tuner
+        mark = f"{objective} {tuner if given else OWN_TUNER}" if follows else OWN_CHOICE
         goal, change = objectives.get(objective), tuners.get(tuner)
         problem = problem or pair_refusal(goal, change) or (goal.refuses(facts) if facts else None)
         problem = problem or (change.refuses(facts, change.defaults(known.sets)) if facts else None)
@@ -337,18 +341,24 @@ def _look(groups: Groups, fields: Sequence[str] = ()) -> Any:
         ]
         rated, *changing = sight.updates(seen, in_sight)
         return [
-            plan_words.advice(advised.reason) if advised and not own else "",
+            plan_words.advice(advised.reason) if advised and given else "",
             model_cards.offered(str(model or "").strip(), choice, chain),
             method_cards.objectives_shown(objective, tuner, advised.objective if advised else ""),
             method_cards.tuners_shown(choice, advised.tuner if advised else "", facts),
             sight.text(in_sight),
             gr.update(value=words.refusal(problem) if problem else "", visible=bool(problem)),
-            f"{was}>{OWN_CHOICE if own else f'{objective} {tuner}'}",
+            f"{was}>{objective} {tuner}>{mark}",
             {**rated, "placeholder": rate},
             *changing,
         ]
 
     return look
+
+
+def _left_open(objective: str, tuner: str, auto: str) -> tuple[bool, bool]:
+    """Whether the objective, and whether the tuner as well, is still chosen for the person."""
+    goal, _, change = auto.partition(" ")
+    return objective == goal, objective == goal and tuner == change
 
 
 def _unlearnable(goal: Objective, known: About) -> str | None:
