@@ -4,7 +4,7 @@ MiniLM learns 77 intents of a bank's customers from 25 messages each (classify, 
 demo (chat, one seed). Each run is a worker of its own on one core, as many at once as there are cores: small models
 gain so little from a second core that this takes two thirds of the time. A finished run is a line of
 `benchmarks/results/methods.jsonl`, and what stands there already is not run again, so that a broken run of this script
-goes on where it stopped. `core_share` is the part of a core that the worker had: less than 1 where other programs ran
+goes on where it stopped; with `--again` it is, and its newer line holds (`engine.methods.measured.again`). `core_share` is the part of a core that the worker had: less than 1 where other programs ran
 beside it, whose time doesn't count. The table of `docs/methods.md` is made from these lines by `docs/generate.py`.
 """
 
@@ -88,10 +88,11 @@ def main() -> int:
     parser.add_argument("--task", choices=TASKS, action="append", help="only this one")
     parser.add_argument("--tuner", action="append", help="only this one")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at once")
+    parser.add_argument("--again", action="store_true", help="those that are there, too")
     parser.add_argument("--minutes", type=float, default=180, help="begin no run after so long")
     options = parser.parse_args()
     end = time.monotonic() + 60 * options.minutes
-    wanted_runs = list(wanted(options.task or list(TASKS), options.tuner))
+    wanted_runs = list(wanted(options.task or list(TASKS), options.tuner, options.again))
     at_work: dict[Future[dict[str, Any]], tuple[str, str, int]] = {}
     with ProcessPoolExecutor(options.jobs) as processes:
         while wanted_runs or at_work:
@@ -109,9 +110,9 @@ def main() -> int:
     return 0
 
 
-def wanted(tasks: list[str], only: list[str] | None) -> Iterator[tuple[str, str, int]]:
+def wanted(tasks: list[str], only: list[str] | None, again: bool = False) -> Iterator[tuple[str, str, int]]:
     """Task, tuner and seed of what is not there yet: each tuner once before any a second time."""
-    there = {(row["task"], row["tuner"], row["seed"]) for row in rows()}
+    there = set() if again else {(row["task"], row["tuner"], row["seed"]) for row in rows()}
     learning = [tuner.name for tuner in tuners.all() if tuner.kind != "merge"]  # which makes its result of others'
     names = [name for name in learning if not only or name in only]
     for turn in range(max(len(TASKS[task].seeds) for task in tasks)):

@@ -58,7 +58,7 @@ def climb(task: str, tuner: str, most: int) -> None:
         require_pair(spec, models.facts(spec.model))
     except UserError:
         return
-    base = tuners.get(tuner).base_rate * spec.objective.rate_factor
+    base = tuners.get(tuner).rate_with(spec.objective)
     losses: dict[int, float] = {}
 
     def loss(power: int) -> float:

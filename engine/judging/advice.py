@@ -113,7 +113,7 @@ def _lower_rate(found: Evidence, reason: str) -> Advice:
 def _rate(found: Evidence) -> float:
     """The learning rate that was used, or would have been."""
     spec = found.spec
-    return found.learning_rate or spec.training.learning_rate or spec.tuner.base_rate * spec.objective.rate_factor
+    return found.learning_rate or spec.training.learning_rate or spec.tuner.rate_with(spec.objective)
 
 
 # Too long

@@ -16,6 +16,7 @@ from typing import Any
 from engine.home import CHECKOUT
 
 FILE = CHECKOUT / "benchmarks" / "results" / "methods.jsonl"
+COSTS = ("seconds", "core_share", "peak_memory_bytes")
 HEAD = "head"
 """The tuner that leaves the whole model frozen: what another one adds shows beside it."""
 
@@ -140,11 +141,27 @@ def _by_name(objective: str, file: Path | None) -> dict[str, Figures | Missing]:
 @lru_cache(maxsize=4)
 def _read(file: Path, changed: int) -> dict[str, dict[str, list[dict[str, Any]]]]:
     """Rows by task and tuner. changed: when the file was, so that what is kept is read anew then."""
-    found: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+    newest: dict[tuple[str, str, int], dict[str, Any]] = {}
     for line in file.read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
+        case = row["task"], row["tuner"], row["seed"]
+        newest[case] = again(row, newest.get(case))
+    found: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+    for row in newest.values():
         found[row["task"]][row["tuner"]].append(row)
     return found
+
+
+def again(row: dict[str, Any], earlier: dict[str, Any] | None) -> dict[str, Any]:
+    """What holds of a run that was measured again, such as with another learning rate.
+
+    It is the newer one; but seconds and memory of a processor without bfloat16 can't stand beside others', so that
+    those of the earlier run stay.
+    """
+    without = row.get("machine", {}).get("bfloat16") is False
+    if earlier is None or "score" not in earlier or not without:
+        return row
+    return row | {name: earlier[name] for name in COSTS if name in earlier}
 
 
 def _figures(task: Task, tuner: str, runs: list[dict[str, Any]]) -> Figures | Missing:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from engine.methods.objective import Objective
+
 LOOP_SECTIONS = ("training", "evaluation", "output")
 """Sections of a spec that speak of the training loop, which not every kind of tuner has."""
 UNROUNDED = frozenset({"auto", "32bit", "16bit"})
@@ -49,6 +51,8 @@ class Tuner(Method):
     needs: ClassVar[frozenset[Capability]] = frozenset({"gradients"})
     base_rate: ClassVar[float]
     """Learning rate that suits this tuner before the objective's factor."""
+    rate_beside_head: ClassVar[float | None] = None
+    """Learning rate with an objective that has a new head, where the factor is not what makes it right."""
     loads: ClassVar[frozenset[str]] = UNROUNDED
     """Widths of the base weights that it can stand on."""
     trains_base: ClassVar[bool] = False
@@ -103,6 +107,12 @@ class Tuner(Method):
     def virtual_tokens(self, settings: Any) -> int:
         """How many tokens it puts before each row, which take room and time as real ones do."""
         return 0
+
+    def rate_with(self, objective: Objective) -> float:
+        """The learning rate that suits it together with an objective."""
+        if self.rate_beside_head is not None and objective.head_rate is not None:
+            return self.rate_beside_head
+        return self.base_rate * objective.rate_factor
 
     def ignores(self, setting: str) -> bool:
         """Whether a run's setting (such as "training.epochs") does nothing with this tuner."""

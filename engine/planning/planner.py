@@ -188,7 +188,7 @@ def _rates(spec: RunSpec, reasons: list[str]) -> tuple[float, float | None]:
     head = objective.rate_of_head(spec.objective_settings)
     if spec.training.learning_rate is not None:
         return spec.training.learning_rate, head
-    rate = tuner.base_rate * objective.rate_factor
+    rate = tuner.rate_with(objective)
     said = f"The learning rate is {rate:g}, which suits {tuner.title}"
     said += f"; that of the new head is {head:g}." if head is not None else "."
     reasons.append(said)

@@ -16,7 +16,8 @@ class Vera(PeftTuner):
     choose = "Choose it for far fewer learned weights than LoRA, at about its cost in time."
     paper = "https://arxiv.org/abs/2310.11454"
     order = 33
-    base_rate = 5e-3
+    base_rate = 5e-2
+    rate_beside_head = 2e-3
     config_class = "VeraConfig"
 
     class Settings(Placed):

@@ -49,6 +49,19 @@ def test_figures_are_means_over_the_seeds_with_the_widest_interval_and_the_fewes
     assert (round(found.score, 4), found.low, found.high, found.seconds) == (0.82, 0.7, 0.9, 41.0)
 
 
+def test_the_newer_of_two_runs_holds_but_for_costs_that_cannot_stand_beside_others(keep: Any) -> None:
+    keep(row("lora", 0.8), row("lora", 0.9, seconds=20.0, core_share=0.5))
+    found = measured.figures("classify", "lora")
+    assert found is not None and (found.seeds, found.score, found.seconds) == (1, 0.9, 10.0)
+    keep(row("lora", 0.8), row("lora", 0.9, seconds=90.0, machine={"bfloat16": False}))
+    found = measured.figures("classify", "lora")
+    assert found is not None and (found.score, found.seconds) == (0.9, 41.0)
+    lost = {"task": "minilm", "tuner": "lora", "seed": 1, "failed": "It broke."}
+    keep(lost, row("lora", 0.9, seconds=90.0, machine={"bfloat16": False}))
+    found = measured.figures("classify", "lora")
+    assert found is not None and (found.score, found.seconds) == (0.9, 90.0)
+
+
 def test_a_card_quotes_the_task_of_its_objective_in_one_line(keep: Any) -> None:
     keep(row("lora", 0.834, seconds=49.2))
     line = "Measured. On 77 intents with MiniLM: 83 % in 49 s, 1.3 GB."

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from engine import objectives, tuners
 from engine.bases.catalog import MINILM, SMOLLM2
 from engine.bases.models import ModelFacts, embedded_facts
 from engine.errors import MachineError, SettingError
@@ -237,6 +238,14 @@ def test_the_learning_rate_is_the_tuners_times_the_objectives_factor() -> None:
     plan = planner.make(_spec(), FACTS, ROWS, LAPTOP)
     assert plan.learning_rate == 2e-4
     assert plan.head_rate is None
+
+
+def test_a_tuner_may_want_another_rate_beside_a_new_head() -> None:
+    vera, chat = tuners.get("vera"), objectives.get("chat")
+    assert vera.rate_with(chat) == vera.base_rate
+    assert {vera.rate_with(objectives.get(name)) for name in ("classify", "distill-labels")} == {vera.rate_beside_head}
+    lora, classify = tuners.get("lora"), objectives.get("classify")
+    assert lora.rate_with(classify) == lora.base_rate * classify.rate_factor
 
 
 def test_a_given_learning_rate_is_used_and_the_heads_stays() -> None:
