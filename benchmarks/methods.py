@@ -1,11 +1,13 @@
 """Every tuner with its recommended settings, on two real models: `python -m benchmarks.methods`.
 
 MiniLM learns 77 intents of a bank's customers from 25 messages each (classify, three seeds); SmolLM2-135M learns the
-demo (chat, one seed). Each run is a worker of its own on one core, as many at once as there are cores: small models
-gain so little from a second core that this takes two thirds of the time. A finished run is a line of
-`benchmarks/results/methods.jsonl`, and what stands there already is not run again, so that a broken run of this script
-goes on where it stopped; with `--again` it is, and its newer line holds (`engine.methods.measured.again`). `core_share` is the part of a core that the worker had: less than 1 where other programs ran
-beside it, whose time doesn't count. The table of `docs/methods.md` is made from these lines by `docs/generate.py`.
+demo (chat, one seed). What only several data sets can teach (multitask prompts) learns the intents beside those of the
+demo, with a few other tuners on the same rows. Each run is a worker of its own on one core, as many at once as there
+are cores: small models gain so little from a second core that this takes two thirds of the time. A finished run is a
+line of `benchmarks/results/methods.jsonl`, and what stands there already is not run again, so that a broken run of this
+script goes on where it stopped; with `--again` it is, and its newer line holds (`engine.methods.measured.again`).
+`core_share` is the part of a core that the worker had: less than 1 where other programs ran beside it, whose time
+doesn't count. The table of `docs/methods.md` is made from these lines by `docs/generate.py`.
 """
 
 from __future__ import annotations
@@ -53,34 +55,49 @@ ANSWERED = (
 """What the demo's answers consist of, as far as it is one token. The words of its questions can't teach a model how to
 answer: with those above, SmolLM2 gave the right intent to 5.8 % of the messages."""
 LAUNCH = {"threads": 1}
+TWO_SETS = "minilm-two-sets"
 
 
 @dataclass(frozen=True)
 class Task:
     name: str
     seeds: tuple[int, ...]
+    tuners: tuple[str, ...] = ()
+    """Those that are tried; empty for all."""
+
+    @property
+    def chat(self) -> bool:
+        return self.name == "smollm2-135m"
 
     def spec(self, tuner: str, seed: int) -> RunSpec:
         """What is run: the seed decides on the order of rows and on what begins at random."""
         chosen = {"name": tuner, **NEEDED.get(tuner, {})}
-        if self.name == "smollm2-135m":
+        if self.chat:
             chosen |= {"tokens": ANSWERED} if "tokens" in chosen else {}
             whole = demo.spec().as_dict() | {"tuner": chosen, "evaluation": {"before": False}, "launch": LAUNCH}
             return RunSpec.parse(whole)
+        beside = demo.spec().as_dict()["data"] if self.name == TWO_SETS else []
         return RunSpec.parse(
             {
                 "model": {"id": "embedded:minilm"},
-                "data": [{"source": str(SLICE)}],
+                "data": [{"source": str(SLICE)}, *beside],
                 "objective": "classify",
                 "tuner": chosen,
                 "training": {"epochs": 3, "batch_size": 8, "max_tokens": 64, "seed": seed},
-                "evaluation": {"before": False, "max_rows": 1540},
+                "evaluation": {"before": False, "max_rows": 1540 + 120 * len(beside)},
                 "launch": LAUNCH,
             }
         )
 
 
-TASKS = {task.name: task for task in (Task("minilm", SEEDS), Task("smollm2-135m", (42,)))}
+TASKS = {
+    task.name: task
+    for task in (
+        Task("minilm", SEEDS),
+        Task("smollm2-135m", (42,)),
+        Task(TWO_SETS, SEEDS, ("multitask-prompt", "prompt", "prefix", "lora", "head")),
+    )
+}
 
 
 def main() -> int:
@@ -119,7 +136,7 @@ def wanted(tasks: list[str], only: list[str] | None, again: bool = False) -> Ite
         for task in tasks:
             for tuner in names if turn < len(TASKS[task].seeds) else ():
                 one = (task, tuner, TASKS[task].seeds[turn])
-                if one not in there:
+                if one not in there and tuner in (TASKS[task].tuners or names):
                     yield one
 
 

@@ -81,7 +81,7 @@ def climb(task: str, tuner: str, most: int) -> None:
 def spec_of(task: str, tuner: str) -> RunSpec:
     """The task's run, scored on as good as nothing, with rows to watch."""
     spec = methods.TASKS[task].spec(tuner, SEED).as_dict()
-    if task != "minilm":
+    if methods.TASKS[task].chat:
         spec["data"][0]["split"]["validation_rows"] = VALIDATION_ROWS
         spec["training"]["epochs"] = CHAT_EPOCHS
     spec["evaluation"] = {"before": False, "max_rows": 1}
