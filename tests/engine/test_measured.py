@@ -21,7 +21,7 @@ LAPTOP = Machine(
     device="cpu", cores=4, memory_total=16 * GB, memory_available=14 * GB, disk_free=100 * GB, cpu_bfloat16=True
 )
 ENCODER = models.embedded_facts(catalog.MINILM)
-MINILM, _ = measured.TASKS
+MINILM, _, TWO_SETS = measured.TASKS
 
 
 def row(tuner: str, score: float, seed: int = 1, **further: Any) -> dict[str, Any]:
@@ -60,6 +60,19 @@ def test_the_newer_of_two_runs_holds_but_for_costs_that_cannot_stand_beside_othe
     keep(lost, row("lora", 0.9, seconds=90.0, machine={"bfloat16": False}))
     found = measured.figures("classify", "lora")
     assert found is not None and (found.score, found.seconds) == (0.9, 90.0)
+
+
+def test_what_only_several_data_sets_teach_is_held_against_the_head_on_the_same_rows(keep: Any) -> None:
+    both = {"task": TWO_SETS.name}
+    keep(row("head", 0.7), row("lora", 0.8), row("head", 0.9) | both, row("lora", 0.85) | both)
+    assert measured.figures("classify", "multitask-prompt") is None
+    refused = {"task": "minilm", "tuner": "multitask-prompt", "seed": 1, "refused": "It needs several data sets."}
+    keep(refused, row("head", 0.7), row("lora", 0.8), row("head", 0.9) | both, row("multitask-prompt", 0.8) | both)
+    found, lora = (measured.figures("classify", name) for name in ("multitask-prompt", "lora"))
+    assert found is not None and (found.task, found.score) == (TWO_SETS, 0.8)
+    assert lora is not None and lora.task == MINILM
+    assert measured.shortfall("classify", "lora") == ""
+    assert "(80 % and 90 % right)" in measured.shortfall("classify", "multitask-prompt")
 
 
 def test_a_card_quotes_the_task_of_its_objective_in_one_line(keep: Any) -> None:
