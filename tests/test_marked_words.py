@@ -172,6 +172,36 @@ def test_what_an_adapter_added_is_merged_into_what_a_pipeline_reads(base: Path, 
         torch.testing.assert_close(whole(ids).logits, model(ids, torch.ones_like(ids)), rtol=1e-3, atol=1e-4)
 
 
+@pytest.fixture(scope="module")
+def decoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of a model that reads from left to right, whose every other text is read in windows."""
+    place = tmp_path_factory.mktemp("left-to-right")
+    folder = runs.folder(place / "run", spec(models.tiny_decoder(place / "base"), max_tokens=60), rows(long=True))
+    assert work(folder) == 0, runs.events(folder)[-1]
+    return folder
+
+
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_model_that_writes_marks_words_by_their_last_tokens(decoder: Path, tmp_path: Path) -> None:
+    from engine.compute.result import open_result
+
+    done = runs.events(decoder)[-1]["metrics"]
+    assert done["after"]["entity_f1"] > done["before"]["entity_f1"]
+    notices = " ".join(event["text"] for event in runs.events(decoder) if event["type"] == "notice")
+    assert "reads from left to right" in notices and "embedded:minilm" in notices
+    kept = json.loads((decoder / "model" / "classifier.json").read_text(encoding="utf-8"))
+    assert (kept["pipeline"], kept["answers_at_end"]) == (False, True)
+    job, model = open_result(decoder)
+    ours = job.objective.marks(job, model, Example(1, text=TEXT))
+    assert ours and all(TEXT[mark.begin : mark.end].strip() for mark in ours)
+    code = snippets.marked(snippets.Source(str(decoder / "model"), "whole", "", on_hub=False), False, at_end=True)
+    assert marked_by(code).splitlines() == [f"{mark.label} {TEXT[mark.begin : mark.end]}" for mark in ours]
+    alone = export(decoder, "script", tmp_path / "alone")
+    theirs = [float(loss) for loss in re.findall(r"loss ([\d.]+)", scripts.run(alone, job.model_folder))]
+    told = [e["loss"] for e in runs.events(decoder) if e["type"] == "progress" and e.get("loss") is not None]
+    assert [theirs[0], theirs[-1]] == pytest.approx([told[0], told[-1]], rel=1e-4)
+
+
 def test_a_talk_answers_with_marks_and_refuses_two_texts(trained: Path) -> None:
     from engine.compute.chat import Talk
 
@@ -217,7 +247,7 @@ def test_the_head_is_that_of_transformers_where_its_class_has_one_layer(family: 
 @pytest.mark.parametrize(
     ("make", "tuner", "reason"),
     [
-        (models.tiny_decoder, "lora", "reads from left to right"),
+        (models.tiny_decoder, "head", "fits a classifier to one vector for each text"),
         (models.tiny_encoder, "head", "fits a classifier to one vector for each text"),
     ],
 )

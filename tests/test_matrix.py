@@ -56,7 +56,7 @@ PAIRS = [
     for name in KINDS
     for tuner in OF_KINDS
     for m in ("encoder", "decoder")
-    if m == "encoder" or (tuner in OF_KINDS[:3] and KINDS[name] != "marked words")
+    if m == "encoder" or tuner in OF_KINDS[:3]
 ]
 
 

@@ -21,10 +21,11 @@ from engine.data.example import Example
 from engine.data.marks import told
 from engine.errors import DataError
 from engine.judging.scores import Marked, ScoredRow, Scores
+from engine.kinds.marked_words import answering_tokens, token_tags
 from engine.methods.job import Job, Report
 from engine.planning.memory import rows_at_once
 from engine.texts import entity_windows
-from engine.texts.entity_tags import first_tokens, marks_of, tags_of, words_of
+from engine.texts.entity_tags import marks_of, tags_of, words_of
 from engine.texts.tokens import Encoded
 
 MAIN = "entity_f1"
@@ -43,10 +44,11 @@ def losses(model: nn.Module, inputs: dict[str, torch.Tensor]) -> tuple[torch.Ten
 
 @dataclass(frozen=True)
 class _Part:
-    """A window of a row: which row, where its text begins in that, its tokens, and where words count in the row."""
+    """A window of a row: where its text begins in that, its text and tokens, and where words count in the row."""
 
     row: int
     begin: int
+    text: str
     encoded: Encoded
     core: tuple[int, int]
 
@@ -169,7 +171,7 @@ def _read(job: Job, model: nn.Module, rows: Sequence[Example], report: Report, t
             found[part.row].nats += _nats(job, row, part, logs)
             words = [word for word in found[part.row].words if part.core[0] <= word[0] < part.core[1]]
             inside = [(begin - part.begin, end - part.begin) for begin, end in words]
-            for word, token in zip(words, first_tokens(inside, part.encoded.places), strict=True):
+            for word, token in zip(words, answering_tokens(job, inside, part.encoded.places), strict=True):
                 chances[part.row, word[0]] = logs[token].exp() if token >= 0 else _outside(job)
         report(min(start + size, len(order)), len(order))
     for number, one in enumerate(found):
@@ -180,8 +182,8 @@ def _read(job: Job, model: nn.Module, rows: Sequence[Example], report: Report, t
 def _parts(job: Job, number: int, row: Example) -> list[_Part]:
     found = []
     for one in entity_windows.windows(job.tokens, row.text, job.training.max_tokens):
-        encoded = job.tokens.encode_places(row.text[one.begin : one.end])
-        found.append(_Part(number, one.begin, encoded, one.core))
+        text = row.text[one.begin : one.end]
+        found.append(_Part(number, one.begin, text, job.tokens.encode_places(text), one.core))
     return found
 
 
@@ -197,7 +199,7 @@ def _nats(job: Job, row: Example, part: _Part, logs: torch.Tensor) -> list[float
     if row.core is not None:
         core = (max(core[0], row.core[0] - part.begin), min(core[1], row.core[1] - part.begin))
     numbers = {tag: number for number, tag in enumerate(job.labels)}
-    tags = tags_of(part.encoded.places, shifted, core)
+    tags = token_tags(job, part.text, part.encoded.places, shifted, core)
     return [
         float(-own[numbers[tag]] if tag in numbers else -own.min())
         for own, tag in zip(logs, tags, strict=False)

@@ -46,8 +46,8 @@ class Kind(ABC):
     positions: ClassVar[str] = "1"
     """Of how many positions of a `row` there is a loss, as an expression of the script."""
 
-    def refuses(self, facts: ModelFacts) -> str | None:
-        """Why a model can't answer so, or None."""
+    def weak_with(self, facts: ModelFacts) -> str | None:
+        """Why a model answers so less well than another kind of model would, or None."""
         return None
 
     def pooling(self, model_folder: Path) -> str:

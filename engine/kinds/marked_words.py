@@ -3,6 +3,9 @@
 A softmax over the tags of each token, learned by its cross-entropy, as that of transformers' token classification.
 All tokens of a word learn, the first B- (or I-) and the others I-, so that pipelines which join tokens find whole
 words. The answer of a word is that of its first token.
+
+A model that writes reads from left to right, and has not read a word before its end: there all tokens of a word have
+the word's tag, and its answer is that of its last token.
 """
 
 from __future__ import annotations
@@ -20,12 +23,14 @@ from engine.method import KindName
 from engine.methods.class_weights import Scheme
 from engine.methods.job import Job, Losses, Report
 from engine.methods.pooling import EACH_TOKEN
-from engine.texts.entity_tags import tags_of
+from engine.texts.entity_tags import first_tokens, last_tokens, tags_of, word_tags
 from engine.texts.tokens import Encoded, Tokens
 
 if TYPE_CHECKING:
     from torch import nn
 
+AT_END = "answers_at_end"
+"""How a result says that a word's answer is that of its last token."""
 IGNORED = -100
 """In place of a class: nothing is learned of this token."""
 READ = '''
@@ -39,7 +44,7 @@ def read(example):
     text = example["text"]
     found = tokenizer(text, return_offsets_mapping=True, return_special_tokens_mask=True)
     places = places_of(text, found["offset_mapping"], found["special_tokens_mask"])
-    tags = tags_of(places, example["marks"], example.get("core"))
+    tags = {tags}example["marks"], example.get("core"))
     return {{"ids": found["input_ids"], "tags": [-100 if tag is None else LABELS.index(tag) for tag in tags]}}
 '''
 SCRIPT = '''
@@ -53,6 +58,26 @@ def row_losses(scores, targets):
     tags = torch.tensor([tags + [-100] * (longest - len(tags)) for tags in targets], device=DEVICE)
     return torch.nn.functional.cross_entropy(scores[tags != -100], tags[tags != -100], reduction="none")
 '''
+
+
+def token_tags(
+    job: Job,
+    text: str,
+    places: list[tuple[int, int]],
+    spans: list[tuple[int, int, str]],
+    core: tuple[int, int] | None,
+) -> list[str | None]:
+    """What a job's model learns of each token: its tag, None for nothing. Arguments as of `entity_tags.tags_of`."""
+    return tags_of(places, spans, core) if _reads_both_ways(job) else word_tags(text, places, spans, core)
+
+
+def answering_tokens(job: Job, words: list[tuple[int, int]], places: list[tuple[int, int]]) -> list[int]:
+    """The token whose tag is each word's; -1 where there is none."""
+    return (first_tokens if _reads_both_ways(job) else last_tokens)(words, places)
+
+
+def _reads_both_ways(job: Job) -> bool:
+    return job.facts.kind == "encoder"
 
 
 class MarkedWords(Kind):
@@ -77,12 +102,12 @@ class MarkedWords(Kind):
     marks_words = True
     positions = "sum(tag != -100 for tag in row['target'])"
 
-    def refuses(self, facts: ModelFacts) -> str | None:
+    def weak_with(self, facts: ModelFacts) -> str | None:
         if facts.kind == "encoder":
             return None
         return (
-            f"{facts.id} writes: it reads from left to right, and at a word it does not know what follows. Marked "
-            "words need a model that reads both ways (an encoder), such as embedded:minilm."
+            f"{facts.id} reads from left to right: when it marks a word, it does not know what follows. A model that "
+            "reads both ways (an encoder), such as embedded:minilm, can use both sides."
         )
 
     def pooling(self, model_folder: Path) -> str:
@@ -104,7 +129,7 @@ class MarkedWords(Kind):
 
     def row(self, job: Job, example: Example, encoded: Encoded) -> dict[str, Any]:
         numbers = {tag: number for number, tag in enumerate(job.labels)}
-        tags = tags_of(encoded.places, example.marks or [], example.core)
+        tags = token_tags(job, example.text, encoded.places, example.marks or [], example.core)
         return {"labels": [IGNORED if tag is None else numbers[tag] for tag in tags]}
 
     def losses(self, job: Job) -> Losses:
@@ -113,7 +138,8 @@ class MarkedWords(Kind):
         return losses
 
     def reading(self, job: Job) -> str:
-        return READ.format(source=parts.source("texts.entity_tags"))
+        tags = "tags_of(places, " if _reads_both_ways(job) else "word_tags(text, places, "
+        return READ.format(source=parts.source("texts.entity_tags"), tags=tags)
 
     def script(self, job: Job) -> str:
         return SCRIPT
@@ -139,12 +165,14 @@ class MarkedWords(Kind):
     def kept(self, job: Job, model: nn.Module) -> dict[str, Any]:
         from engine.compute.marked import has_class
 
-        return {"kind": self.name, "pipeline": has_class(job, model)}
+        both = _reads_both_ways(job)
+        return {"kind": self.name, "pipeline": both and has_class(job, model), **({} if both else {AT_END: True})}
 
     def kept_whole(self, job: Job, model: nn.Module, folder: Path) -> None:
         from engine.compute.marked import save_whole
 
-        save_whole(job, model, folder)
+        if _reads_both_ways(job):
+            save_whole(job, model, folder)
 
     def given(self, found: Sequence[tuple[str, float]], kept: Mapping[str, Any]) -> list[str]:
         return []

@@ -135,6 +135,10 @@ class Objective(Method):
         """What settled settings come to, in sentences for the plan."""
         return []
 
+    def weak_with(self, facts: ModelFacts, settings: Any) -> str | None:
+        """Why this model learns so less well than another kind of model would, or None."""
+        return None
+
     def class_weights(self, settings: Any, labels: Sequence[str], train: Sequence[Example]) -> list[float] | None:
         """By how much a row counts while it is learned, by its label's place in `labels`. None: all rows alike."""
         return None

@@ -74,8 +74,8 @@ def _marking(facts: ModelFacts, why: str) -> str:
         return "This model reads and does not write, so it learns to mark words."
     if facts.kind == "decoder":
         return (
-            "This model writes, so it learns to list what is marked. To mark words where they stand, choose one that "
-            "reads, such as all-MiniLM."
+            "This model writes, so it learns to list what is marked. To mark words where they stand, choose Classify, "
+            "and best a model that reads both ways, such as all-MiniLM."
         )
     return why
 

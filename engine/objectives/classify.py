@@ -84,9 +84,8 @@ class Classify(LabelObjective):
             )
         return found
 
-    def refuses(self, facts: ModelFacts, settings: Any = None) -> str | None:
-        refused = super().refuses(facts, settings)
-        return refused if refused or settings is None else self.answer(settings).refuses(facts)
+    def weak_with(self, facts: ModelFacts, settings: Any) -> str | None:
+        return self.answer(settings).weak_with(facts)
 
     def labels(self, settings: Any, examples: Sequence[Example]) -> list[str]:
         return [label for own in self._by_head(settings, examples) for label in self.answer(settings).labels(own)]

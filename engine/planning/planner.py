@@ -35,6 +35,7 @@ def make(
     _require_beside(spec, facts, max(lengths))
     reasons = [*machine.notices, *stacking.told(spec), *spec.objective.remarks(spec.objective_settings)]
     reasons += _told_apart(spec) + _weighed(spec)
+    reasons += filter(None, [spec.objective.weak_with(facts, spec.objective_settings)])
     if facts.made_of:
         reasons.append(f"The model is made of {facts.layers} of the {facts.made_of} layers of {facts.id}.")
     formats = number_formats.choose(spec, machine, reasons)

@@ -13,6 +13,7 @@ import yaml
 from engine import __version__, kinds
 from engine.judging import evidence, verdict
 from engine.judging.measures import MEASURES, baseline_title, measure, told
+from engine.kinds.marked_words import AT_END
 from engine.publishing import origin
 from engine.publishing.origin import Base
 from engine.publishing.stories import Story, front_matter
@@ -90,7 +91,7 @@ def _load(story: Story, repo: str, merged: bool) -> str:
         found = snippets.cloze(source, story.cloze)
         note = "\n\nThe labels' words are scored by the code above; no pipeline of transformers does that."
     elif kinds.of_result(story.head).marks_words:
-        found, note = snippets.marked(source, bool(story.head.get("pipeline"))), ""
+        found, note = snippets.marked(source, bool(story.head.get("pipeline")), bool(story.head.get(AT_END))), ""
     else:
         kept = story.head
         if source.form == "beside":

@@ -96,10 +96,11 @@ def classify(
     return Snippet("\n".join(load), "\n".join(ask))
 
 
-def marked(source: Source, pipeline: bool) -> Snippet:
+def marked(source: Source, pipeline: bool, at_end: bool = False) -> Snippet:
     """A model that marks words, and one text put to it.
 
-    pipeline: whether transformers has a class for body and head together, as which whole weights are saved.
+    pipeline: whether transformers has a class for body and head together, as which whole weights are saved. at_end:
+    whether a word's answer is that of its last token.
     """
     repo = json.dumps(source.repo)
     if pipeline and source.form == "whole":
@@ -132,7 +133,8 @@ def marked(source: Source, pipeline: bool) -> Snippet:
         "hidden = model(input_ids=found.input_ids, attention_mask=found.attention_mask).last_hidden_state.float()",
         'tags = [labels[best] for best in (hidden @ head["weight"].T + head["bias"])[0].argmax(-1).tolist()]',
         "words = words_of(text)",
-        "own = [tags[token] if token >= 0 else 'O' for token in first_tokens(words, places)]",
+        f"answering = {'last' if at_end else 'first'}_tokens(words, places)",
+        "own = [tags[token] if token >= 0 else 'O' for token in answering]",
         "for begin, end, label, _ in marks_of(words, own):",
         "    print(label, text[begin:end])",
     ]

@@ -64,6 +64,27 @@ def tags_of(
     return tags
 
 
+def word_tags(
+    text: str, places: list[tuple[int, int]], spans: list[tuple[int, int, str]], core: tuple[int, int] | None = None
+) -> list[str | None]:
+    """The tag of each token as `tags_of` gives them, where the answer of a word is that of its last token.
+
+    So it is in models that read from left to right, which have not read a word before its end. A token has the tag of
+    the word in which it ends.
+    """
+    words = words_of(text)
+    own: dict[int, str | None] = {}
+    for (begin, end), tag in zip(words, tags_of(words, spans, core), strict=True):
+        own.update(dict.fromkeys(range(begin, end), tag))
+    return [None if begin == end else own.get(end - 1) for begin, end in places]
+
+
+def last_tokens(words: list[tuple[int, int]], places: list[tuple[int, int]]) -> list[int]:
+    """The token in which each word ends, whose tag is the word's; -1 where none stands for its end."""
+    at = {character: token for token, (begin, end) in enumerate(places) for character in range(begin, end)}
+    return [at.get(end - 1, -1) for _, end in words]
+
+
 def first_tokens(words: list[tuple[int, int]], places: list[tuple[int, int]]) -> list[int]:
     """The token in which each word begins, whose tag is the word's; -1 where none stands for its beginning."""
     at: dict[int, int] = {}

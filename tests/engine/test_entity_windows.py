@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
 from engine.data.example import Example
-from engine.texts.entity_tags import first_tokens, marks_of, tags_of, words_of
+from engine.texts.entity_tags import first_tokens, last_tokens, marks_of, tags_of, word_tags, words_of
 from engine.texts.entity_windows import parts, windows
 from engine.texts.tokens import Tokens
 from tests.fakes import models
@@ -43,6 +44,21 @@ def test_tags_of_tokens_come_back_as_the_marks_that_they_were_made_of(tokens: To
     words = words_of(TEXT)
     own = [str(tags[token]) for token in first_tokens(words, encoded.places)]
     assert [mark[:3] for mark in marks_of(words, own)] == spans
+
+
+def test_read_from_left_to_right_a_word_is_known_at_its_last_token(tmp_path: Path) -> None:
+    """Neighbours of one label among them, whose words are several tokens each."""
+    spans = [(0, 2, "who"), (3, 7, "who"), (15, 18, "thing"), (22, 28, "who"), (32, 38, "place")]
+    encoded = Tokens.load(models.tiny_decoder(tmp_path / "decoder")).encode_places(TEXT)
+    tags = word_tags(TEXT, encoded.places, spans)
+    assert len(tags) == len(encoded.ids)
+    words = words_of(TEXT)
+    ends = last_tokens(words, encoded.places)
+    assert any(end > first for first, end in zip(first_tokens(words, encoded.places), ends, strict=True))
+    assert [mark[:3] for mark in marks_of(words, [str(tags[token]) for token in ends])] == spans
+    inside = word_tags(TEXT, encoded.places, spans, core=(3, 20))
+    counted = {word for word, token in zip(words, ends, strict=True) if inside[token] is not None}
+    assert counted == {word for word in words if 3 <= word[0] < 20}
 
 
 def test_neighbours_of_one_label_stay_two_marks_and_a_lone_i_begins_one() -> None:
