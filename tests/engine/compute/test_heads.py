@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,7 +28,10 @@ from tests import test_matrix
 from tests.engine.compute import test_script
 from tests.fakes import models, runs
 
-GOLDEN = [0.9664527177810669, 0.8360836505889893, 0.9116286039352417, 0.926912248134613]
+GOLDEN = {
+    "encoder": [0.9664527177810669, 0.8360836505889893, 0.9116286039352417, 0.926912248134613],
+    "decoder": [0.9267736673355103, 0.8629487752914429, 0.8793014287948608, 0.8871409893035889],
+}
 
 
 def rows(kind: str = "one label") -> list[Example]:
@@ -70,8 +74,10 @@ def test_each_set_has_its_labels_and_a_row_can_have_none_but_its_own(tmp_path: P
     assert model.head.weight.grad.isfinite().all()
 
 
-def test_it_keeps_its_contract(tmp_path: Path) -> None:
-    run = test_matrix.keeps_its_contract(tmp_path, spec(models.tiny_encoder(tmp_path / "base")), GOLDEN, rows())
+@pytest.mark.parametrize("kind", GOLDEN)
+def test_it_keeps_its_contract(kind: str, tmp_path: Path) -> None:
+    base = test_matrix.MODELS[kind](tmp_path / "base")
+    run = test_matrix.keeps_its_contract(tmp_path, spec(base), GOLDEN[kind], rows())
     kept = json.loads((run.job.folder / "model" / "classifier.json").read_text(encoding="utf-8"))
     assert kept["tasks"] == [
         {"name": "letters.csv", "before": "", "first": 0, "labels": 3},
@@ -100,11 +106,22 @@ def test_the_script_learns_the_same(objective: dict[str, Any], kind: str, tmp_pa
 
 # The card's code leaves closing its files to Python, as short code does.
 @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("kind", ["one label", "several labels"])
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [
+        (models.tiny_encoder, "one label"),
+        (models.tiny_encoder, "several labels"),
+        (models.tiny_decoder, "one label"),
+    ],
+)
 def test_one_asks_it_as_either_set_and_so_does_the_cards_code(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    make: Callable[[Path], Path],
+    kind: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    base = models.tiny_encoder(tmp_path / "base")
+    base = make(tmp_path / "base")
     run = spec(base, "full", kind=kind, prefix=True)
     before = run.before()
     assert before == ["letters.csv: ", "phone calls: "]
