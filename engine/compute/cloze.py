@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from engine.bases import parts
-from engine.compute import classifier, tasks
+from engine.compute import classifier, tasks, together
 from engine.compute.generation import causal
 from engine.compute.label_scores import at_places, label_scores
 from engine.compute.language import head_is_plain
@@ -22,7 +22,7 @@ from engine.compute.precision import autocast
 from engine.data.example import Example
 from engine.methods.job import Job, Report
 from engine.planning.memory import rows_at_once
-from engine.texts.label_words import Slot
+from engine.texts.label_words import Slot, beside
 
 CONFIG_FILE = "cloze.json"
 
@@ -39,6 +39,7 @@ class WordLosses:
         self.slots = [(slot.fillings, slot.targets) for slot in slots]
         self.normalised = normalised
         self._direct: bool | None = None
+        self._together: bool | None = None
 
     def __call__(self, model: nn.Module, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         losses = nn.functional.cross_entropy(self.scores(model, inputs), inputs["labels"], reduction="none")
@@ -57,7 +58,8 @@ class WordLosses:
                 "mask": inputs["attention_mask"][own],
                 "slots": inputs["slots"][own],
             }
-            found.append(label_scores(ask, some, self.slots[number], self.normalised))
+            read = together.scores if self._reads_together(model, ask, some, self.slots[number]) else label_scores
+            found.append(read(ask, some, self.slots[number], self.normalised))
             order += own
         return torch.cat(found)[torch.tensor(order).argsort().to(found[0].device)]
 
@@ -68,16 +70,42 @@ class WordLosses:
         if hasattr(model, "language_head"):
             return model
 
-        def ask(ids: torch.Tensor, mask: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-            # No mask: a causal model's real tokens never look at what follows them.
+        inner = causal(model)
+
+        def ask(
+            ids: torch.Tensor, mask: torch.Tensor, places: torch.Tensor, positions: torch.Tensor | None = None
+        ) -> torch.Tensor:
+            given: dict[str, Any] = {"input_ids": ids, "use_cache": False}
+            # Rows by themselves need no mask: a causal model's real tokens never look at what follows them.
+            if positions is not None:
+                given |= {"position_ids": positions, "attention_mask": _added(mask, inner)}
             if not self._direct:
-                return at_places(model(input_ids=ids, use_cache=False).logits, places)
-            inner = causal(model)
-            body = getattr(inner, inner.base_model_prefix)
-            hidden = body(input_ids=ids, use_cache=False).last_hidden_state
+                return at_places(model(**given).logits, places)
+            hidden = getattr(inner, inner.base_model_prefix)(**given).last_hidden_state
             return inner.get_output_embeddings()(at_places(hidden, places))
 
         return ask
+
+    def _reads_together(self, model: nn.Module, ask: Any, rows: dict[str, torch.Tensor], slot: Any) -> bool:
+        """Whether label words of several beginnings are read beside the row: of a causal model that can."""
+        if hasattr(model, "language_head") or len(slot[0]) < 2:
+            return False
+        if self._together is None:
+            training = model.training
+            model.eval()
+            try:
+                self._together = together.agrees(ask, rows, slot)
+            finally:
+                model.train(training)
+        return self._together
+
+
+def _added(seen: torch.Tensor, model: Any) -> torch.Tensor:
+    """What may be seen as attention takes it: as it is, or, where it is added to the scores, as numbers."""
+    if getattr(model.config.get_text_config(), "_attn_implementation", "") != "eager":
+        return seen
+    lowest = torch.finfo(model.dtype).min
+    return torch.zeros_like(seen, dtype=model.dtype).masked_fill(~seen, lowest)
 
 
 def padded(rows: list[dict[str, Any]], pad_id: int) -> dict[str, torch.Tensor]:
@@ -104,7 +132,8 @@ def log_chances(
     device = next(model.parameters()).device
     order = sorted(range(len(texts)), key=lambda index: len(texts[index][0]["input_ids"]))
     found = torch.zeros(len(texts), len(job.labels))
-    size = rows_at_once(max((len(row["input_ids"]) for rows in texts for row in rows), default=1))
+    more = max(beside(fillings) for fillings, _ in losses.slots) if not hasattr(model, "language_head") else 0
+    size = rows_at_once(more + max((len(row["input_ids"]) for rows in texts for row in rows), default=1))
     for start in range(0, len(texts), size):
         some = order[start : start + size]
         tasks.tell(job, model, [of_tasks[index] for index in some])

@@ -104,10 +104,17 @@ def _reading(ask: Any, rows: dict[str, torch.Tensor], filling: Any, asked: Any, 
     at = rows["slots"][:, None] + torch.tensor(places, device=ids.device)
     logs = torch.log_softmax(ask(ids, mask, at).float(), dim=-1)
     found = logs[:, [places.index(place) for _, place, _, _ in asked], [token for _, _, token, _ in asked]]
-    # A product, whose gradient is the same each time on every device.
-    shares = torch.zeros(len(asked), labels, device=ids.device)
-    shares[list(range(len(asked))), [label for label, _, _, _ in asked]] = torch.tensor(
-        [share for _, _, _, share in asked], device=ids.device
+    return of_labels(found, [(label, share) for label, _, _, share in asked], labels)
+
+
+def of_labels(found: torch.Tensor, asked: Any, labels: int) -> torch.Tensor:
+    """Sums of tokens' log-probabilities, (rows, tokens), by label, (rows, labels). asked: of each, its label and share.
+
+    A product, whose gradient is the same each time on every device.
+    """
+    shares = torch.zeros(len(asked), labels, device=found.device)
+    shares[list(range(len(asked))), [label for label, _ in asked]] = torch.tensor(
+        [share for _, share in asked], device=found.device
     )
-    with torch.autocast(ids.device.type, enabled=False):
+    with torch.autocast(found.device.type, enabled=False):
         return found @ shares

@@ -58,7 +58,7 @@ def attach(model: Any, config: dict[str, Any]) -> Any:
             return (), given
         mask, positions = given.get("attention_mask"), given.get("position_ids")
         if mask is not None and not prompt.has_room:
-            given["attention_mask"] = torch.cat([mask.new_ones(len(mask), tokens), mask], dim=1)
+            given["attention_mask"] = _widened(mask, tokens)
         if encodes:
             if counts and positions is None and "position_ids" in signature.parameters:
                 length = tokens + given["input_ids"].shape[1]
@@ -82,6 +82,17 @@ def attach(model: Any, config: dict[str, Any]) -> Any:
     if model.can_generate():
         model.generate = _generator(model.generate, prompt, tokens)
     return model
+
+
+def _widened(mask: torch.Tensor, tokens: int) -> torch.Tensor:
+    """A mask with virtual tokens before it, which every row sees; of tokens (rows, tokens), or of pairs of tokens."""
+    if mask.dim() == 2:
+        return torch.cat([mask.new_ones(len(mask), tokens), mask], dim=1)
+    seen, hidden = (True, False) if mask.dtype == torch.bool else (0.0, torch.finfo(mask.dtype).min)
+    wider = nn.functional.pad(mask, (tokens, 0, tokens, 0), value=hidden)
+    wider[..., :tokens] = seen
+    wider[..., :tokens, :tokens].masked_fill_(torch.ones(tokens, tokens, device=mask.device).triu(1).bool(), hidden)
+    return wider
 
 
 def _of_tasks(vectors: torch.Tensor, left: torch.Tensor, right: torch.Tensor, tasks: list[int]) -> torch.Tensor:

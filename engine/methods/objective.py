@@ -151,6 +151,10 @@ class Objective(Method):
         """As how many sequences a row is read while it is learned, and while it is scored."""
         return 1, 1
 
+    def tokens_beside(self, settings: Any) -> int:
+        """How many tokens are read and scored beside each row, in one sequence with it; they take room as real ones."""
+        return 0
+
     def answerable(self, example: Example) -> bool:
         """Whether a held-out row can be scored."""
         return True

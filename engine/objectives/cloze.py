@@ -100,6 +100,7 @@ class Cloze(Objective):
 
         notes: tuple[str, ...] = Field(exclude=True)
         readings: int = Field(exclude=True)
+        beside: int = Field(exclude=True)
 
     def refuses(self, facts: ModelFacts, settings: Any = None) -> str | None:
         if facts.kind == "encoder" and not facts.has_mlm_head:
@@ -135,12 +136,14 @@ class Cloze(Objective):
             )
         labels = sorted({example.label for example in examples})
         words = label_words.resolved(tokens, made, label_words.given(settings.label_words), labels)
-        readings = max(len(one.fillings) for one in self._slots(tokens, masked, made, list(words.values())))
+        slots = self._slots(tokens, masked, made, list(words.values()))
+        readings = max(len(one.fillings if masked else label_words.grouped(one.fillings)) for one in slots)
         rows = sum(example.split == "train" for example in examples)
         return self.Settled(
             **settings.model_dump() | {"label_words": label_words.written(words)},
             notes=tuple(_notes(settings, words, tokens, made, readings, rows)),
             readings=readings,
+            beside=0 if masked else max(label_words.beside(one.fillings) for one in slots),
         )
 
     def remarks(self, settings: Any) -> list[str]:
@@ -149,6 +152,9 @@ class Cloze(Objective):
     def readings(self, settings: Any) -> tuple[int, int]:
         count = settings.readings if isinstance(settings, self.Settled) else 1
         return count, count * len(label_words.templates(settings.template))
+
+    def tokens_beside(self, settings: Any) -> int:
+        return settings.beside if isinstance(settings, self.Settled) else 0
 
     def whole(self, facts: ModelFacts) -> bool:
         return facts.kind == "decoder"

@@ -128,6 +128,7 @@ def with_time(job: Job, spec: RunSpec, here: machine.Machine, found: speed.Speed
     """The job with its plan's seconds by part, where this machine's speed is known."""
     _, scored = held_out(job)
     encoded = {id(e): c for split in SPLITS for e, c in zip(job.examples[split], job.encoded[split], strict=True)}
+    more = job.objective.tokens_beside(job.objective_settings)
     virtual = spec.tuner.virtual_tokens(spec.tuner_settings)
     beside = job.objective.scored_beside(job.objective_settings)
     most = job.training.max_tokens
@@ -136,9 +137,9 @@ def with_time(job: Job, spec: RunSpec, here: machine.Machine, found: speed.Speed
         *(job.objective.encode(row, job.tokens, job.objective_settings, most) for row in beside if scored),
     ]
     rows = timing.Rows(
-        train=_counts(of_pass(job.mixture, job.encoded["train"]), virtual),
-        validation=_counts(job.encoded["validation"], virtual),
-        scored=_counts(read, virtual),
+        train=_counts(of_pass(job.mixture, job.encoded["train"]), virtual, more),
+        validation=_counts(job.encoded["validation"], virtual, more),
+        scored=_counts(read, virtual, more),
         baselines=job.objective.baseline_count(job.evaluation, job.examples["train"]),
         classes=len(job.labels),
     )
@@ -150,8 +151,10 @@ def of_pass(mixed: mixture.Mixture | None, rows: list[T]) -> list[T]:
     return [rows[place] for place in mixed.order(0)] if mixed else rows
 
 
-def _counts(encoded: list[Encoded], virtual: int) -> timing.Counts:
-    return timing.Counts([len(item.ids) + virtual for item in encoded], [sum(item.learned) for item in encoded])
+def _counts(encoded: list[Encoded], virtual: int, beside: int) -> timing.Counts:
+    """virtual: tokens before each row; beside: those that are scored beside it."""
+    lengths = [len(item.ids) + virtual + beside for item in encoded]
+    return timing.Counts(lengths, [sum(item.learned) + beside for item in encoded])
 
 
 def require_pair(spec: RunSpec, facts: models.ModelFacts, found: Parent | None = None) -> None:

@@ -71,7 +71,8 @@ class Need:
         """`longest` cuts the rows to this many tokens."""
         cut = longest or self.lengths[0]
         rows = min(layout.micro, len(self.lengths))
-        widest = min(self.lengths[0], cut) + self.spec.tuner.virtual_tokens(self.spec.tuner_settings)
+        more = self.spec.objective.tokens_beside(self.spec.objective_settings)
+        widest = min(self.lengths[0], cut) + self.spec.tuner.virtual_tokens(self.spec.tuner_settings) + more
         if self.spec.tuner.kind != "gradient":
             return self._reading(formats, rows, widest)
         tokens = sum(min(length, cut) for length in self.lengths[:rows]) if formats.packing else rows * widest
@@ -91,7 +92,7 @@ class Need:
                 rows=rows,
                 tokens=tokens,
                 longest=widest,
-                learned=sum(min(count, cut) for count in self.learned[:rows]) if words else 0,
+                learned=sum(min(count, cut) + more for count in self.learned[:rows]) if words else 0,
                 generates=answers,
                 scored=self.spec.evaluation.max_rows,
                 writes=self.spec.training.batch_size if self.own else 0,

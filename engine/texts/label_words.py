@@ -20,6 +20,8 @@ BETWEEN = "---"
 _ANCHOR = "."
 """What stands before a word where the template has nothing there."""
 _SHOWN = 5
+BESIDE = 64
+"""Tokens of label words that are read beside a row at once: each is a place at which all words are scored."""
 TEMPLATE, WORDS = "Template (objective.template)", "Label words (objective.label_words)"
 
 
@@ -231,6 +233,26 @@ def slot(words: Sequence[tuple[int, ...]], mask: int | None) -> Slot:
             for word, place in zip(words, places, strict=True)
         ),
     )
+
+
+def grouped(fillings: Sequence[tuple[int, ...]]) -> list[list[int]]:
+    """The numbers of fillings that a causal model reads beside the row in one sequence, of at most BESIDE tokens."""
+    groups: list[list[int]] = []
+    room = 0
+    for number, one in enumerate(fillings):
+        if not groups or len(one) > room:
+            groups.append([])
+            room = BESIDE
+        groups[-1].append(number)
+        room -= len(one)
+    return groups
+
+
+def beside(fillings: Sequence[tuple[int, ...]]) -> int:
+    """Most tokens that stand beside a row in one sequence; 0 where it is read with a single filling in its slot."""
+    if len(fillings) < 2:
+        return 0
+    return max(sum(len(fillings[number]) for number in group) for group in grouped(fillings))
 
 
 def prompt(tokens: Tokens, template: Template, text: str, room: int) -> Prompt:

@@ -185,7 +185,7 @@ def _remark(asked: Asked, words: Sequence[Word], splits: Splits) -> str:
     if not several:
         return ""
     slots = [label_words.slot([one.ids for one in own], 0 if asked.masked else None) for own in splits]
-    readings = max(len(slot.fillings) for slot in slots)
+    readings = max(len(one.fillings if asked.masked else label_words.grouped(one.fillings)) for one in slots)
     how = "mean" if asked.normalised else "sum"
     cost = f", and each row is read {readings} times for them" if readings > 1 else ""
     verb = "is" if several == 1 else "are"

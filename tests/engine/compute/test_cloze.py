@@ -100,8 +100,10 @@ def test_gradients_of_several_readings_are_those_of_all_at_once(
 ) -> None:
     import torch
 
-    from engine.compute import label_scores
+    from engine.compute import label_scores, together
+    from engine.texts import label_words
 
+    monkeypatch.setattr(label_words, "BESIDE", 1)
     job = job_of(tmp_path, tiny[kind])
     made = [job.objective.encode(row, job.tokens, job.objective_settings, 64) for row in ROWS]
     batch = job.objective.batch(job, [job.objective.row(job, e, c) for e, c in zip(ROWS, made, strict=True)])
@@ -109,13 +111,83 @@ def test_gradients_of_several_readings_are_those_of_all_at_once(
     seen = []
     for again in (True, False):
         if not again:
-            monkeypatch.setattr(label_scores, "checkpoint", lambda call, *given, use_reentrant: call(*given))
+            for module in (label_scores, together):
+                monkeypatch.setattr(module, "checkpoint", lambda call, *given, use_reentrant: call(*given))
         model.zero_grad()
         job.objective.losses(job)(model, batch)[0].sum().backward()
         seen.append({name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None})
     assert seen[0].keys() == seen[1].keys() and any(float(grad.abs().max()) > 0 for grad in seen[1].values())
     for name, grad in seen[1].items():
         torch.testing.assert_close(seen[0][name], grad)
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("tuner", ["lora", "prompt", "prefix"])
+@pytest.mark.parametrize("kind", ["decoder", "biased-decoder"])
+def test_words_beside_a_row_score_and_learn_as_they_do_one_by_one(
+    kind: str, tuner: str, attention: str, tiny: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from engine.compute import together
+    from engine.compute.model import apply_tuner
+
+    job = job_of(tmp_path, tiny[kind])
+    record = {**runs.spec(tiny[kind], "cloze", tuner).as_dict(), "objective": {"name": "cloze", "label_words": WORDS}}
+    job = open_job(runs.folder(tmp_path / "tuned", RunSpec.parse(record)), lambda text: None)
+    made = [job.objective.encode(row, job.tokens, job.objective_settings, 64) for row in ROWS]
+    batch = job.objective.batch(job, [job.objective.row(job, e, c) for e, c in zip(ROWS, made, strict=True)])
+    assert len(set(batch["slots"].tolist())) > 1
+    model = apply_tuner(job, job.objective.load(job)).eval()
+    if attention == "eager" and tuner != "prefix":  # which brings attention of its own
+        model.set_attn_implementation("eager")
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad:
+                parameter.normal_(0, 0.3, generator=torch.Generator().manual_seed(len(name)))
+    asked: list[int] = []
+    model.get_input_embeddings().register_forward_hook(lambda module, given, out: asked.append(given[0].shape[1]))
+    seen = []
+    for beside in (True, False):
+        losses = job.objective.losses_of(job)
+        losses.scores(model, batch)  # finds out what the model can
+        assert losses._together is True
+        losses._together = beside
+        model.zero_grad()
+        asked.clear()
+        found = losses.scores(model, batch)
+        assert len(asked) == (1 if beside else 2)
+        found.pow(2).sum().backward()
+        grads = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+        seen.append((found.detach(), grads))
+    torch.testing.assert_close(seen[0][0], seen[1][0], rtol=1e-4, atol=1e-4)
+    assert seen[0][1].keys() == seen[1][1].keys()
+    for name, grad in seen[1][1].items():
+        torch.testing.assert_close(seen[0][1][name], grad, rtol=1e-3, atol=1e-3)
+
+    # A model that looks at all there is says something else of words beside each other, and is asked one by one.
+    monkeypatch.setattr(together, "seen", lambda slots, length, fillings: seen_by_all(slots, length, fillings))
+    losses = job.objective.losses_of(job)
+    losses.scores(model, batch)
+    assert losses._together is False
+
+
+def seen_by_all(slots: Any, length: int, fillings: Any) -> Any:
+    import torch
+
+    size = length + sum(map(len, fillings))
+    return torch.ones(size, size).tril().bool().expand(len(slots), 1, size, size)
+
+
+def test_words_too_many_for_one_sequence_are_read_in_several() -> None:
+    from engine.texts.label_words import BESIDE, beside, grouped
+
+    many = [(n,) * 7 for n in range(20)]
+    groups = grouped(many)
+    assert [number for group in groups for number in group] == list(range(20))
+    assert all(sum(len(many[n]) for n in group) <= BESIDE for group in groups) and len(groups) == 3
+    assert beside(many) == 63 and beside(many[:1]) == 0
+    assert grouped([(1,) * 100, (2,)]) == [[0], [1]]
 
 
 def scored(place: Path, model: Path, template: str) -> Any:
