@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from transformers import GenerationConfig
 
-from engine.compute import tasks
+from engine.compute import tasks, vocabulary
 from engine.compute.generation import beginning, causal, generated
 from engine.compute.precision import autocast
 from engine.data.example import Example
@@ -57,10 +57,25 @@ class LearnedLogits:
 
     def __call__(self, model: nn.Module, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Logits (positions, vocabulary), as the model's arithmetic has them."""
+        learned = self._learned(model, inputs)
+        return (_direct_logits if self._direct else _full_logits)(model, inputs, learned)
+
+    def losses(self, model: nn.Module, inputs: dict[str, torch.Tensor], targets: torch.Tensor) -> torch.Tensor:
+        """Cross-entropy at these positions, (positions,), of which `targets` are the next words."""
+        learned = self._learned(model, inputs)
+        if not self._direct:
+            logits = _full_logits(model, inputs, learned)
+            return nn.functional.cross_entropy(logits.float(), targets, reduction="none")
+        inner = causal(model)
+        words = inner.config.get_text_config().vocab_size
+        return vocabulary.losses(inner.get_output_embeddings(), _hidden(model, inputs, learned), targets, words)
+
+    def _learned(self, model: nn.Module, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """At which positions the next word is learned, (rows, tokens - 1)."""
         learned = inputs["labels"][:, 1:] != IGNORED
         if self._direct is None and learned.numel():  # rows of one token show nothing
             self._direct = head_is_plain(model, inputs)
-        return (_direct_logits if self._direct else _full_logits)(model, inputs, learned)
+        return learned
 
 
 class NextTokenLosses:
@@ -71,8 +86,7 @@ class NextTokenLosses:
 
     def __call__(self, model: nn.Module, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         targets, rows = learned_targets(inputs)
-        logits = self._logits(model, inputs)
-        return nn.functional.cross_entropy(logits.float(), targets, reduction="none"), rows
+        return self._logits.losses(model, inputs, targets), rows
 
 
 def learned_targets(inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -195,11 +209,15 @@ def continued(
 
 
 def _direct_logits(model: nn.Module, inputs: dict[str, torch.Tensor], learned: torch.Tensor) -> torch.Tensor:
+    return causal(model).get_output_embeddings()(_hidden(model, inputs, learned))
+
+
+def _hidden(model: nn.Module, inputs: dict[str, torch.Tensor], learned: torch.Tensor) -> torch.Tensor:
+    """What the model's body makes of the tokens at these positions, (positions, width)."""
     inner = causal(model)
     body = getattr(inner, inner.base_model_prefix)
     positions = {key: inputs[key] for key in ("position_ids",) if key in inputs}
-    hidden = body(input_ids=inputs["input_ids"], use_cache=False, **positions).last_hidden_state
-    return inner.get_output_embeddings()(hidden[:, :-1][learned])
+    return body(input_ids=inputs["input_ids"], use_cache=False, **positions).last_hidden_state[:, :-1][learned]
 
 
 def _full_logits(model: nn.Module, inputs: dict[str, torch.Tensor], learned: torch.Tensor) -> torch.Tensor:

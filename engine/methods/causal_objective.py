@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 class CausalObjective(Objective):
     architectures = frozenset({"decoder"})
     gives = frozenset({"gradients", "answers", "trainable base"})
+    scores_in_parts = True
     packs = True
 
     def load(self, job: Job) -> nn.Module:

@@ -40,6 +40,8 @@ class Objective(Method):
     """Multiplies the tuner's base learning rate."""
     head_rate: ClassVar[float | None] = None
     """Learning rate of a head that starts from nothing, where the objective has one."""
+    scores_in_parts: ClassVar[bool] = False
+    """Whether next words are scored at a part of the positions at a time, where there are many."""
     packs: ClassVar[bool] = False
     """Whether several examples may share a sequence."""
     answers_to_score: ClassVar[bool] = False

@@ -58,6 +58,7 @@ class Distill(WithTeacher, AnswerObjective):
     paper = "https://arxiv.org/abs/1503.02531"
     order = 15
     family = FROM_ANOTHER
+    scores_in_parts = False  # two models' scores of all positions are compared
 
     class Settings(Section):
         only_with: ClassVar = {"own_temperature": "own_share", "own_tokens": "own_share"}

@@ -77,7 +77,9 @@ class Need:
             return self._reading(formats, rows, widest)
         tokens = sum(min(length, cut) for length in self.lengths[:rows]) if formats.packing else rows * widest
         answers = "answers" in self.spec.objective.gives
-        words = self.spec.objective.scores_words(self.facts)
+        learned = sum(min(count, cut) + more for count in self.learned[:rows])
+        if self.spec.objective.scores_in_parts:
+            learned = min(learned, memory.positions_at_once(self.facts.vocabulary))
         width = memory.WIDTH[formats.compute]
         beside = self.spec.objective.beside(self.facts, self.spec.objective_settings)
         return memory.predict(
@@ -92,7 +94,7 @@ class Need:
                 rows=rows,
                 tokens=tokens,
                 longest=widest,
-                learned=sum(min(count, cut) + more for count in self.learned[:rows]) if words else 0,
+                learned=learned if self.spec.objective.scores_words(self.facts) else 0,
                 generates=answers,
                 scored=self.spec.evaluation.max_rows,
                 writes=self.spec.training.batch_size if self.own else 0,

@@ -64,6 +64,8 @@ everything at once (`compute.allocator`); left as it is, it would hold ten layer
 TEACHER = "Teacher"
 """The part that is another model, which is read while one learns."""
 SCORE_BYTES = 12
+SCORES_AT_ONCE, LEAST_POSITIONS = 256 * MB, 128
+"""Bytes of scores in float32 that are made at once, and at least at how many positions."""
 FEATURE_BYTES = 28
 """Of each feature of each row while a classifier is fitted: as it is, the part without a fold, scaled, in float64."""
 SCORED_ROWS = 32
@@ -179,6 +181,11 @@ def reading(work: Work, all_rows: int, held_layers: int) -> list[MemoryPart]:
 def rows_at_once(longest: int) -> int:
     """How many held-out rows are answered at once, the longest of which has this many tokens, its answer included."""
     return max(1, min(SCORED_ROWS, SCORED_TOKENS // max(1, longest)))
+
+
+def positions_at_once(vocabulary: int) -> int:
+    """At how many positions words are scored at once, where that can be done in parts."""
+    return max(LEAST_POSITIONS, SCORES_AT_ONCE // (4 * max(1, vocabulary)))
 
 
 def _parameters(work: Work) -> int:
