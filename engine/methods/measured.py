@@ -104,9 +104,7 @@ class Missing:
 def of(task: Task, file: Path | None = None) -> list[Figures | Missing]:
     """Every tuner that was tried on a task, the best first."""
     file = file or FILE
-    found = list(_read(file, file.stat().st_mtime_ns).get(task.name, {}).items()) if file.exists() else []
-    told = [_figures(task, tuner, runs) for tuner, runs in found]
-    return sorted(told, key=lambda one: -one.score if isinstance(one, Figures) else 1.0)
+    return list(_told(file, file.stat().st_mtime_ns).get(task.name, [])) if file.exists() else []
 
 
 def figures(objective: str, tuner: str, file: Path | None = None) -> Figures | None:
@@ -148,8 +146,18 @@ def _found(objective: str, tuner: str, file: Path | None) -> Figures | Missing |
 
 
 @lru_cache(maxsize=4)
-def _read(file: Path, changed: int) -> dict[str, dict[str, list[dict[str, Any]]]]:
-    """Rows by task and tuner. changed: when the file was, so that what is kept is read anew then."""
+def _told(file: Path, changed: int) -> dict[str, list[Figures | Missing]]:
+    """By task. changed: when the file was, so that what is kept is made anew then. A page asks a hundred times."""
+    rows = _read(file)
+    found = {task.name: [_figures(task, *one) for one in rows.get(task.name, {}).items()] for task in TASKS}
+    return {
+        name: sorted(told, key=lambda one: -one.score if isinstance(one, Figures) else 1.0)
+        for name, told in found.items()
+    }
+
+
+def _read(file: Path) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """Rows by task and tuner."""
     newest: dict[tuple[str, str, int], dict[str, Any]] = {}
     for line in file.read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
