@@ -48,7 +48,6 @@ class DistillLosses:
         else:
             mine = bucketed(logits, self._of.words, settings.temperature, words)
         # Softened gradients shrink with the square of the temperature (Hinton et al. 2015, section 2).
-        # Softened gradients shrink with the square of the temperature (Hinton et al. 2015, section 2).
         apart = settings.temperature**2 * divergence(settings.divergence, mine, theirs)
         if not settings.data_weight:
             return apart, rows

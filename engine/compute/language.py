@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from transformers import GenerationConfig
 
-from engine.compute import tasks, vocabulary
+from engine.compute import rows_apart, tasks, vocabulary
 from engine.compute.generation import beginning, causal, generated
 from engine.compute.precision import autocast
 from engine.data.example import Example
@@ -216,13 +216,13 @@ def _hidden(model: nn.Module, inputs: dict[str, torch.Tensor], learned: torch.Te
     """What the model's body makes of the tokens at these positions, (positions, width)."""
     inner = causal(model)
     body = getattr(inner, inner.base_model_prefix)
-    positions = {key: inputs[key] for key in ("position_ids",) if key in inputs}
-    return body(input_ids=inputs["input_ids"], use_cache=False, **positions).last_hidden_state[:, :-1][learned]
+    more = rows_apart.given(inner, inputs["position_ids"]) if "position_ids" in inputs else {}
+    return body(input_ids=inputs["input_ids"], use_cache=False, **more).last_hidden_state[:, :-1][learned]
 
 
 def _full_logits(model: nn.Module, inputs: dict[str, torch.Tensor], learned: torch.Tensor) -> torch.Tensor:
-    given = {key: value for key, value in inputs.items() if key in ("input_ids", "position_ids")}
-    return model(**given, use_cache=False).logits[:, :-1][learned]
+    more = rows_apart.given(causal(model), inputs["position_ids"]) if "position_ids" in inputs else {}
+    return model(input_ids=inputs["input_ids"], use_cache=False, **more).logits[:, :-1][learned]
 
 
 def head_is_plain(model: nn.Module, inputs: dict[str, torch.Tensor]) -> bool:

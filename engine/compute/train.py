@@ -12,7 +12,7 @@ from datasets import Dataset
 from torch import nn
 from transformers import set_seed
 
-from engine.compute import allocator, reporters
+from engine.compute import allocator, reporters, rows_apart
 from engine.compute.loop import WEIGHTS_FILE, Loop, load_trainable
 from engine.compute.model import apply_tuner, base_model, parameter_counts, untrained
 from engine.compute.report import Reporter, Stopped, peak_memory
@@ -165,6 +165,8 @@ def _fresh(job: Job, reporter: Reporter) -> nn.Module:
                 break
         if hasattr(backbone, "enable_input_require_grads"):
             backbone.enable_input_require_grads()
+    if job.plan.packing and not rows_apart.use(model):
+        reporter.notice("Rows in one sequence are kept apart by a mask: slower, but this model takes no other way.")
     set_seed(job.training.seed)
     reporter.phase("load", 1, 1)
     return model
