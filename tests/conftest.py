@@ -37,7 +37,7 @@ atexit.register(shutil.rmtree, os.environ["HF_HOME"], ignore_errors=True)
 import psutil  # noqa: E402 - after the environment is set
 import pytest  # noqa: E402
 
-from tests.pairs import pytest_terminal_summary  # noqa: E402, F401 - a hook of pytest's
+from tests.ending import pytest_terminal_summary  # noqa: E402, F401 - a hook of pytest's
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 KEPT = ("models", "speed")

@@ -7,7 +7,7 @@ that they arrive from every process that tests. A combination whose test failed 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 NOTE = "combination"
@@ -18,11 +18,9 @@ def note(record_property: Callable[[str, object], None], pair: tuple[str, str, s
     record_property(NOTE, [*pair, reason])
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    passed = terminalreporter.stats.get("passed", [])
-    noted = [value for report in passed for name, value in report.user_properties if name == NOTE]
-    for line in summary(noted):
-        terminalreporter.write_line(line)
+def told(passed: Iterable[Any]) -> list[str]:
+    """Lines for people. passed: pytest's reports of tests that passed."""
+    return summary([value for report in passed for name, value in report.user_properties if name == NOTE])
 
 
 def summary(noted: list[list[str | None]]) -> list[str]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+from tests import times
 from tests.pairs import summary
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -44,7 +46,7 @@ def test_they_are_told_by_a_run_in_several_processes_without_those_that_failed(t
         "-m",
         "pytest",
         "-p",
-        "tests.pairs",
+        "tests.ending",
         "-n",
         "2",
         "--rootdir",
@@ -55,3 +57,16 @@ def test_they_are_told_by_a_run_in_several_processes_without_those_that_failed(t
     assert "1 failed, 2 passed" in answer.stdout
     assert "1 of 2 combinations of objective, tuner and kind of model work; the rest" in answer.stdout
     assert "  1 × Chat needs a decoder." in answer.stdout
+
+
+def test_files_that_took_longest_stand_first_and_short_runs_are_not_told_of() -> None:
+    reports = [
+        SimpleNamespace(nodeid=f"tests/test_{name}.py::test_{number}", duration=seconds)
+        for number, (name, seconds) in enumerate((("a", 30.0), ("b", 100.0), ("a", 90.4)))
+    ]
+    assert times.told(reports) == [
+        "Where 220 s of testing went:",
+        "    120 s  tests/test_a.py",
+        "    100 s  tests/test_b.py",
+    ]
+    assert times.told(reports[:1]) == []
