@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
 
-from tests.browser.server import PageServer, launch
+from tests.browser.server import PATIENCE_MS, PageServer, launch
 from tests.fakes import models
 
 DESKTOP = (1280, 800)
 PHONE = (390, 844)
 INTENTS = {"card arrival": "Where is my card number {}?", "exchange rate": "Which rate do you use for {} euros?"}
-expect.set_options(timeout=30_000)  # milliseconds; a busy machine takes more than the usual five seconds to draw a page
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -85,7 +85,7 @@ def open_page(browser: Browser, page_server: PageServer) -> Iterator[OpenPage]:
             accept_downloads=True,
         )
         contexts.append(context)
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(PATIENCE_MS)
         page = context.new_page()
         page.on("pageerror", lambda error: complaints.append(f"script error: {error}"))
         page.on("request", outside)

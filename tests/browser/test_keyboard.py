@@ -19,7 +19,7 @@ from tests.fakes import outcomes
 from tests.fakes.finished import pretended, settled
 from tests.fakes.outcomes import STORIES
 
-SLOW = 120_000
+SLOW = 240_000
 """Milliseconds: a worker loads torch, on two busy cores."""
 MOST_STOPS = 90
 """Presses of Tab through the longest of the pages."""

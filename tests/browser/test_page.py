@@ -15,7 +15,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import PHONE, OpenPage
 from tests.browser.server import PageServer
 
-SLOW = 120_000
+SLOW = 240_000
 """Milliseconds: a worker loads torch, on two busy cores."""
 
 

@@ -17,7 +17,7 @@ from tests.fakes.hub import FakeHub
 from tests.fakes.hub_uploads import Account, Failure, Reply, Uploads
 
 TOKEN = "hf_secretSecretsecret"
-SLOW = 60_000
+SLOW = 240_000
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from tests.fakes import models, outcomes
 from tests.fakes.finished import trained
 from tests.fakes.outcomes import STORIES
 
-SLOW = 30_000
+SLOW = 240_000
 """Milliseconds until the page has drawn a run, while other tests want the processors, too."""
 MARKUP = "<img src=x onerror=document.title='hacked'>"
 

@@ -15,6 +15,7 @@ from engine.files import write_json
 from engine.runs import process, store
 from engine.specs import presets
 from tests.browser.conftest import DESKTOP, PHONE, OpenPage
+from tests.browser.server import PATIENCE_MS
 from tests.browser.test_accessibility import grave
 from tests.fakes import outcomes
 from tests.fakes.outcomes import STORIES
@@ -225,7 +226,7 @@ def test_whoever_asked_is_told_when_a_run_ends(open_page: OpenPage, elsewhere: b
         page.evaluate("Notification.permission = 'granted'")
     with store.index() as rows:
         rows.execute("UPDATE runs SET state = 'failed' WHERE id = ?", (run.id,))
-    page.wait_for_function("window.notified.length", timeout=20_000)
+    page.wait_for_function("window.notified.length", timeout=PATIENCE_MS)
     assert page.evaluate("window.notified") == ["Failed: my run"]
     assert json.loads(page.evaluate("localStorage.getItem('ts-tell')")) == []
     if not elsewhere:
@@ -244,7 +245,7 @@ def test_nobody_is_asked_for_notifications_before_a_click(open_page: OpenPage) -
     expect(page.get_by_text("The title of this tab will say so")).to_be_visible()
     with store.index() as rows:
         rows.execute("UPDATE runs SET state = 'finished' WHERE id = ?", (run.id,))
-    page.wait_for_function("document.title === 'Finished: my run'", timeout=20_000)
+    page.wait_for_function("document.title === 'Finished: my run'", timeout=PATIENCE_MS)
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

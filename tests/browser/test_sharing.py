@@ -13,11 +13,11 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.browser.conftest import DESKTOP, PHONE
-from tests.browser.server import PageServer
+from tests.browser.server import PATIENCE_MS, PageServer
 from tests.fakes import models
 from tests.fakes.runs import INTENTS
 
-SLOW = 120_000
+SLOW = 240_000
 """Milliseconds: a worker loads torch, on two busy cores."""
 PASSWORD = "open sesame"
 TOKEN = "hf_thehosts0123456789"
@@ -54,7 +54,7 @@ def visit(browser: Browser, shared_server: PageServer) -> Iterator[Visit]:
             viewport={"width": size[0], "height": size[1]}, color_scheme="dark" if dark else "light"
         )
         contexts.append(context)
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(PATIENCE_MS)
         page = context.new_page()
         page.on("pageerror", lambda error: broken.append(str(error)))
         page.goto(shared_server.url + path)

@@ -12,11 +12,10 @@ from tests.browser.conftest import DESKTOP, PHONE, OpenPage
 from tests.browser.test_accessibility import grave
 from tests.engine.test_text import document
 
-SLOW = 120_000
+SLOW = 240_000
 """Milliseconds: a worker loads torch, on two busy cores."""
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(("size", "dark"), [(DESKTOP, False), (PHONE, True)], ids=["desktop", "phone"])
 def test_a_document_is_read_and_the_result_says_how_well(
     open_page: OpenPage, tiny: Path, tmp_path: Path, size: tuple[int, int], dark: bool

@@ -118,7 +118,6 @@ def test_a_training_that_fails_ends_with_2_and_says_why(capsys: pytest.CaptureFi
     assert code == 2 and "nowhere" in out
 
 
-@pytest.mark.timeout(300)
 def test_a_spec_is_trained_to_its_end_and_the_last_line_names_the_folder(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
