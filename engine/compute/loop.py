@@ -22,6 +22,7 @@ from transformers.trainer_callback import PrinterCallback
 from engine.compute.optimizer import make_optimizer
 from engine.compute.precision import autocast
 from engine.compute.report import Reporter, peak_memory
+from engine.compute.shares import ALONE, Share
 from engine.data.mixture import Mixture
 from engine.errors import UserError
 from engine.events import NOT_A_NUMBER, Progress
@@ -29,6 +30,8 @@ from engine.methods.job import CHUNK_OF_BATCHES, Job
 from engine.runs import checkpoints
 
 WEIGHTS_FILE = "trainable.safetensors"
+NOTHING = "nothing"
+"""Marks a batch of a process for which no row is left: it is computed, and counts for nothing."""
 STATE_FILE = "tuner.safetensors"
 """What the tuner keeps besides, where it keeps something."""
 
@@ -47,9 +50,12 @@ class Loop(Base):
     optimizer: Any
     control: Any
 
-    def __init__(self, *, job: Job, reporter: Reporter, **arguments: Any) -> None:
+    def __init__(self, *, job: Job, reporter: Reporter, share: Share = ALONE, **arguments: Any) -> None:
         self.job = job
         self.reporter = reporter
+        self.share = share
+        self.divides = True
+        """Whether of each batch only this process's share is made."""
         self.losses = job.objective.losses(job)
         self.writes = job.objective.own(job.objective_settings) is not None
         """Whether the model writes answers itself; batches then hold their rows, too, until it has."""
@@ -76,8 +82,10 @@ class Loop(Base):
     # Batches
 
     def _collate(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        rows = self.job.objective.drawn(self.job, rows, self.sampler.epoch if self.sampler else 0)
-        return self._batch(rows) | ({"rows": rows} if self.writes else {})
+        own = self.share.of(rows) if self.divides else rows
+        drawn = self.job.objective.drawn(self.job, own or rows[:1], self.sampler.epoch if self.sampler else 0)
+        batch = self._batch(drawn) | ({"rows": drawn} if self.writes else {})
+        return batch if own else batch | {NOTHING: True}
 
     def _batch(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         return {**self.job.objective.batch(self.job, rows), "tokens": sum(len(row["input_ids"]) for row in rows)}
@@ -95,7 +103,10 @@ class Loop(Base):
         rows = [row for batch in batches for row in batch["rows"]]
         with autocast(self.job.plan):
             written = iter(self.job.objective.written(self.job, self.model, rows, self.state.global_step))
-        batches = [self._batch([next(written) for _ in batch["rows"]]) for batch in batches]
+        batches = [
+            {**self._batch([next(written) for _ in batch["rows"]]), **{k: v for k, v in batch.items() if k == NOTHING}}
+            for batch in batches
+        ]
         return batches, self._get_num_items_in_batch(batches, device)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
@@ -107,7 +118,8 @@ class Loop(Base):
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> torch.Tensor | None:
         if not batch_samples:
             return None
-        return torch.stack([batch["labels"].ne(-100).sum() for batch in batch_samples]).sum().to(device)
+        learned = [batch["labels"].ne(-100).sum() * (NOTHING not in batch) for batch in batch_samples]
+        return self.share.total(torch.stack(learned).sum().to(device))
 
     # Loss
 
@@ -115,6 +127,7 @@ class Loop(Base):
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> torch.Tensor:
         self.tokens_seen += inputs.pop("tokens", 0)
+        nothing = inputs.pop(NOTHING, False)
         with autocast(self.job.plan):
             losses, _ = self.losses(model, inputs)
         learned = len(losses) if num_items_in_batch is None else num_items_in_batch.clamp(min=1)
@@ -123,7 +136,13 @@ class Loop(Base):
         if penalty is not None:
             # In the share of this micro-batch; its gradient counts, its value would hide how well the rows are known.
             loss = loss + (penalty - penalty.detach()) * (len(losses) / learned)
-        return loss
+        return loss * 0 if nothing else loss
+
+    def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        if self.accelerator.sync_gradients:
+            self.share.add_up(self.model.parameters())
+        return self.share.total(loss)
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         return 0  # walks over all parameters at each step, for a figure that nobody reads
@@ -148,6 +167,17 @@ class Loop(Base):
         With a mixture, data sets count alike, however many rows of each are held out.
         """
         began = time.monotonic()
+        loss = self._held_out_loss(eval_dataset) if self.share.leads else math.nan
+        metrics = {f"{metric_key_prefix}_loss": self.share.told(loss)[0]}
+        self.log(dict(metrics))
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        self.reporter.evaluation(
+            self.state.global_step, {"loss": metrics["eval_loss"], "seconds": time.monotonic() - began}
+        )
+        return metrics
+
+    def _held_out_loss(self, eval_dataset: Any) -> float:
+        self.divides = False
         self.model.eval()
         found: dict[int, list[torch.Tensor]] = {}
         for inputs in self.get_eval_dataloader(eval_dataset):
@@ -160,14 +190,9 @@ class Loop(Base):
             for number in sets.unique().tolist():
                 found.setdefault(number, []).append(losses[sets == number])
         self.model.train()
+        self.divides = True
         means = [sum(float(part.sum()) for part in parts) / sum(map(len, parts)) for parts in found.values()]
-        metrics = {f"{metric_key_prefix}_loss": sum(means) / max(len(means), 1)}
-        self.log(dict(metrics))
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        self.reporter.evaluation(
-            self.state.global_step, {"loss": metrics["eval_loss"], "seconds": time.monotonic() - began}
-        )
-        return metrics
+        return sum(means) / max(len(means), 1)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         super().log(logs, start_time)
@@ -196,6 +221,9 @@ class Loop(Base):
 
     def _save_checkpoint(self, model: nn.Module, trial: Any = None) -> None:
         step = self.state.global_step
+        self.done = self.done or step >= self.state.max_steps
+        if not self.share.leads:
+            return
         folder = self.checkpoints / f"step-{step}"
         folder.mkdir(parents=True, exist_ok=True)
         # A resumed run may meet its own unfinished folder: without a manifest it is no checkpoint meanwhile.
@@ -209,7 +237,6 @@ class Loop(Base):
         self._save_rng_state(str(folder))
         self.state.save_to_json(str(folder / "trainer_state.json"))
         best = self.state.best_global_step == step
-        self.done = self.done or step >= self.state.max_steps
         checkpoints.commit(folder, {"step": step, "seconds": self.seconds, "done": self.done})
         best_folder = f"step-{self.state.best_global_step}" if self.state.best_global_step else None
         checkpoints.rotate(self.checkpoints, self.keep, best_folder)
@@ -270,7 +297,7 @@ class _Watch(TrainerCallback):
     def on_step_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         # Dropout depends on seed and step alone: equal after a resume, and in the standalone script.
         job: Job = self.loop.job
-        torch.manual_seed(step_seed(job.training.seed, state.global_step))
+        torch.manual_seed(step_seed(job.training.seed, state.global_step) + self.loop.share.rank)
         backbone = job.objective.backbone(self.loop.model)
         job.tuner.step_begins(backbone, job.tuner_settings, state.global_step, state.max_steps)
 
@@ -284,7 +311,9 @@ class _Watch(TrainerCallback):
         step_seconds, self.step_began = now - self.step_began, now
         last = state.global_step >= state.max_steps
         due = now - self.loop.saved_at + step_seconds >= self.loop.job.training.save_minutes * 60
-        if self.loop.reporter.stop_wanted() and not last:
+        wanted = self.loop.reporter.stop_wanted()
+        stop, due = map(bool, self.loop.share.told(wanted, due))
+        if stop and not last:
             control.should_training_stop = control.should_save = True
         if last and self.loop.eval_dataset is not None:
             control.should_evaluate = True
@@ -304,7 +333,7 @@ class _Watch(TrainerCallback):
                 f"{NOT_A_NUMBER} at step {state.global_step}; the last good checkpoint is kept.",
                 f"Lower the learning rate (it is {self.loop.job.plan.learning_rate:g}), or look for odd rows.",
             )
-        took = self.loop.seconds - self.loop.seconds_before
+        took = (self.loop.seconds - self.loop.seconds_before) / self.loop.share.count
         self.loop.reporter.step(
             Progress(
                 step=state.global_step,
@@ -322,7 +351,7 @@ class _Watch(TrainerCallback):
     def on_evaluate(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         job: Job = self.loop.job
         held_out = [row for row in job.examples.get("validation") or [] if job.objective.answerable(row)]
-        if held_out:
+        if held_out and self.loop.share.leads:
             example = held_out[(state.global_step // max(1, job.plan.evaluate_every)) % len(held_out)]
             answer = job.objective.sample(job, self.loop.model, example)
             self.loop.model.train()

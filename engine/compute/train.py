@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,12 @@ from datasets import Dataset
 from torch import nn
 from transformers import set_seed
 
-from engine.compute import allocator, reporters, rows_apart
+from engine.compute import allocator, reporters, rows_apart, shares
 from engine.compute.loop import WEIGHTS_FILE, Loop, load_trainable
 from engine.compute.model import apply_tuner, base_model, parameter_counts, untrained
 from engine.compute.report import Reporter, Stopped, peak_memory
 from engine.compute.result import folder_bytes, kept_scores, load_scores, save_result, save_scores
+from engine.compute.shares import Share
 from engine.events import Finished
 from engine.judging.scores import Scores
 from engine.methods.job import Job, Report
@@ -30,11 +31,12 @@ def run(job: Job, reporter: Reporter, output: Output) -> bool:
     torch.set_num_threads(job.plan.threads)
     announce(job, reporter)
     try:
-        before = scores_before(job, reporter)
-        model = _fresh(job, reporter)
-        trainer = build(job, model, reporter, output)
-        if not _trained(trainer, reporter):
-            raise Stopped
+        with shares.helped(job) as helpers:
+            before = scores_before(job, reporter)
+            model = _fresh(job, reporter)
+            trainer = build(job, model, reporter, output, helpers.joined() if helpers else shares.ALONE)
+            if not _trained(trainer, reporter):
+                raise Stopped
         seconds = trainer.seconds
         _take_best(trainer, reporter)
         calibrate(job, model, reporter)
@@ -60,6 +62,12 @@ def run(job: Job, reporter: Reporter, output: Output) -> bool:
     return True
 
 
+def helped_out(job: Job, reporter: Reporter, join: Callable[[], Share]) -> None:
+    """Do a share of the training of a job that another process leads. join: waits until all are there."""
+    model = _fresh(job, reporter)
+    _trained(build(job, model, reporter, share=join()), reporter)
+
+
 def finished(
     job: Job, before: dict[str, dict[str, float]], after: Scores | None, further: dict[str, Any], **figures: Any
 ) -> Finished:
@@ -80,7 +88,9 @@ def finished(
     )
 
 
-def build(job: Job, model: nn.Module, reporter: Reporter, output: Output | None = None) -> Any:
+def build(
+    job: Job, model: nn.Module, reporter: Reporter, output: Output | None = None, share: Share = shares.ALONE
+) -> Any:
     """The trainer of this job: the objective's, with the loop mixed in and the plan's figures."""
     output = output or Output()
     base, arguments_class, further = job.objective.trainer()
@@ -99,7 +109,7 @@ def build(job: Job, model: nn.Module, reporter: Reporter, output: Output | None 
 
         given["processing_class"] = AutoTokenizer.from_pretrained(job.model_folder, local_files_only=True)
     with _head_bare(model), _unmarked(model):
-        trainer = mixed(job=job, reporter=reporter, model=model, args=arguments, **given)
+        trainer = mixed(job=job, reporter=reporter, share=share, model=model, args=arguments, **given)
     if output.reporters:
         reporters.prepare(output.reporters, job.folder)
         trainer.add_callback(reporters.Reports(output.reporters, reporter))
@@ -111,7 +121,7 @@ def _arguments(job: Job) -> dict[str, Any]:
     checks = bool(job.examples["validation"])
     return {
         "output_dir": str(job.folder / "checkpoints"),
-        "per_device_train_batch_size": plan.micro_batch,
+        "per_device_train_batch_size": plan.micro_batch * plan.processes,  # of which each takes a share
         "per_device_eval_batch_size": plan.micro_batch,
         "gradient_accumulation_steps": plan.accumulation,
         "max_steps": plan.total_steps,

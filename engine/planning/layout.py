@@ -99,7 +99,7 @@ class Need:
                 scored=self.spec.evaluation.max_rows,
                 writes=self.spec.training.batch_size if self.own else 0,
                 frozen=self.spec.tuner.frozen_parameters(self.facts, self.spec.tuner_settings),
-                accumulates=layout.micro < self.spec.training.batch_size,
+                accumulates=layout.micro < self.spec.training.batch_size // self.spec.launch.processes,
                 moments=optimizers.moments_bytes(self.optimizer, self._places()),
                 kept=self.spec.tuner.kept(self.facts, self.spec.tuner_settings, width),
                 score_bytes=self.spec.objective.score_bytes(self.spec.objective_settings),
@@ -138,12 +138,13 @@ class Need:
 def find_layout(spec: RunSpec, need: Need, formats: Formats, reasons: list[str]) -> Layout:
     """The largest micro-batch that fits well, and checkpointing only where nothing else helps."""
     training = spec.training
-    batch = training.batch_size
+    whole, processes = training.batch_size, spec.launch.processes
+    batch = whole // processes
     fixed = training.micro_batch_size
     start = _divisor(batch, fixed or batch)
     if fixed and start != fixed:
         reasons.append(
-            f"{start} rows are computed at a time, not {fixed}, so that they make up the batch of {batch} exactly."
+            f"{start} rows are computed at a time, not {fixed}, so that they make up the batch of {whole} exactly."
         )
     sizes = [start] if fixed else [micro for micro in range(start, 0, -1) if batch % micro == 0]
     modes = {"on": (True,), "off": (False,), "auto": (False, True)}[training.checkpointing]
@@ -153,7 +154,7 @@ def find_layout(spec: RunSpec, need: Need, formats: Formats, reasons: list[str])
         chosen = min(tried, key=lambda layout: need.bytes(formats, layout))
     if chosen.micro < start:
         rows = "1 row is" if chosen.micro == 1 else f"{chosen.micro} rows are"
-        reasons.append(f"{rows} computed at a time, to save memory; an update is still made from {batch} rows.")
+        reasons.append(f"{rows} computed at a time, to save memory; an update is still made from {whole} rows.")
     if chosen.checkpointing and training.checkpointing == "auto":
         reasons.append("Gradient checkpointing is on, to save memory: a step takes about a quarter longer.")
     return chosen

@@ -40,6 +40,8 @@ class Plan:
     threads: int
     memory: list[MemoryPart]
     memory_available: int
+    processes: int = field(default=1, kw_only=True)
+    """How many learn together; `micro_batch` rows are computed by each at a time."""
     reasons: list[str]
     """One sentence for each choice that was made for the person."""
     optimizer: Literal["adamw", "adamw-8bit", "paged-adamw-8bit"] = "adamw"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from engine.bases.models import ModelFacts
 from engine.errors import SettingError
@@ -38,6 +39,7 @@ def make(
     reasons += filter(None, [spec.objective.weak_with(facts, spec.objective_settings)])
     if facts.made_of:
         reasons.append(f"The model is made of {facts.layers} of the {facts.made_of} layers of {facts.id}.")
+    machine = _divided(spec, machine, reasons)
     formats = number_formats.choose(spec, machine, reasons)
     need = Need(spec, facts, machine, lengths, learned)
     if spec.tuner.kind != "gradient":
@@ -55,7 +57,8 @@ def make(
         packing=formats.packing,
         checkpointing=layout.checkpointing,
         micro_batch=layout.micro,
-        accumulation=spec.training.batch_size // layout.micro,
+        accumulation=spec.training.batch_size // spec.launch.processes // layout.micro,
+        processes=spec.launch.processes,
         total_steps=total,
         warmup_steps=min(total - 1, math.ceil(total * spec.training.warmup)),
         evaluate_every=spec.evaluation.every_steps or max(1, math.ceil(total / CHECKS)),
@@ -66,6 +69,34 @@ def make(
         memory_available=machine.available,
         reasons=reasons,
         optimizer=need.optimizer,
+    )
+
+
+def _divided(spec: RunSpec, machine: Machine, reasons: list[str]) -> Machine:
+    """What of the machine one process has, where several learn together. Raises SettingError where they can't."""
+    count, batch = spec.launch.processes, spec.training.batch_size
+    if count == 1 or spec.tuner.kind != "gradient":
+        return machine
+    named = f"Processes (launch.processes) is {count}"
+    if machine.device == "mps" or (machine.device == "cuda" and len(machine.gpus) < count):
+        there = "one GPU" if machine.device == "mps" or len(machine.gpus) == 1 else f"{len(machine.gpus)} GPUs"
+        raise SettingError([f"{named}; this machine has {there}."], "Choose as many as there are GPUs, or fewer.")
+    if batch % count:
+        raise SettingError(
+            [f"{named}; a batch of {batch} rows (training.batch_size) can't be shared out equally among them."],
+            "Choose a batch size that is a multiple of it.",
+        )
+    if machine.device == "cuda":
+        reasons.append(f"{count} GPUs learn together: each computes {batch // count} of the {batch} rows of an update.")
+        return machine
+    reasons.append(
+        f"{count} processes learn together, each with a part of the processor's cores and {batch // count} of the "
+        f"{batch} rows of an update. On one processor that is no faster."
+    )
+    return replace(
+        machine,
+        cores=max(1, machine.cores // count),
+        memory_available=machine.memory_available // count,
     )
 
 

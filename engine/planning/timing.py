@@ -121,6 +121,7 @@ class _Work:
         updates = math.ceil(len(rows.train.lengths) / training.batch_size)
         batches = batched(rows.train, training.batch_size, plan.micro_batch, plan.packing)
         seconds = plan.total_steps / updates * self.learned_as * sum(self.learn(*batch) for batch in batches)
+        seconds /= plan.processes
         seconds += plan.total_steps * self.trained * OPTIMIZER_BYTES / self.speed.memory
         if rows.validation.lengths:
             checks = math.ceil(plan.total_steps / plan.evaluate_every)

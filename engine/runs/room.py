@@ -13,6 +13,7 @@ from engine.errors import MachineError, SettingError
 from engine.events import Progress, tail
 from engine.files import read_json
 from engine.runs import checkpoints
+from engine.specs.spec import RunSpec
 
 BYTES_PER_TRAINED_WEIGHT = 12
 """In a checkpoint: the weight and Adam's two moments, in float32."""
@@ -23,12 +24,18 @@ def device_for(run: Path, running: Sequence[tuple[str, Path]]) -> str | None:
     """The device that a waiting run may have now, or None. `running`: device and folder of each run at work.
 
     A device is "" (all that there is) or a GPU as CUDA_VISIBLE_DEVICES names it. Each takes one run, or as many
-    as TUNESMITH_PARALLEL says where their predicted memory fits together.
+    as TUNESMITH_PARALLEL says where their predicted memory fits together. A run of several processes has several GPUs,
+    with commas between them, to itself.
     """
     devices = _devices(os.environ.get("CUDA_VISIBLE_DEVICES"))
-    beside = {device: [folder for name, folder in running if name == device] for device in devices}
+    taken = [(name.split(","), folder) for name, folder in running]
+    beside = {device: [folder for names, folder in taken if device in names] for device in devices}
     # Taken up from an index that was lost: where they run isn't known any more.
-    beside[devices[0]] += [folder for name, folder in running if name not in beside]
+    beside[devices[0]] += [folder for names, folder in taken if not set(names) & beside.keys()]
+    wanted = _processes(run)
+    if devices != ("",) and wanted > 1:
+        free = [name for name in devices if not beside[name]]
+        return ",".join(free[:wanted]) if len(free) >= wanted else None
     device = min(devices, key=lambda name: len(beside[name]))
     if len(beside[device]) >= _at_once():
         return None
@@ -66,6 +73,13 @@ def _fits(run: Path, beside: Sequence[Path], free: int) -> bool:
     promised = sum(max(0, plan - _used(other)) for plan, other in zip(known, beside, strict=True))
     # A run that was never planned is taken for one like those beside it. Its own plan has the last word.
     return promised + (_planned(run) or max(known)) <= free
+
+
+def _processes(run: Path) -> int:
+    """How many processes a run is to be; no more than there are GPUs, or it would wait forever to be refused."""
+    file = run / "spec.yaml"
+    wanted = RunSpec.load(file).launch.processes if file.exists() else 1
+    return min(wanted, len(_devices(os.environ.get("CUDA_VISIBLE_DEVICES"))))
 
 
 def _planned(run: Path) -> int | None:

@@ -40,6 +40,8 @@ FEW_COLLECTIONS = 1_000_000
 stay: of five seconds of processor time it would take more than one."""
 SECONDS_BETWEEN_PROGRESS = 0.5
 FINISHED, USER_ERROR, STOPPED, OUT_OF_MEMORY, DISK_FULL, BUSY = 0, 2, 3, 4, 5, 6
+DEVICES = "TUNESMITH_DEVICES"
+"""The GPUs of a run that several processes do together, with commas between them. Each process sees its own alone."""
 DISK_FULL_WORDS = ("No space left on device", "unexpected pos", "PytorchStreamWriter failed")
 MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
 
@@ -103,6 +105,9 @@ def _work(folder: Path, writer: Writer, usual: tuple[int, int, int]) -> int:
     writer.write(Progress(0, 1, phase="prepare"))
     job = open_job(folder, lambda text: writer.write(Notice(text)), written=_Written(folder, writer))
     write_json(folder / "plan.json", job.plan.as_dict())
+    if job.plan.processes > 1 and job.plan.device == "cuda":
+        devices = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(job.plan.processes)))
+        os.environ |= {DEVICES: devices, "CUDA_VISIBLE_DEVICES": devices.partition(",")[0]}
     if ALONE and not needs_bitsandbytes(job):
         # PEFT would import it, and with it torch's compiler: a second and a half of processor time, 50 MB.
         sys.modules.setdefault("bitsandbytes", None)  # type: ignore[arg-type]

@@ -326,6 +326,15 @@ class Launch(Section):
     ignore_memory: bool = setting(
         False, "Start even if it should not fit", "Overrides the memory check.", advanced=True
     )
+    processes: int = setting(
+        1,
+        "Processes",
+        "How many learn together. Each has a GPU of its own, holds the whole model and computes an equal part of every "
+        "update, so that a run is that much faster. Without GPUs they share the processor, which gains nothing.",
+        advanced=True,
+        ge=1,
+        le=64,
+    )
     threads: int | None = setting(
         None, "Processor threads", "Empty means one for each core.", advanced=True, ge=1, le=1024
     )

@@ -14,6 +14,8 @@ from engine.events import Progress, Writer
 from engine.files import write_json
 from engine.machine import Gpu, Machine
 from engine.runs import checkpoints, room
+from engine.specs.spec import RunSpec
+from tests.fakes import runs
 
 GB = 10**9
 
@@ -59,6 +61,23 @@ def test_each_gpu_takes_one_run(offer: Callable[..., None], tmp_path: Path) -> N
     assert room.device_for(folders[1], [("1", folders[0])]) == "0"
     assert room.device_for(folders[2], [("0", folders[0]), ("1", folders[1])]) is None
     assert room.environment("1")["CUDA_VISIBLE_DEVICES"] == "1"
+
+
+def test_a_run_of_several_processes_has_as_many_gpus_to_itself(offer: Callable[..., None], tmp_path: Path) -> None:
+    offer(gpus=3)
+    one, two, many = (run(tmp_path / name) for name in ("one", "two", "many"))
+    for place, count in ((two, 2), (many, 8)):
+        made = runs.spec(tmp_path, "chat", "lora").as_dict()
+        RunSpec.parse({**made, "launch": {"processes": count}}).save(place / "spec.yaml")
+    assert room.device_for(two, []) == "0,1" and room.device_for(two, [("1", one)]) == "0,2"
+    assert room.device_for(two, [("0", one), ("2", one)]) is None
+    assert room.device_for(one, [("0,1", two)]) == "2"
+    assert room.device_for(one, [("0,1", two), ("2", one)]) is None
+    assert room.device_for(many, []) == "0,1,2"  # it is refused at once, and waits for nothing
+    assert room.environment("0,1")["CUDA_VISIBLE_DEVICES"] == "0,1"
+    offer(gpus=0)
+    room._devices.cache_clear()
+    assert room.device_for(two, []) == ""
 
 
 def test_gpus_that_were_kept_from_this_program_are_not_given_away(
