@@ -187,7 +187,10 @@ def helped(job: Job) -> Iterator[Helpers | None]:
     try:
         yield helpers
     except RuntimeError as error:
-        raise helpers.explained(error) from error
+        reason = helpers.explained(error)
+        if reason is error:
+            raise
+        raise reason from error
     finally:
         helpers.end()
 

@@ -81,6 +81,9 @@ def _divided(spec: RunSpec, machine: Machine, reasons: list[str]) -> Machine:
     if machine.device == "mps" or (machine.device == "cuda" and len(machine.gpus) < count):
         there = "one GPU" if machine.device == "mps" or len(machine.gpus) == 1 else f"{len(machine.gpus)} GPUs"
         raise SettingError([f"{named}; this machine has {there}."], "Choose as many as there are GPUs, or fewer.")
+    if machine.device == "cpu" and count > machine.cores:
+        cores = "one core" if machine.cores == 1 else f"{machine.cores} cores"
+        raise SettingError([f"{named}; this machine has no GPU and {cores}."], "Choose 1: more would be no faster.")
     if batch % count:
         raise SettingError(
             [f"{named}; a batch of {batch} rows (training.batch_size) can't be shared out equally among them."],

@@ -83,8 +83,11 @@ def _processes(run: Path) -> int:
 
 
 def _planned(run: Path) -> int | None:
-    parts = (read_json(run / "plan.json") or {}).get("memory")
-    return sum(int(part["bytes"]) for part in parts) if parts else None
+    plan = read_json(run / "plan.json") or {}
+    parts = plan.get("memory")
+    # Each process holds so much; on GPUs each on its own.
+    count = 1 if plan.get("device") == "cuda" else int(plan.get("processes", 1))
+    return count * sum(int(part["bytes"]) for part in parts) if parts else None
 
 
 def _used(run: Path) -> int:

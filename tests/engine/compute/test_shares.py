@@ -158,8 +158,9 @@ def _children(pid: int) -> list[int]:
 def test_what_cannot_be_shared_is_refused_with_the_reason(base: Path, tmp_path: Path) -> None:
     for number, (made, reason) in enumerate(
         [
-            (spec(base, 3, batch_size=4), "can't be shared out equally"),
+            (spec(base, 3, batch_size=4), "has no GPU and 2 cores"),
             (spec(base, 2), "this machine has one GPU"),
+            (spec(base, 2, batch_size=5), "can't be shared out equally"),
         ]
     ):
         card = Gpu("card", 24 * GB, 22 * GB, 8.0)
