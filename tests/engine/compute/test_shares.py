@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from engine.errors import SettingError
 from engine.home import CHECKOUT
 from engine.machine import Gpu, Machine
 from engine.planning.jobs import open_job
+from engine.runs.worker import main as work
 from engine.specs.spec import RunSpec
 from tests.fakes import models, runs
 
@@ -30,11 +32,10 @@ def spec(base: Path, count: int, objective: Any = "chat", tuner: str = "lora", *
     return RunSpec.parse({**made.as_dict(), "launch": {"processes": count, "threads": 1}})
 
 
-def worked(folder: Path) -> int:
-    """A worker of its own, as it is started by a supervisor; its exit code."""
-    with open(folder / "worker.log", "ab") as log:
-        command = [sys.executable, "-m", "engine.runs.worker", str(folder)]
-        return subprocess.run(command, cwd=CHECKOUT, stdout=log, stderr=log, check=False).returncode
+def helped(folder: Path) -> str:
+    """What the helper said, for a test that failed."""
+    log = folder / "helper-1.log"
+    return log.read_text(encoding="utf-8")[-3000:] if log.exists() else ""
 
 
 def told(folder: Path) -> dict[int, float]:
@@ -71,7 +72,7 @@ def test_two_processes_learn_what_one_does(objective: Any, tuner: str, batch: in
         kind = "several labels" if isinstance(objective, dict) else None
         rows = runs.examples("labelled", kind) if kind else None
         folder = runs.folder(tmp_path / str(count), made, rows)
-        assert worked(folder) == 0, (folder / "worker.log").read_text(encoding="utf-8")[-3000:]
+        assert work(folder) == 0, helped(folder)
         assert open_job(folder, lambda text: None).plan.processes == count
         found.append((told(folder), weights(folder), runs.events(folder)))
     (alone, one, _), (together, two, events) = found
@@ -90,16 +91,17 @@ def test_a_run_that_one_began_goes_on_with_two_and_the_other_way_round(base: Pat
 
     long = {"max_steps": 120, "epochs": 1000.0}
     whole = runs.folder(tmp_path / "whole", spec(base, 1, **long))
-    assert worked(whole) == 0
+    assert work(whole) == 0
     for begun in (1, 2):
         folder = runs.folder(tmp_path / str(begun), spec(base, begun, **long))
-        with begun_run(folder) as child:
-            (folder / "stop").touch()
-            assert child.wait(timeout=240) == 3
+        stopper = threading.Thread(target=stop_once_begun, args=(folder,))
+        stopper.start()
+        assert work(folder) == 3, helped(folder)
+        stopper.join()
         assert list(folder.glob("checkpoints/step-*"))
         (folder / "stop").unlink()
         spec(base, 3 - begun, **long).save(folder / "spec.yaml")
-        assert worked(folder) == 0, (folder / "worker.log").read_text(encoding="utf-8")[-3000:]
+        assert work(folder) == 0, helped(folder)
         notices = [event["text"] for event in runs.events(folder) if event["type"] == "notice"]
         assert any(text.startswith("Going on from the checkpoint of step") for text in notices)
         ours, theirs = weights(folder), weights(whole)
@@ -107,6 +109,13 @@ def test_a_run_that_one_began_goes_on_with_two_and_the_other_way_round(base: Pat
         # Sums in another order differ in their last digits, which Adam makes more of with every step.
         apart, size = ([(one[n] - two[n]).norm() for n in theirs] for one, two in ((ours, theirs), (theirs, zeros)))
         assert torch.stack(apart).norm() < 0.01 * torch.stack(size).norm()
+
+
+def stop_once_begun(folder: Path) -> None:
+    end = time.monotonic() + 240
+    while not ((folder / "events.jsonl").exists() and told(folder)) and time.monotonic() < end:
+        time.sleep(0.05)
+    (folder / "stop").touch()
 
 
 @contextmanager
