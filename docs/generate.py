@@ -86,7 +86,9 @@ def measured() -> Iterator[str]:
     yield "The interval (95 %) is of one seed's held-out rows, the widest where there are several. Beside the head: how"
     yield "many points more rows are right than by `head`, with the interval (95 %) over the same rows. Seconds are of"
     yield "training alone, on one core, less what other programs took of it, of the fastest seed. They are upper"
-    yield "bounds: programs on the other core slow it down, too. A tuner or a seed without a row is still to be run."
+    yield "bounds: programs on the other core slow it down, too. Where a row was measured again on a processor without"
+    yield "bfloat16, which takes twice as long, seconds and memory are of the run before; the third table was measured on"
+    yield "such a one as a whole. A tuner or a seed without a row is still to be run."
     for task, figures in found.items():
         if figures:
             yield from ("", f"### {task.title}", "")
