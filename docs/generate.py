@@ -87,8 +87,8 @@ def measured() -> Iterator[str]:
     yield "many points more rows are right than by `head`, with the interval (95 %) over the same rows. Seconds are of"
     yield "training alone, on one core, less what other programs took of it, of the fastest seed. They are upper"
     yield "bounds: programs on the other core slow it down, too. Where a row was measured again on a processor without"
-    yield "bfloat16, which takes twice as long, seconds and memory are of the run before; the third table was measured on"
-    yield "such a one as a whole. A tuner or a seed without a row is still to be run."
+    yield "bfloat16, which takes twice as long, seconds and memory are of the run before; the third table was measured"
+    yield "on such a one as a whole. A tuner or a seed without a row is still to be run."
     for task, figures in found.items():
         if figures:
             yield from ("", f"### {task.title}", "")
