@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from engine.compute import tasks
+from engine.compute import rows_apart, tasks
 from engine.compute.divergence import bucketed, divergence, softened
 from engine.compute.language import LearnedLogits, learned_targets
 from engine.compute.model import load_backbone
@@ -22,7 +22,10 @@ def load(job: Job, teacher: Teacher) -> nn.Module:
     """The teacher, frozen and as the arithmetic wants it, on the plan's device."""
     # 16-bit arithmetic needs no more than 16-bit weights where none of them learns.
     plan = replace(job.plan, weights=job.plan.compute)
-    return load_backbone(replace(job, plan=plan, facts=teacher.facts, model_folder=teacher.folder), "causal")
+    model = load_backbone(replace(job, plan=plan, facts=teacher.facts, model_folder=teacher.folder), "causal")
+    if plan.packing:
+        rows_apart.use(model)
+    return model
 
 
 class DistillLosses:
