@@ -177,4 +177,4 @@ def test_for_marked_words_a_model_that_reads_marks_them_and_one_that_writes_list
         "gradient",
     ) and "learns to mark words" in found.reason
     found = recommend.recommended(DECODER, 480, False, LAPTOP, marked=True)
-    assert found.objective == "chat" and "choose one that reads" in found.reason
+    assert found.objective == "chat" and "choose Classify, and best a model that reads both ways" in found.reason
