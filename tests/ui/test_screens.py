@@ -326,11 +326,11 @@ def test_without_a_model_cards_state_no_cost() -> None:
 
 
 def test_all_cards_are_drawn_quickly() -> None:
-    """A choice is answered at once; the bound leaves a busy machine ten times what it takes."""
+    """A choice is answered at once; the bound leaves a slow machine five times what it takes."""
     looked("embedded:smollm2-135m")
-    began = time.perf_counter()
+    began = time.process_time()
     looked("embedded:smollm2-135m", tuner="dora", auto=method.OWN_CHOICE)
-    assert time.perf_counter() - began < 1.0
+    assert time.process_time() - began < 1.0
 
 
 def pictured(screen: start.StartScreen, **tuner: Any) -> str:
