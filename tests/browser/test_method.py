@@ -246,10 +246,10 @@ def test_a_long_name_of_a_model_leaves_the_plan_on_a_phone_as_wide_as_the_page(
 def test_a_pair_that_does_not_work_is_told_as_soon_as_it_is_chosen(browser_page: Page, rows: Path) -> None:
     page = browser_page
     to_method(page, rows)
-    for name in ("^Classify", "^Chat", "all-MiniLM-L6-v2"):  # an objective of one's own stays, whatever the model
-        page.get_by_role("radio", name=re.compile(name)).check()
-        expect(page.get_by_role("radio", name=re.compile(name))).to_be_checked()
-    expect(page.get_by_role("alert").get_by_text("needs a model of the kind decoder")).to_be_visible()
+    page.get_by_role("radio", name=re.compile("^Fill in the label")).check()
+    expect(page.get_by_label("Template")).to_be_visible()
+    page.get_by_role("radio", name=re.compile("all-MiniLM-L6-v2")).check()  # an objective of one's own stays
+    expect(page.get_by_role("alert").get_by_text("needs a head that guesses masked words")).to_be_visible()
 
 
 def test_a_search_without_a_network_says_so_in_one_sentence(browser_page: Page, rows: Path) -> None:
