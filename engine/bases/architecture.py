@@ -146,6 +146,14 @@ def first(config: Mapping[str, Any], *names: str) -> int:
     return next((int(inner[name]) for name in names if isinstance(inner.get(name), int)), 0)
 
 
+def scores_as_they_are(config: Mapping[str, Any]) -> bool:
+    """Whether scores of words are what the language head makes of hidden states, neither scaled nor capped."""
+    text = config.get("text_config") or config
+    return not any(
+        text.get(name) not in (None, 1, 1.0) for name in ("final_logit_softcapping", "logit_scale", "logits_scaling")
+    )
+
+
 def attention_dropout(config: Mapping[str, Any]) -> float:
     """Share of attention's weights that is left out at random while a model learns."""
     own = text_config(config)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 
+from engine.bases.architecture import scores_as_they_are
 from engine.bases.models import ModelFacts
 from engine.errors import MachineError
 from engine.machine import Machine
@@ -78,7 +79,7 @@ class Need:
         tokens = sum(min(length, cut) for length in self.lengths[:rows]) if formats.packing else rows * widest
         answers = "answers" in self.spec.objective.gives
         learned = sum(min(count, cut) + more for count in self.learned[:rows])
-        if self.spec.objective.scores_in_parts:
+        if self.spec.objective.scores_in_parts and scores_as_they_are(self.facts.config):
             learned = min(learned, memory.positions_at_once(self.facts.vocabulary))
         width = memory.WIDTH[formats.compute]
         beside = self.spec.objective.beside(self.facts, self.spec.objective_settings)

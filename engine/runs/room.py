@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from engine import machine
-from engine.errors import MachineError, SettingError
+from engine.errors import MachineError, SettingError, UserError
 from engine.events import Progress, tail
 from engine.files import read_json
 from engine.runs import checkpoints
@@ -78,7 +78,10 @@ def _fits(run: Path, beside: Sequence[Path], free: int) -> bool:
 def _processes(run: Path) -> int:
     """How many processes a run is to be; no more than there are GPUs, or it would wait forever to be refused."""
     file = run / "spec.yaml"
-    wanted = RunSpec.load(file).launch.processes if file.exists() else 1
+    try:
+        wanted = RunSpec.load(file).launch.processes if file.exists() else 1
+    except UserError:
+        wanted = 1  # its worker says what is wrong; the runs that wait behind it are not to be held up
     return min(wanted, len(_devices(os.environ.get("CUDA_VISIBLE_DEVICES"))))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from engine.bases.architecture import scores_as_they_are
 from engine.compute import vocabulary
 from engine.planning import memory
 from engine.planning.jobs import open_job
@@ -115,6 +116,10 @@ def test_memory_is_predicted_for_the_positions_that_are_scored_at_once(
         job = open_job(runs.folder(tmp_path / str(count), runs.spec(base, "chat", "lora")), lambda text: None)
         found.append({part.name: part.bytes for part in job.plan.memory}["Scores of words"])
     assert found[0] > found[1] == memory.SCORE_BYTES * 3 * job.facts.vocabulary
+    # Where the model makes something else of its head's scores, they are there at all positions.
+    assert scores_as_they_are(job.facts.config) and scores_as_they_are({"logit_scale": 1.0})
+    assert not scores_as_they_are({"final_logit_softcapping": 30.0})
+    assert not scores_as_they_are({"text_config": {"logits_scaling": 8.0}})
 
 
 def test_no_positions_are_no_losses() -> None:

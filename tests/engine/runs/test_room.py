@@ -75,6 +75,8 @@ def test_a_run_of_several_processes_has_as_many_gpus_to_itself(offer: Callable[.
     assert room.device_for(one, [("0,1", two), ("2", one)]) is None
     assert room.device_for(many, []) == "0,1,2"  # it is refused at once, and waits for nothing
     assert room.environment("0,1")["CUDA_VISIBLE_DEVICES"] == "0,1"
+    (one / "spec.yaml").write_text("launch: {processes: many}", encoding="utf-8")
+    assert room.device_for(one, []) == "0"  # its worker says what is wrong
     offer(gpus=0)
     room._devices.cache_clear()
     assert room.device_for(two, []) == ""
