@@ -170,7 +170,7 @@ def written_by_hand(folder: Path, tuned: bool) -> dict[str, float]:
 
 def batches(job: Any) -> Iterator[list[int]]:
     """Row numbers of each update, in the worker's order."""
-    from engine.compute.loop import ByLength
+    from engine.compute.batches import ByLength
 
     size = job.training.batch_size
     order = ByLength([len(item.ids) for item in job.encoded["train"]], size, job.training.seed)

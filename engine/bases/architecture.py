@@ -148,10 +148,9 @@ def first(config: Mapping[str, Any], *names: str) -> int:
 
 def scores_as_they_are(config: Mapping[str, Any]) -> bool:
     """Whether scores of words are what the language head makes of hidden states, neither scaled nor capped."""
-    text = config.get("text_config") or config
-    return not any(
-        text.get(name) not in (None, 1, 1.0) for name in ("final_logit_softcapping", "logit_scale", "logits_scaling")
-    )
+    own = text_config(config)
+    changed = ("final_logit_softcapping", "logit_scale", "logits_scaling")
+    return all(own.get(name) in (None, 1) for name in changed)
 
 
 def attention_dropout(config: Mapping[str, Any]) -> float:

@@ -32,7 +32,7 @@ def run(folder: Path) -> bool:
 
 
 def test_batches_hold_each_row_once_and_depend_on_seed_and_epoch_alone() -> None:
-    from engine.compute.loop import ByLength
+    from engine.compute.batches import ByLength
 
     lengths = [(7 * row) % 50 + 1 for row in range(101)]
     sampler = ByLength(lengths, batch=8, seed=3)
@@ -45,7 +45,7 @@ def test_batches_hold_each_row_once_and_depend_on_seed_and_epoch_alone() -> None
 
 
 def test_batches_of_like_length_pad_less_than_mixed_ones() -> None:
-    from engine.compute.loop import ByLength
+    from engine.compute.batches import ByLength
 
     lengths = [(7 * row) % 50 + 1 for row in range(200)]
 
