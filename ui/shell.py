@@ -15,7 +15,7 @@ from engine.errors import DataError
 from engine.runs import store
 from engine.settings import parse
 from engine.specs.sections import Data
-from ui import api, owner, prefill, words
+from ui import api, own_choice, owner, prefill, words
 from ui.data_sets import About
 from ui.door import door
 from ui.screens import chain, data, longest_row, method, run, runs, settings, slot_look, start, word_proposals
@@ -125,7 +125,7 @@ def _prefilled(last: start.StartScreen) -> Callable[[str], list[Any]]:
             return [gr.skip(), found or "", *[gr.skip()] * rest]
         spec = [gr.update(value=found.name), *last.rows.show(found.entry, found.sets), *last.how.show(found.spec), ""]
         about = About(sets=len(found.spec["data"])).text()
-        return [gr.Walkthrough(selected=found.step), found.note, str(found.step), about, method.OWN_CHOICE, *spec]
+        return [gr.Walkthrough(selected=found.step), found.note, str(found.step), about, own_choice.OWN_CHOICE, *spec]
 
     return show
 

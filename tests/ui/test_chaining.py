@@ -23,7 +23,7 @@ from tests.fakes import models, pages, runs
 from tests.fakes.living import prepared
 from tests.ui.test_limits import ADA, old
 from tests.ui.test_screens import given
-from ui import chain_feed, chaining, feed, history, limits, model_cards, owner, retention
+from ui import chain_feed, chaining, feed, history, limits, model_cards, own_choice, owner, retention
 from ui.screens import chain, method, start
 
 
@@ -97,7 +97,7 @@ def test_a_stage_is_opened_again_as_it_was(screen: start.StartScreen, tiny: Path
     count = len(screen.rows.inputs) + len(screen.how.inputs)
     again = [update["value"] for update in shown[:count]]
     assert screen.spec(["", *again, ""]) == plan.specs[0]
-    assert shown[count : count + 3] == ["", "", method.OWN_CHOICE]
+    assert shown[count : count + 3] == ["", "", own_choice.OWN_CHOICE]
     with pytest.raises(SettingError, match="no stage before"):
         chain._taken_back(screen)(*filled(screen, "", rows))
 

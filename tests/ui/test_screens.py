@@ -25,7 +25,7 @@ from tests.engine.test_text import document
 from tests.engine.test_timing import SPEED
 from tests.fakes import models as fakes
 from tests.fakes import runs as made
-from ui import choices, method_cards, sources
+from ui import choices, method_cards, own_choice, sources
 from ui.data_sets import About
 from ui.screens import data, method, start
 
@@ -167,7 +167,7 @@ def test_the_objective_follows_model_and_data_when_only_the_tuner_was_chosen() -
 
 def test_what_a_person_chose_is_left_alone() -> None:
     advice, *_, refusal, moved, _, _ = looked("embedded:minilm", objective="chat", tuner="full", auto="classify lora")
-    assert moved == f"chat full>chat full>{method.OWN_CHOICE}"
+    assert moved == f"chat full>chat full>{own_choice.OWN_CHOICE}"
     assert advice == "" and "needs a model of the kind decoder" in refusal["value"]
 
 
@@ -200,7 +200,7 @@ def test_settings_that_a_tuner_has_no_use_for_are_out_of_sight() -> None:
     look = method._look([], ["training.epochs", "training.max_tokens"])
 
     def seen(tuner: str) -> list[bool]:
-        rate, _, *fields = look("embedded:minilm", "classify", tuner, "", method.OWN_CHOICE)[-4:]
+        rate, _, *fields = look("embedded:minilm", "classify", tuner, "", own_choice.OWN_CHOICE)[-4:]
         return [update["visible"] for update in (rate, *fields)]
 
     assert seen("lora") == [True, True, True]
@@ -209,7 +209,7 @@ def test_settings_that_a_tuner_has_no_use_for_are_out_of_sight() -> None:
 
 def test_only_what_comes_or_goes_is_told_to_the_page() -> None:
     look = method._look([], ["training.epochs", "training.max_tokens"])
-    given = ("embedded:minilm", "classify", "head", "", method.OWN_CHOICE, "")
+    given = ("embedded:minilm", "classify", "head", "", own_choice.OWN_CHOICE, "")
     seen, *_ = look(*given)[4:]
     assert seen == "0001"
     rate, *others = look(*given, seen)[-4:]
@@ -224,7 +224,7 @@ def test_inputs_that_do_nothing_with_a_model_are_out_of_sight() -> None:
     look = method._look([], names)
 
     def seen(model: str) -> list[bool]:
-        return [update["visible"] for update in look(model, "text", "lora", "", method.OWN_CHOICE)[-3:]]
+        return [update["visible"] for update in look(model, "text", "lora", "", own_choice.OWN_CHOICE)[-3:]]
 
     assert seen("embedded:smollm2-135m") == [False, False, False], "it writes, and learns every token"
     assert seen("embedded:minilm") == [True, True, True], "it has no head that guesses words"
@@ -251,10 +251,10 @@ def test_a_model_that_can_not_be_used_says_why_at_once() -> None:
 
 def test_an_objective_that_can_not_learn_from_the_data_says_so_at_once() -> None:
     texts = About(30, plain=True, good_for=("text",)).text()
-    refusal = method._look([])("embedded:smollm2-135m", "chat", "lora", texts, method.OWN_CHOICE)[5]
+    refusal = method._look([])("embedded:smollm2-135m", "chat", "lora", texts, own_choice.OWN_CHOICE)[5]
     assert refusal["visible"] and "can&#x27;t learn from this data" in refusal["value"] and "Text" in refusal["value"]
     for objective, about in (("text", texts), ("chat", About(30, True).text()), ("chat", "")):
-        told = method._look([])("embedded:smollm2-135m", objective, "lora", about, method.OWN_CHOICE)[5]
+        told = method._look([])("embedded:smollm2-135m", objective, "lora", about, own_choice.OWN_CHOICE)[5]
         assert not told["visible"]
 
 
@@ -329,7 +329,7 @@ def test_all_cards_are_drawn_quickly() -> None:
     """A choice is answered at once; the bound leaves a slow machine five times what it takes."""
     looked("embedded:smollm2-135m")
     began = time.process_time()
-    looked("embedded:smollm2-135m", tuner="dora", auto=method.OWN_CHOICE)
+    looked("embedded:smollm2-135m", tuner="dora", auto=own_choice.OWN_CHOICE)
     assert time.process_time() - began < 1.0
 
 

@@ -10,10 +10,10 @@ import gradio as gr
 
 from engine.errors import SettingError
 from engine.runs.stages import Stages
-from ui import chaining, words
+from ui import chaining, own_choice, words
 from ui.data_sets import Sets
 from ui.door import door
-from ui.screens import data, method
+from ui.screens import data
 from ui.screens.data import NOTHING_GIVEN, DataScreen
 from ui.screens.start import START, StartScreen
 
@@ -92,7 +92,7 @@ def _taken_back(last: StartScreen) -> Callable[..., list[Any]]:
         spec = opened.as_dict()
         rows = last.rows.show(*_opened(spec["data"]))
         chosen = [gr.Walkthrough(selected=1), opened.name, *rows, *last.how.show(spec)]
-        return [*chosen, *_rest(replace(plan, specs=before), method.OWN_CHOICE)]
+        return [*chosen, *_rest(replace(plan, specs=before), own_choice.OWN_CHOICE)]
 
     return take_back
 
@@ -116,6 +116,6 @@ def _opened(entries: list[dict[str, Any]]) -> tuple[dict[str, Any], Sets]:
     return first, Sets([data.ready(entry) for entry in others])
 
 
-def _rest(plan: Stages, auto: str = method.PAIR) -> list[Any]:
+def _rest(plan: Stages, auto: str = own_choice.PAIR) -> list[Any]:
     """Values of the inputs that no spec tells of: the stages before, what is known of the data, whose the choice is."""
     return [chaining.text(plan), "", auto, *NOTHING_GIVEN]

@@ -21,7 +21,7 @@ from engine.planning import jobs, layer_picture, stacking
 from engine.runs import stages
 from engine.settings import Section
 from engine.specs.sections import Evaluate, Launch, Model, Output, Training
-from ui import chaining, form, layer_view, limits, method_cards, model_cards, plan_words, sight, words
+from ui import chaining, form, layer_view, limits, method_cards, model_cards, own_choice, plan_words, sight, words
 from ui.data_sets import About
 from ui.door import door
 from ui.form import Form
@@ -40,28 +40,12 @@ COMMON: dict[str, type[Section]] = {
 Groups = list[tuple[str, str, gr.Row | gr.Column]]
 """Kind, name and inputs of each method that has settings."""
 REGISTRIES = {"objective": objectives, "tuner": tuners}
-OWN_CHOICE = "own"
-"""What `auto` says once a person has chosen an objective (MOVES knows it, too): then nothing is chosen for them."""
-OWN_TUNER = "*"
-"""What `auto` says in place of the tuner once a person has chosen one: the objective still follows model and data."""
 RATE = "training.learning_rate"
 GOES_ON = "model.continued"
 """Offered where the model is a run whose additions can go on learning."""
 TEACHER = "teacher"
 """The setting of objectives that learn from another model."""
 LONGEST_ID = 300
-PAIR = f"{objectives.DEFAULT} {tuners.DEFAULT}"
-"""What is chosen at first, until something is known of the data."""
-MOVES = """(moved, objective, tuner, auto) => {
-    const [from, to, mark] = moved.split(">");
-    if (auto === "own" || from !== `${objective} ${tuner}`) return [objective, tuner, auto];
-    return [...to.split(" "), mark];
-}"""
-"""Takes the pair that is chosen for a person, unless they have chosen one while the server thought about it.
-
-moved: the pair before, the pair after, and what `auto` says then. The pair and the note which of it is not theirs are
-written together: a look between the two would mistake it for theirs.
-"""
 TAKEN = "(value) => { document.dispatchEvent(new CustomEvent('ts-chosen', { detail: { place: 'PLACE', value } })); }"
 """Lets the cards show what the input that keeps the choice says, whoever wrote it there (static/method.js)."""
 PLACES = {"objective": method_cards.OBJECTIVE, "tuner": method_cards.TUNER}
@@ -76,7 +60,7 @@ class MethodScreen:
     about: gr.Textbox
     """What is known of the data, as `ui.data_sets.About` writes it ("480 labelled 1")."""
     auto: gr.Textbox
-    """What was chosen for the person: a pair ("chat lora"), an objective ("chat *", with OWN_TUNER), or OWN_CHOICE."""
+    """Which of objective and tuner was chosen for the person, as `ui.own_choice` writes it."""
     chain: gr.Textbox
     """The stages that stand ready before this one, as `ui.chaining` writes them."""
     seen: gr.Textbox
@@ -209,7 +193,11 @@ def build() -> MethodScreen:
             min_width=280,
         )
     results = words.html()
-    about, auto, chain = gr.Textbox(visible=False), gr.Textbox(PAIR, visible=False), gr.Textbox("", visible=False)
+    about, auto, chain = (
+        gr.Textbox(visible=False),
+        gr.Textbox(own_choice.PAIR, visible=False),
+        gr.Textbox("", visible=False),
+    )
     objective, tuner = (_kept(kind, label) for kind, label in method_cards.LABELS.items())
     objectives_shown, tuners_shown = words.html(), words.html()
     refusal = words.html(visible=False)
@@ -242,7 +230,7 @@ def build() -> MethodScreen:
     looked = _connect(screen, shown, (groups, [name for name, _ in fields]), search, results)
     _connect_teacher(screen, teach)
     mixed.connect(about, dict(_placed(forms))["training.epochs"])
-    looked.success(None, [moved, objective, tuner, auto], [objective, tuner, auto], js=MOVES)
+    looked.success(None, [moved, objective, tuner, auto], [objective, tuner, auto], js=own_choice.MOVES)
     return screen
 
 
@@ -315,16 +303,13 @@ def _look(groups: Groups, fields: Sequence[str] = ()) -> Any:
     def look(
         model: str, objective: str, tuner: str, about: str, auto: str, chain: str = "", seen: str = ""
     ) -> list[Any]:
-        was = f"{objective} {tuner}"
         facts, problem = _facts(model, chain)
         known = About.read(about)
         here = machine.inspect()
         held = known.rows, known.labelled, here, known.plain, known.marked
         advised = recommend.recommended(facts, *held) if facts else None
-        follows, given = _left_open(objective, tuner, auto)
-        if advised and follows:
-            objective, tuner = advised.objective, advised.tuner if given else tuner
-        mark = f"{objective} {tuner if given else OWN_TUNER}" if follows else OWN_CHOICE
+        found = own_choice.followed(objective, tuner, auto, advised)
+        objective, tuner = found.objective, found.tuner
         goal, change = objectives.get(objective), tuners.get(tuner)
         problem = problem or pair_refusal(goal, change) or (goal.refuses(facts) if facts else None)
         problem = problem or (change.refuses(facts, change.defaults(known.sets)) if facts else None)
@@ -341,24 +326,18 @@ def _look(groups: Groups, fields: Sequence[str] = ()) -> Any:
         ]
         rated, *changing = sight.updates(seen, in_sight)
         return [
-            plan_words.advice(advised.reason) if advised and given else "",
+            plan_words.advice(advised.reason) if advised and found.whole else "",
             model_cards.offered(str(model or "").strip(), choice, chain),
             method_cards.objectives_shown(objective, tuner, advised.objective if advised else ""),
             method_cards.tuners_shown(choice, advised.tuner if advised else "", facts),
             sight.text(in_sight),
             gr.update(value=words.refusal(problem) if problem else "", visible=bool(problem)),
-            f"{was}>{objective} {tuner}>{mark}",
+            found.moved,
             {**rated, "placeholder": rate},
             *changing,
         ]
 
     return look
-
-
-def _left_open(objective: str, tuner: str, auto: str) -> tuple[bool, bool]:
-    """Whether the objective, and whether the tuner as well, is still chosen for the person."""
-    goal, _, change = auto.partition(" ")
-    return objective == goal, objective == goal and tuner == change
 
 
 def _unlearnable(goal: Objective, known: About) -> str | None:
