@@ -12,9 +12,11 @@ from datasets import Dataset
 from torch import nn
 from transformers import set_seed
 
-from engine.compute import allocator, reporters, rows_apart, shares
+from engine.compute import allocator, reporters, rows_apart, shares, short_rows
+from engine.compute.fast import body
 from engine.compute.loop import WEIGHTS_FILE, Loop, load_trainable
 from engine.compute.model import apply_tuner, base_model, parameter_counts, untrained
+from engine.compute.precision import dtype
 from engine.compute.report import Reporter, Stopped, peak_memory
 from engine.compute.result import folder_bytes, kept_scores, load_scores, save_result, save_scores
 from engine.compute.shares import Share
@@ -29,6 +31,7 @@ from engine.specs.sections import Output
 def run(job: Job, reporter: Reporter, output: Output) -> bool:
     """Do the whole job, going on from its newest whole checkpoint. True when it finished, False when it was stopped."""
     torch.set_num_threads(job.plan.threads)
+    short_rows.use(job.plan)
     announce(job, reporter)
     try:
         with shares.helped(job) as helpers:
@@ -64,6 +67,7 @@ def run(job: Job, reporter: Reporter, output: Output) -> bool:
 
 def helped_out(job: Job, reporter: Reporter, join: Callable[[], Share]) -> None:
     """Do a share of the training of a job that another process leads. join: waits until all are there."""
+    short_rows.use(job.plan)
     model = _fresh(job, reporter)
     _trained(build(job, model, reporter, share=join()), reporter)
 
@@ -177,6 +181,8 @@ def _fresh(job: Job, reporter: Reporter) -> nn.Module:
             backbone.enable_input_require_grads()
     if job.plan.packing and not rows_apart.use(model):
         reporter.notice("Rows in one sequence are kept apart by a mask: slower, but this model takes no other way.")
+    if job.plan.path == "fast" and not body.use(model, dtype(job.plan.compute), job.plan.recompute):
+        reporter.notice("This model can't be computed on the fast path, so it is computed as the libraries do.")
     set_seed(job.training.seed)
     reporter.phase("load", 1, 1)
     return model

@@ -68,6 +68,8 @@ class PeftTuner(Tuner):
     transposed: ClassVar[bool] = True
     """Whether the method works on GPT-2's layers, which hold their weights as (inputs, outputs)."""
 
+    plain: ClassVar[bool] = False
+    """Whether it is low-rank products added to linear layers, (x A') B' times a number, and nothing else."""
     frozen: ClassVar[str] = ""
     """Part of the names of additions that stay as they begin."""
 
@@ -124,6 +126,9 @@ class PeftTuner(Tuner):
         if self.shapes(facts, settings):
             return None
         return f"{facts.id} has no layers of the names that {self.title} changes; choose LoRA on all linear layers."
+
+    def low_rank(self, settings: Any) -> bool:
+        return self.plain and not getattr(settings, "dropout", 0.0)
 
     def apply(self, backbone: nn.Module, settings: Any, seed: int) -> nn.Module:
         import peft

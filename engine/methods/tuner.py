@@ -108,6 +108,10 @@ class Tuner(Method):
         """How many tokens it puts before each row, which take room and time as real ones do."""
         return 0
 
+    def low_rank(self, settings: Any) -> bool:
+        """Whether it adds low-rank products to linear layers, and nothing else: what the fast path can compute."""
+        return False
+
     def rate_with(self, objective: Objective) -> float:
         """The learning rate that suits it together with an objective."""
         if self.rate_beside_head is not None and objective.head_rate is not None:

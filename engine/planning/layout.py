@@ -10,7 +10,7 @@ from engine.bases.architecture import scores_as_they_are
 from engine.bases.models import ModelFacts
 from engine.errors import MachineError
 from engine.machine import Machine
-from engine.planning import memory
+from engine.planning import memory, paths
 from engine.planning.number_formats import Compute, Formats, Weights, no_quantisation
 from engine.planning.plan import MemoryPart
 from engine.specs import optimizers
@@ -28,7 +28,12 @@ class Layout:
     """What the search for a fit changes."""
 
     micro: int
-    checkpointing: bool
+    level: int
+    """Of recomputing, see `engine.planning.paths`."""
+
+    @property
+    def checkpointing(self) -> bool:
+        return self.level == paths.ALL
 
 
 class Need:
@@ -42,7 +47,9 @@ class Need:
         lengths: Sequence[int],
         learned: Sequence[int] | None,
         optimizer: Optimizer = "adamw",
+        path: paths.ComputingPath = "generic",
     ) -> None:
+        self.path: paths.ComputingPath = path
         self.spec, self.facts, self.machine = spec, facts, machine
         # Where nobody knows how much of a row is learned, all of it may be.
         counted = learned if learned is not None else lengths
@@ -54,6 +61,10 @@ class Need:
         self.trained = spec.tuner.trainable_parameters(facts, spec.tuner_settings)
         self.trained += spec.objective.learning_beside(facts, spec.objective_settings)
         self.optimizer = optimizer
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        return paths.LEVELS[self.path]
 
     def with_optimizer(self, optimizer: Optimizer) -> Need:
         """The same run, updated by another optimizer."""
@@ -92,6 +103,7 @@ class Need:
                 trained=self.trained,
                 trains_base=self.spec.tuner.trains_base,
                 checkpointing=layout.checkpointing,
+                level=layout.level if self.path == "fast" and formats.weights == formats.compute else None,
                 rows=rows,
                 tokens=tokens,
                 longest=widest,
@@ -148,16 +160,16 @@ def find_layout(spec: RunSpec, need: Need, formats: Formats, reasons: list[str])
             f"{start} rows are computed at a time, not {fixed}, so that they make up the batch of {whole} exactly."
         )
     sizes = [start] if fixed else [micro for micro in range(start, 0, -1) if batch % micro == 0]
-    modes = {"on": (True,), "off": (False,), "auto": (False, True)}[training.checkpointing]
-    tried = [Layout(micro, mode) for mode in modes for micro in sizes]
+    levels = {"on": (paths.ALL,), "off": (0,), "auto": need.levels}[training.checkpointing]
+    tried = [Layout(micro, level) for level in levels for micro in sizes]
     chosen = next((layout for layout in tried if need.fits(formats, layout)), None)
     if chosen is None:
         chosen = min(tried, key=lambda layout: need.bytes(formats, layout))
     if chosen.micro < start:
         rows = "1 row is" if chosen.micro == 1 else f"{chosen.micro} rows are"
         reasons.append(f"{rows} computed at a time, to save memory; an update is still made from {whole} rows.")
-    if chosen.checkpointing and training.checkpointing == "auto":
-        reasons.append("Gradient checkpointing is on, to save memory: a step takes about a quarter longer.")
+    if chosen.level and training.checkpointing == "auto":
+        reasons.append(paths.told(need.path, chosen.level))
     return chosen
 
 
@@ -182,7 +194,7 @@ def _way_out(spec: RunSpec, need: Need, formats: Formats, layout: Layout) -> str
     """The nearest setting with which the run fits."""
 
     def fits(formats: Formats, longest: int | None = None) -> bool:
-        return any(need.fits(formats, Layout(1, mode), longest) for mode in (False, True))
+        return any(need.fits(formats, Layout(1, level), longest) for level in (0, paths.ALL))
 
     if fits(formats):
         changes = ["leave 'Rows at a time' (training.micro_batch_size) empty"] if layout.micro > 1 else []
@@ -192,11 +204,18 @@ def _way_out(spec: RunSpec, need: Need, formats: Formats, layout: Layout) -> str
         return f"{told[0].upper()}{told[1:]}."
     for lighter in filter(None, [spec.objective.lighter(spec.objective_settings)]):
         settings, way = lighter
-        less = Need(replace(spec, objective_settings=settings), need.facts, need.machine, *need.counts, need.optimizer)
-        if any(less.fits(formats, Layout(1, mode)) for mode in (False, True)):
+        less = Need(
+            replace(spec, objective_settings=settings),
+            need.facts,
+            need.machine,
+            *need.counts,
+            need.optimizer,
+            need.path,
+        )
+        if any(less.fits(formats, Layout(1, level)) for level in (0, paths.ALL)):
             return way
     if _saves_moments(need) and any(
-        need.with_optimizer("adamw-8bit").fits(formats, Layout(1, mode)) for mode in (False, True)
+        need.with_optimizer("adamw-8bit").fits(formats, Layout(1, level)) for level in (0, paths.ALL)
     ):
         return "Set 'Optimizer' (training.optimizer) to adamw-8bit."
     least = _longest_that_fits(lambda longest: fits(formats, longest), need.lengths[0])
@@ -213,7 +232,7 @@ def _way_out(spec: RunSpec, need: Need, formats: Formats, layout: Layout) -> str
         return teacher
     if spec.tuner.trains_base:
         return "Choose a tuner that leaves the base weights as they are, such as LoRA, or a smaller model."
-    wanted = min(need.bytes(formats, Layout(1, mode)) for mode in (False, True)) / TIGHT
+    wanted = min(need.bytes(formats, Layout(1, level)) for level in (0, paths.ALL)) / TIGHT
     return f"Choose a smaller model, or a machine with {_gigabytes(int(wanted))} of free memory."
 
 
@@ -221,7 +240,7 @@ def _smaller_teacher(need: Need, formats: Formats) -> str:
     """How large a teacher may be, where one is read and the rest has room for any; else nothing."""
     if not need.spec.objective.beside(need.facts, need.spec.objective_settings):
         return ""
-    layouts = [need.parts(formats, Layout(1, mode)) for mode in (False, True)]
+    layouts = [need.parts(formats, Layout(1, level)) for level in (0, paths.ALL)]
     rest = min(sum(part.bytes for part in parts if part.name != memory.TEACHER) for parts in layouts)
     weights = (TIGHT * need.machine.available - rest) / memory.WIDTH[formats.compute]
     if weights < SMALLEST_TEACHER:

@@ -50,6 +50,8 @@ HELD = {
 }
 """CPU: held memory over counted, by computing format and by what learns. Gradients of a whole base fill the gaps that
 activations leave, unless they wait for the next micro-batch."""
+HELD_FAST = 1.2
+"""The same on the fast path."""
 HELD_OWN = 1.2
 """The same in float32 for what additions keep of their own for each token: of DoRA as much as of the layers."""
 HELD_ATTENTION = 1.4
@@ -61,6 +63,8 @@ HELD_LARGE = 1.1
 RECOMPUTED_LAYERS = 2
 """With checkpointing, how many layers' worth of numbers is held at the peak. On the CPU the allocator then gives back
 everything at once (`compute.allocator`); left as it is, it would hold ten layers' worth and more."""
+SHORT_ROWS = 192
+"""Tokens of a row up to which `engine.compute.short_rows` computes attention's gradients."""
 TEACHER = "Teacher"
 """The part that is another model, which is read while one learns."""
 SCORE_BYTES = 12
@@ -126,6 +130,8 @@ class Work:
     """Bytes of the optimizer's averages; None: two in float32 of each parameter that learns."""
     score_bytes: int = SCORE_BYTES
     """Of each learned position and word."""
+    level: int | None = None
+    """Of recomputing on the fast path (`engine.planning.paths`); None on the generic one."""
     beside: ModelFacts | None = None
     """Another model that is read while this one learns."""
     beside_each_step: bool = True
@@ -206,6 +212,8 @@ def _weights(work: Work) -> int:
 
 
 def _activations(work: Work) -> int:
+    if work.level is not None:
+        return _on_fast_path(work, work.level)
     facts, kept, width = work.facts, work.kept, WIDTH[work.compute]
     every = max(1, facts.layers)
     layers = min(every, kept.layers if kept.layers is not None else every)
@@ -219,6 +227,29 @@ def _activations(work: Work) -> int:
     held = _held(work)
     held_own = HELD_OWN if width == 4 and kept.linears in ("beside", "read") and work.device != "cuda" else held
     return int(layers * (held * linear + held_own * own + HELD_LARGE * step + attention) + copies)
+
+
+def _on_fast_path(work: Work, level: int) -> int:
+    """What `engine.compute.fast` keeps for the backward pass, and of one layer while its gradients are made."""
+    facts, width = work.facts, WIDTH[work.compute]
+    layers, hidden, inner = max(1, facts.layers), facts.hidden, first(facts.config, "intermediate_size")
+    heads = first(facts.config, "num_attention_heads")
+    groups, size = first(facts.config, "num_key_value_heads") or heads, first(facts.config, "head_dim")
+    size = size or hidden // max(1, heads)
+    out, three = heads * size, (heads + 2 * groups) * size
+    narrow = work.kept.token / layers
+    # torch's usual attention, which all but the GPU's and that of short rows in bfloat16 is, keeps what it was given.
+    by_torch = work.device != "cuda" and (width == 4 or work.longest > SHORT_ROWS)
+    kept_at = [
+        width * 2 * inner,
+        width * three,
+        width * out + (width * three if by_torch else 0),
+        width * hidden + narrow,
+    ]
+    each = width * hidden + sum(kept_at[level:])
+    at_work = sum(kept_at[:level]) + width * (3 * inner + 2 * three + 2 * hidden) + 4 * 3 * hidden
+    held = HELD_LARGE if work.device == "cuda" else HELD_FAST
+    return int(held * work.tokens * (layers * each + at_work) + _copies(work))
 
 
 def layer_token_bytes(work: Work) -> float:

@@ -10,7 +10,7 @@ from engine.bases.models import ModelFacts
 from engine.errors import SettingError
 from engine.machine import Machine
 from engine.methods.tuner import LOOP_SECTIONS
-from engine.planning import memory, number_formats, stacking
+from engine.planning import memory, number_formats, paths, stacking
 from engine.planning.layout import Layout, Need, find_layout, require_fit
 from engine.planning.number_formats import Formats
 from engine.planning.plan import Plan
@@ -41,7 +41,7 @@ def make(
         reasons.append(f"The model is made of {facts.layers} of the {facts.made_of} layers of {facts.id}.")
     machine = _divided(spec, machine, reasons)
     formats = number_formats.choose(spec, machine, reasons)
-    need = Need(spec, facts, machine, lengths, learned)
+    need = Need(spec, facts, machine, lengths, learned, path=paths.choose(spec, facts, formats, reasons))
     if spec.tuner.kind != "gradient":
         return _plan_without_updates(spec, need, formats, reasons)
     need, layout, told = _fitted(spec, need, formats)
@@ -58,6 +58,8 @@ def make(
         checkpointing=layout.checkpointing,
         micro_batch=layout.micro,
         accumulation=spec.training.batch_size // spec.launch.processes // layout.micro,
+        path=need.path,
+        recompute=layout.level,
         processes=spec.launch.processes,
         total_steps=total,
         warmup_steps=min(total - 1, math.ceil(total * spec.training.warmup)),
@@ -120,7 +122,7 @@ def _fitted(spec: RunSpec, need: Need, formats: Formats) -> tuple[Need, Layout, 
 def _plan_without_updates(spec: RunSpec, need: Need, formats: Formats, reasons: list[str]) -> Plan:
     """The plan of a run that only reads rows: to fit a classifier to what it read, or to score what it merges."""
     rows = spec.training.micro_batch_size or memory.rows_at_once(need.lengths[0])
-    layout = Layout(min(rows, len(need.lengths)), checkpointing=False)
+    layout = Layout(min(rows, len(need.lengths)), level=0)
     require_fit(spec, need, formats, layout, reasons)
     reasons.append(spec.tuner.works)
     parts = len(spec.tuner.runs(spec.tuner_settings))

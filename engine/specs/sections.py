@@ -241,6 +241,14 @@ class Training(Section):
         "Saves memory by computing parts twice; about a quarter slower.",
         advanced=True,
     )
+    path: Literal["auto", "generic"] = setting(
+        "auto",
+        "Computing path",
+        "'auto' takes the fast path where there is one: LoRA on models like Llama, Mistral and Qwen is computed by a "
+        "forward and a backward pass of Tunesmith's own, in less time and memory. 'generic' computes as the libraries "
+        "do. Both learn the same, but for rounding.",
+        advanced=True,
+    )
     micro_batch_size: int | None = setting(
         None,
         "Rows at a time",

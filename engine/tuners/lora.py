@@ -23,6 +23,7 @@ class Lora(PeftTuner):
     recommended = True
     base_rate = 5e-4
     config_class = "LoraConfig"
+    plain = True
 
     class Settings(LowRank):
         alpha: float | None = setting(

@@ -17,6 +17,7 @@ class LoraFa(PeftTuner):
     order = 32
     base_rate = 1e-3
     config_class = "LoraConfig"
+    plain = True
     frozen = ".lora_A."
 
     Settings = LowRank

@@ -21,6 +21,7 @@ class LoraPlus(PeftTuner):
     order = 29
     base_rate = 1e-4
     config_class = "LoraConfig"
+    plain = True
     may_differ = frozenset({"dropout", "ratio"})
 
     class Settings(LowRank):

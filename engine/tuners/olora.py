@@ -17,6 +17,7 @@ class Olora(PeftTuner):
     order = 31
     base_rate = 2e-4
     config_class = "LoraConfig"
+    plain = True
 
     Settings = LowRank
 

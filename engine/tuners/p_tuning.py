@@ -17,7 +17,8 @@ class PTuning(PromptTuner):
     paper = "https://arxiv.org/abs/2103.10385"
     order = 54
     once = "The network that made its words is not kept; go on with Prompt tuning from the base, or train anew."
-    base_rate = 1e-3
+    base_rate = 3e-3
+    rate_beside_head = 4e-4
     starts = "prompt_encoder"
 
     class Settings(Virtual):

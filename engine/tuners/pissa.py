@@ -29,6 +29,7 @@ class Pissa(PeftTuner):
     base_rate = 5e-4
     loads = UNROUNDED  # it takes its largest directions out of the weights themselves
     config_class = "LoraConfig"
+    plain = True
 
     class Settings(Placed):
         rank: int = setting(

@@ -1,0 +1,80 @@
+"""Which models are computed so: dense decoders as Llama, Mistral and Qwen have them, where LoRA is all that learns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from engine.compute.generation import causal
+
+LAYERS = ("LlamaDecoderLayer", "MistralDecoderLayer", "Qwen2DecoderLayer", "Qwen3DecoderLayer")
+"""Classes of transformers whose arithmetic this package repeats."""
+WIDTHS = (torch.float32, torch.bfloat16, torch.float16)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A linear layer, and what is added to it: `left` reads what it reads, (rank, inputs), `right` adds to what it
+    gives, (outputs, rank). rank is 0 where nothing is added."""
+
+    base: nn.Linear
+    left: nn.Parameter | None = None
+    right: nn.Parameter | None = None
+    scale: float = 1.0
+
+    @property
+    def rank(self) -> int:
+        return 0 if self.left is None else self.left.shape[0]
+
+
+def body_of(model: nn.Module) -> Any | None:
+    """The part of a causal model between words and their scores, where all its layers are known; else None."""
+    inner = causal(model)
+    body = getattr(inner, getattr(inner, "base_model_prefix", "") or "model", None)
+    layers = getattr(body, "layers", None)
+    if layers is None or not len(layers) or not hasattr(body, "rotary_emb"):
+        return None
+    if any(type(layer).__name__ not in LAYERS for layer in layers):
+        return None
+    config = inner.config
+    if getattr(config, "attention_dropout", 0.0) or getattr(config, "hidden_act", "silu") != "silu":
+        return None
+    return body
+
+
+def part(layer: Any) -> Part | None:
+    """None: it is no linear layer with one plain LoRA, or none, on it."""
+    from peft.tuners.lora.layer import Linear
+
+    if type(layer) is nn.Linear:
+        return Part(layer) if _still(layer) else None
+    if type(layer) is not Linear or type(layer.base_layer) is not nn.Linear or not _still(layer.base_layer):
+        return None
+    names = [name for name in layer.active_adapters if name in layer.lora_A]
+    if len(names) != 1 or list(layer.lora_A) != names or layer.merged or layer.disable_adapters or layer.fan_in_fan_out:
+        return None
+    name = names[0]
+    left, right = layer.lora_A[name], layer.lora_B[name]
+    plain = name not in layer.lora_variant and isinstance(layer.lora_dropout[name], nn.Identity)
+    if not plain or left.bias is not None or right.bias is not None:
+        return None
+    return Part(layer.base_layer, left.weight, right.weight, float(layer.scaling[name]))
+
+
+def all_learns(body: nn.Module, parts: list[Part]) -> bool:
+    """Whether these additions are all that learns in a body."""
+    added = {id(one) for part in parts for one in (part.left, part.right) if one is not None}
+    learning = {id(one) for one in body.parameters() if one.requires_grad}
+    return bool(learning) and learning <= added
+
+
+def watched(layer: nn.Module) -> bool:
+    """Whether something else looks at, or changes, what passes through a layer."""
+    return any(module._forward_hooks or module._forward_pre_hooks for module in layer.modules())
+
+
+def _still(base: nn.Linear) -> bool:
+    return base.weight.dtype in WIDTHS and not any(one.requires_grad for one in base.parameters())

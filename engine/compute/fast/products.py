@@ -1,0 +1,110 @@
+"""Linear layers that read the same, computed as one product, with their low-rank additions in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from engine.compute.fast.parts import Part
+
+
+class Joined:
+    """y = x W' + (x A') B', for the layers of `parts` beside each other.
+
+    W: (outputs, inputs), theirs one below the other; A: (t, inputs) and B: (outputs, t) in the computing format, with
+    the scale in A and zeros in B where an addition has no part in a layer's outputs. t is the sum of all ranks.
+
+    wide: the additions are further columns of W, and x has room for x A' behind it, so that one product does it all;
+    good on a GPU. Else W stays as linear layers on a processor like it.
+
+    The layers' own weights become views of W, so that nothing is held twice.
+    """
+
+    def __init__(self, parts: Sequence[Part], wide: bool) -> None:
+        self.parts = list(parts)
+        weights = [part.base.weight for part in parts]
+        rows, self.inputs = [len(weight) for weight in weights], weights[0].shape[1]
+        self.rank, self.outputs = sum(part.rank for part in parts), sum(rows)
+        self.wide = wide and self.rank > 0
+        first = weights[0]
+        self.whole = first.new_empty(self.outputs, self.inputs + (self.rank if self.wide else 0))
+        self.weight = self.whole[:, : self.inputs]
+        self.right = self.whole[:, self.inputs :] if self.wide else first.new_empty(self.outputs, self.rank)
+        self.right.zero_()
+        self.left = first.new_zeros(self.rank, self.inputs)
+        self.bias = self._biases(rows)
+        self.edges = [0, *torch.tensor(rows).cumsum(0).tolist()]
+        self.columns: list[slice] = []
+        """Of A's rows and B's columns that are each part's."""
+        column = 0
+        for part, begin, end in zip(self.parts, self.edges, self.edges[1:], strict=False):
+            self.weight[begin:end] = part.base.weight.data
+            part.base.weight = nn.Parameter(self.weight[begin:end], requires_grad=False)
+            self.columns.append(slice(column, column + part.rank))
+            column += part.rank
+
+    def _biases(self, rows: list[int]) -> torch.Tensor | None:
+        if all(part.base.bias is None for part in self.parts):
+            return None
+        biases = [
+            torch.zeros(count, dtype=self.whole.dtype, device=self.whole.device)
+            if part.base.bias is None
+            else part.base.bias.detach().to(self.whole.dtype)
+            for part, count in zip(self.parts, rows, strict=True)
+        ]
+        return torch.cat(biases)
+
+    def copies(self) -> list[tuple[torch.Tensor, nn.Parameter, float]]:
+        """Where each addition that learns has its copy in the computing format, and by how much that is multiplied."""
+        found: list[tuple[torch.Tensor, nn.Parameter, float]] = []
+        for part, begin, end, columns in zip(self.parts, self.edges, self.edges[1:], self.columns, strict=False):
+            if part.left is not None and part.right is not None:
+                found.append((self.left[columns], part.left, part.scale))
+                found.append((self.right[begin:end, columns], part.right, 1.0))
+        return found
+
+    def room(self, tokens: int) -> torch.Tensor:
+        """For what is to be read, (tokens, inputs + room behind it)."""
+        return self.whole.new_empty(tokens, self.inputs + (self.rank if self.wide else 0))
+
+    def forward(self, read: torch.Tensor, narrow: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the layers give, (tokens, outputs), and x A', (tokens, t). read: from `room`, or x alone.
+
+        narrow: x A', where it was kept from before.
+        """
+        own = read[:, : self.inputs]
+        if narrow is None:
+            narrow = own @ self.left.t()
+        if self.wide and read.shape[1] > self.inputs:
+            read[:, self.inputs :] = narrow
+            return self._product(read, self.whole), narrow
+        found = self._product(own, self.weight)
+        return found.addmm_(narrow, self.right.t()) if self.rank else found, narrow
+
+    def _product(self, read: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return read @ weight.t() if self.bias is None else torch.addmm(self.bias, read, weight.t())
+
+    def backward(self, above: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Gradients of x, (tokens, inputs), and of x A', (tokens, t). above: of what was given, (tokens, outputs)."""
+        if self.wide:
+            both = above @ self.whole
+            found, narrow = both[:, : self.inputs], both[:, self.inputs :]
+        else:
+            found, narrow = above @ self.weight, above @ self.right
+        return found.addmm_(narrow, self.left) if self.rank else found, narrow
+
+    def learned(
+        self, above: torch.Tensor, narrow: torch.Tensor, of_left: torch.Tensor
+    ) -> list[tuple[nn.Parameter, torch.Tensor]]:
+        """The parameters with their gradients. above: of what was given; narrow: x A'; of_left: of A, (t, inputs)."""
+        found: list[tuple[nn.Parameter, torch.Tensor]] = []
+        for part, begin, end, columns in zip(self.parts, self.edges, self.edges[1:], self.columns, strict=False):
+            if part.left is None or part.right is None:
+                continue
+            if part.left.requires_grad:
+                found.append((part.left, of_left[columns].to(part.left.dtype).mul_(part.scale)))
+            if part.right.requires_grad:
+                found.append((part.right, (above[:, begin:end].t() @ narrow[:, columns]).to(part.right.dtype)))
+        return found
