@@ -64,28 +64,31 @@ def _forward(body: Any, usual: Callable[..., Any], dtype: torch.dtype, stack: St
     def forward(
         input_ids: torch.Tensor | None = None, attention_mask: Any = None, position_ids: Any = None, **further: Any
     ) -> Any:
-        packed = further.get("cu_seq_lens_q")
-        plain = not any(value is not None and value is not False for k, value in further.items() if k not in PACKED)
-        whole = attention_mask is None if packed is None else position_ids is not None
+        rows = None if input_ids is None else _rows(input_ids, attention_mask, position_ids, further)
         learns = body.training and torch.is_grad_enabled()
-        longest = 0
-        if input_ids is not None:
-            longest = int(further["max_length_q"]) if packed is not None else input_ids.shape[1]
-        if not (longest and plain and whole and learns) or (narrowest and narrowest < longest):
+        if input_ids is None or rows is None or not learns or (narrowest and narrowest < rows.longest):
             return usual(input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids, **further)
-        assert input_ids is not None
         stream = body.embed_tokens(input_ids)
         if position_ids is None:
-            position_ids = torch.arange(longest, device=input_ids.device)[None]
+            position_ids = torch.arange(rows.longest, device=input_ids.device)[None]
         cos, sin = (
             one[..., : one.shape[-1] // 2].expand(len(input_ids), -1, -1).flatten(0, 1)[:, None].to(dtype)
             for one in body.rotary_emb(stream, position_ids=position_ids)
         )
-        places = Places(cos, sin, Rows(len(input_ids), longest, packed))
-        found = stack(stream.flatten(0, 1).to(dtype), places)
+        found = stack(stream.flatten(0, 1).to(dtype), Places(cos, sin, rows))
         return BaseModelOutputWithPast(last_hidden_state=found.view(*input_ids.shape, -1))
 
     return forward
+
+
+def _rows(ids: torch.Tensor, mask: Any, positions: Any, further: dict[str, Any]) -> Rows | None:
+    """How these tokens are rows that see all before them; None where anything else is asked for."""
+    if any(value is not None and value is not False for name, value in further.items() if name not in PACKED):
+        return None
+    edges = further.get("cu_seq_lens_q")
+    if edges is not None:
+        return None if positions is None else Rows(1, int(further["max_length_q"]), edges)
+    return Rows(*ids.shape) if mask is None and ids.shape[1] else None
 
 
 def _same(model: nn.Module, body: Any, stack: Stack, dtype: torch.dtype) -> bool:

@@ -33,31 +33,33 @@ class Places:
     rows: Rows
 
 
-@dataclass
+@dataclass(frozen=True)
 class Kept:
-    """What a layer keeps for its backward pass. None: it is made again. Norms' scales are (tokens, 1), float32."""
+    """What a layer keeps for its backward pass; None is made again. Norms' scales are (tokens, 1), float32."""
 
     read: torch.Tensor
     """The residual stream as it comes in, (tokens, width)."""
-    first: torch.Tensor | None = None
+    first: torch.Tensor
     """Scale of the norm before attention."""
-    joined: torch.Tensor | None = None
+    narrow: torch.Tensor
+    """x A' of query, key and value, (tokens, t), as of the other products below."""
+    joined: torch.Tensor | None
     """Query, key and value as they were before norms of heads and positions, (tokens, outputs)."""
-    narrow: torch.Tensor | None = None
-    """What additions to query, key and value read, (tokens, t)."""
-    found: torch.Tensor | None = None
+    found: tuple[torch.Tensor, Any] | None
     """Attention's output, (tokens, heads, size), and what its backward pass needs besides."""
-    beside: Any = None
-    narrow_out: torch.Tensor | None = None
-    middle: torch.Tensor | None = None
+    narrow_out: torch.Tensor
+    middle: torch.Tensor
     """The residual stream after attention."""
-    second: torch.Tensor | None = None
-    gates: torch.Tensor | None = None
+    second: torch.Tensor
+    """Scale of the norm after it."""
+    narrow_gates: torch.Tensor
+    gates: torch.Tensor | None
     """Gate and up, (tokens, 2 * inner)."""
-    narrow_gates: torch.Tensor | None = None
-    narrow_down: torch.Tensor | None = None
+    narrow_down: torch.Tensor
 
 
+Saved = Kept | torch.Tensor
+"""A tensor is what a layer read, from which all is made again."""
 Gradients = dict[nn.Parameter, torch.Tensor]
 
 
@@ -79,42 +81,49 @@ class Layer:
     def products(self) -> list[Joined]:
         return [self.qkv, self.out, self.gate_up, self.down]
 
-    def forward(self, read: torch.Tensor, places: Places, level: int) -> tuple[torch.Tensor, Kept]:
-        """The residual stream after this layer, (tokens, width), and what is kept of it."""
-        kept = Kept(read)
+    def forward(self, read: torch.Tensor, places: Places, level: int) -> tuple[torch.Tensor, Saved]:
+        """The residual stream after this layer, (tokens, width), and what is kept of it: what was read, if no more."""
         first = numbers.rms(read, self.norms[0].variance_epsilon)
-        joined, kept.narrow = self.qkv.forward(self._normed(0, read, first, self.qkv))
+        joined, narrow = self.qkv.forward(self._normed(0, read, first, self.qkv))
         found, beside = attention.forward(self._turned(joined, places), places.rows, self.scale)
-        added, kept.narrow_out = self.out.forward(found.flatten(1))
+        added, narrow_out = self.out.forward(found.flatten(1))
         middle = added.add_(read)
         second = numbers.rms(middle, self.norms[1].variance_epsilon)
-        gates, kept.narrow_gates = self.gate_up.forward(self._normed(1, middle, second, self.gate_up))
+        gates, narrow_gates = self.gate_up.forward(self._normed(1, middle, second, self.gate_up))
         room = self.down.room(len(read))
         numbers.gated(gates, room[:, : self.down.inputs])
-        added, kept.narrow_down = self.down.forward(room)
+        added, narrow_down = self.down.forward(room)
         after = added.add_(middle)
         if level >= ALL:
-            return after, Kept(read)
-        kept.first, kept.middle, kept.second = first, middle, second
-        kept.gates = gates if level < 1 else None
-        kept.joined = joined if level < 2 else None
-        kept.found, kept.beside = (found, beside) if level < 3 else (None, None)
+            return after, read
+        kept = Kept(
+            read=read,
+            first=first,
+            narrow=narrow,
+            joined=joined if level < 2 else None,
+            found=(found, beside) if level < 3 else None,
+            narrow_out=narrow_out,
+            middle=middle,
+            second=second,
+            narrow_gates=narrow_gates,
+            gates=gates if level < 1 else None,
+            narrow_down=narrow_down,
+        )
         return after, kept
 
-    def backward(self, above: torch.Tensor, kept: Kept, places: Places, into: Gradients) -> torch.Tensor:
+    def backward(self, above: torch.Tensor, kept: Saved, places: Places, into: Gradients) -> torch.Tensor:
         """The gradient of the residual stream before this layer. above: of that after it; it is overwritten.
 
         Gradients of what learns are written to `into`.
         """
-        if kept.middle is None:
-            _, kept = self.forward(kept.read, places, 0)
+        if isinstance(kept, torch.Tensor):
+            _, again = self.forward(kept, places, 0)
+            return self.backward(above, again, places, into)
         above = self._behind_gates(above, kept, into)
         return self._behind_attention(above, kept, places, into)
 
     def _behind_gates(self, above: torch.Tensor, kept: Kept, into: Gradients) -> torch.Tensor:
         middle, second, gates = kept.middle, kept.second, kept.gates
-        assert middle is not None and second is not None
-        assert kept.narrow_gates is not None and kept.narrow_down is not None
         if gates is None:
             gates, _ = self.gate_up.forward(self._normed(1, middle, second, self.gate_up), kept.narrow_gates)
         below, narrow = self.down.backward(above)
@@ -125,13 +134,11 @@ class Layer:
         return self._through_norm(above, found, 1, middle, second)
 
     def _behind_attention(self, above: torch.Tensor, kept: Kept, places: Places, into: Gradients) -> torch.Tensor:
-        read, first, joined, found, beside = kept.read, kept.first, kept.joined, kept.found, kept.beside
-        assert first is not None and kept.narrow is not None and kept.narrow_out is not None
+        read, first, joined = kept.read, kept.first, kept.joined
         if joined is None:
             joined, _ = self.qkv.forward(self._normed(0, read, first, self.qkv), kept.narrow)
         given = self._turned(joined, places)
-        if found is None:
-            found, beside = attention.forward(given, places.rows, self.scale)
+        found, beside = kept.found or attention.forward(given, places.rows, self.scale)
         below, narrow = self.out.backward(above)
         into.update(self.out.learned(above, kept.narrow_out, narrow.t() @ found.flatten(1)))
         three = attention.backward(below.view_as(found), given, found, beside, places.rows, self.scale)

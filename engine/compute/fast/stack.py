@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from engine.compute.fast import numbers
-from engine.compute.fast.layer import Gradients, Kept, Layer, Places
+from engine.compute.fast.layer import Gradients, Layer, Places, Saved
 
 
 class Stack:
@@ -44,16 +44,16 @@ class Stack:
             torch._foreach_copy_(self._copies, self.learning)
             torch._foreach_mul_([copy for copy, _ in self._scaled], [scale for _, scale in self._scaled])
 
-    def forward(self, stream: torch.Tensor, places: Places) -> tuple[torch.Tensor, list[Kept], torch.Tensor]:
+    def forward(self, stream: torch.Tensor, places: Places) -> tuple[torch.Tensor, list[Saved], torch.Tensor]:
         """What comes out, what each layer keeps, and what came out of the last one."""
-        kept = []
+        kept: list[Saved] = []
         for layer in self.layers:
             stream, own = layer.forward(stream, places, self.level)
             kept.append(own)
         scale = numbers.rms(stream, self.norm.variance_epsilon)
         return numbers.normed(stream, self.norm.weight, scale, torch.empty_like(stream)), kept, stream
 
-    def backward(self, above: torch.Tensor, kept: list[Kept], last: torch.Tensor, places: Places) -> Gradients:
+    def backward(self, above: torch.Tensor, kept: list[Saved], last: torch.Tensor, places: Places) -> Gradients:
         """Gradients of what learns. `kept` is emptied on the way, so that memory shrinks."""
         found: Gradients = {}
         scale = numbers.rms(last, self.norm.variance_epsilon)
