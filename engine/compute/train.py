@@ -181,8 +181,10 @@ def _fresh(job: Job, reporter: Reporter) -> nn.Module:
             backbone.enable_input_require_grads()
     if job.plan.packing and not rows_apart.use(model):
         reporter.notice("Rows in one sequence are kept apart by a mask: slower, but this model takes no other way.")
-    if job.plan.path == "fast" and not body.use(model, dtype(job.plan.compute), job.plan.recompute):
-        reporter.notice("This model can't be computed on the fast path, so it is computed as the libraries do.")
+    if job.plan.path == "fast":
+        if not body.use(model, dtype(job.plan.compute), job.plan.recompute):
+            reporter.notice("This model can't be computed on the fast path, so it is computed as the libraries do.")
+        allocator.trim()  # of weights as they were before they were joined
     set_seed(job.training.seed)
     reporter.phase("load", 1, 1)
     return model
