@@ -14,7 +14,6 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from engine.planning.memory import SHORT_ROWS
-from engine.planning.plan import Plan
 
 USUAL = "sdpa"
 SHORT = SHORT_ROWS
@@ -23,9 +22,9 @@ AT_ONCE = 300_000
 """Pairs of tokens whose shares are held at once: what fits a core's cache."""
 
 
-def use(plan: Plan) -> None:
+def use(device: str, compute: str) -> None:
     """From now on, in this process, models compute attention so where it helps, and as they did elsewhere."""
-    if plan.device == "cpu" and plan.compute == "bfloat16":
+    if device == "cpu" and compute == "bfloat16":
         AttentionInterface.register(USUAL, attend)
 
 

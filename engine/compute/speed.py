@@ -21,6 +21,8 @@ from peft import LoraConfig, get_peft_model
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 from trl import SFTTrainer  # noqa: F401 - a run loads it, which is measured
 
+from engine.compute import allocator, short_rows
+from engine.compute.fast import body
 from engine.machine import Machine
 from engine.planning import speed
 from engine.planning.plan import Plan
@@ -46,16 +48,19 @@ def of_machine(machine: Machine, plan: Plan, loaded_s: float) -> Speed | None:
     except RuntimeError:
         return None
     speed.keep(machine, plan.compute, plan.threads, found)
+    allocator.trim()
     return found
 
 
 def measure(device: str, compute: str, loaded_s: float) -> Speed:
     width = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[compute]
+    short_rows.use(device, compute)
     timed = _Clock(device)
     products = _products(timed, device, width, 512)
     few = _products(timed, device, width, ROWS)
     memory = _memory(timed, device)
     additions = _course(timed, partial(_learner, device, width, "additions"), 4, products)
+    fast = _course(timed, partial(_learner, device, width, "fast"), 4, products)
     base = _course(timed, partial(_learner, device, width, "base"), 6, products)
     read = _course(timed, partial(_reader, device, width), 2, products)
     answers = [timed(_answerer(device, width, layers)) / NEW_TOKENS for layers in LAYERS]
@@ -65,6 +70,7 @@ def measure(device: str, compute: str, loaded_s: float) -> Speed:
         few_rows=few,
         memory=memory,
         additions=additions,
+        fast=fast,
         base=base,
         read=read,
         word_s=max(0.0, answers[0] - layer),
@@ -141,11 +147,13 @@ def _model(device: str, layers: int) -> Any:
 def _learner(device: str, width: torch.dtype, learns: str, layers: int) -> Callable[[int], Callable[[], object]]:
     """Makes one step of a model whose additions or whose whole base learns, for a number of tokens."""
     model = _model(device, layers)
-    if learns == "additions":
+    if learns != "base":
         model = get_peft_model(model.to(width), LoraConfig(r=16, target_modules="all-linear"))
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()
+    if learns == "fast":
+        body.use(model, width)
     model.train()
     narrow = None if width == torch.float32 else width
 

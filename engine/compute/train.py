@@ -31,7 +31,7 @@ from engine.specs.sections import Output
 def run(job: Job, reporter: Reporter, output: Output) -> bool:
     """Do the whole job, going on from its newest whole checkpoint. True when it finished, False when it was stopped."""
     torch.set_num_threads(job.plan.threads)
-    short_rows.use(job.plan)
+    short_rows.use(job.plan.device, job.plan.compute)
     announce(job, reporter)
     try:
         with shares.helped(job) as helpers:
@@ -67,7 +67,7 @@ def run(job: Job, reporter: Reporter, output: Output) -> bool:
 
 def helped_out(job: Job, reporter: Reporter, join: Callable[[], Share]) -> None:
     """Do a share of the training of a job that another process leads. join: waits until all are there."""
-    short_rows.use(job.plan)
+    short_rows.use(job.plan.device, job.plan.compute)
     model = _fresh(job, reporter)
     _trained(build(job, model, reporter, share=join()), reporter)
 

@@ -50,7 +50,7 @@ HELD = {
 }
 """CPU: held memory over counted, by computing format and by what learns. Gradients of a whole base fill the gaps that
 activations leave, unless they wait for the next micro-batch."""
-HELD_FAST = 1.2
+HELD_FAST = 2.0
 """The same on the fast path."""
 HELD_OWN = 1.2
 """The same in float32 for what additions keep of their own for each token: of DoRA as much as of the layers."""

@@ -21,7 +21,7 @@ from engine import children, home
 from engine.files import read_json, write_json
 from engine.machine import Machine
 
-VERSION = 1
+VERSION = 2
 """Of what is measured; another one makes kept measurements worthless."""
 MEASURE_S = 180.0
 BUSY_PERCENT = 40.0
@@ -51,6 +51,8 @@ class Speed:
     """Bytes a second, read or written."""
     additions: Course
     """Forward and backward where only additions learn."""
+    fast: Course
+    """The same on the fast path."""
     base: Course
     """Forward and backward where the whole base learns."""
     read: Course
@@ -100,7 +102,7 @@ def _kept(path: Path) -> Speed | None:
 
 def _parsed(record: Mapping[str, Any]) -> Speed:
     """Raises LookupError or TypeError for a record of something else."""
-    courses: dict[str, Any] = {name: Course(**record[name]) for name in ("additions", "base", "read")}
+    courses: dict[str, Any] = {name: Course(**record[name]) for name in ("additions", "fast", "base", "read")}
     return Speed(**{**record, **courses})
 
 

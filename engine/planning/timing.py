@@ -32,6 +32,9 @@ WORDS_WITH_ADDITIONS = 1.7
 """How much longer a word takes with additions at each linear layer, measured with LoRA on SmolLM2-135M."""
 FIT_S = 6e-6
 """Comparing five classifiers in five folds, for each row, feature and class; measured on features of MiniLM."""
+AGAIN = (0.0, 0.45, 0.65, 0.7, 1.0)
+"""What share of a pass forward is made again at each level of recomputing (`engine.planning.paths`): by the products of
+a Llama's layer, of which gate and up are the largest."""
 RELOAD_S = 0.4
 DISK = 1e9
 """Bytes a second from a disk that has the file in memory already."""
@@ -114,7 +117,8 @@ class _Work:
         self.answers = "answers" in spec.objective.gives
         self.words_scored = spec.objective.scores_words(facts)
         self.learned_as, self.scored_as = spec.objective.readings(spec.objective_settings)
-        self.learner = speed.base if spec.tuner.trains_base else speed.additions
+        added = speed.fast if plan.path == "fast" else speed.additions
+        self.learner = speed.base if spec.tuner.trains_base else added
 
     def training(self, rows: Rows) -> float:
         plan, training = self.plan, self.spec.training
@@ -204,8 +208,9 @@ class _Work:
         factor = 6 if self.spec.tuner.trains_base else 4
         seconds = self._pass(self.learner) + self._tokens(tokens, longest, self.learner, factor)
         seconds += self._scores(learned, factor)
-        if self.plan.checkpointing:
-            seconds += self._pass(self.speed.read) + self._tokens(tokens, longest, self.speed.read, 2)
+        again = 1.0 if self.plan.checkpointing else AGAIN[self.plan.recompute]
+        if again:
+            seconds += again * (self._pass(self.speed.read) + self._tokens(tokens, longest, self.speed.read, 2))
         if self.spec.tuner.trains_base and self.plan.compute != "float32":
             seconds += 6 * self.trained / self.speed.memory  # float32 weights are cast for each micro-batch
         return seconds
@@ -265,5 +270,6 @@ def shared(rows: Counts) -> int:
 
 def _alike(plan: Plan, spec: RunSpec, machine: Machine) -> list[str]:
     """What makes runs comparable: machine and format; then model, objective and tuner."""
-    model = f"{spec.model.id} {plan.weights} {'recomputed' if plan.checkpointing else ''}".strip()
+    how = f"{plan.path if plan.path == 'fast' else ''} {'recomputed' if plan.checkpointing else ''}".strip()
+    model = f"{spec.model.id} {plan.weights} {how}".strip()
     return [f"{machine_key(machine)} | {plan.compute}", f"{model} | {spec.objective.name} | {spec.tuner.name}"]

@@ -154,7 +154,10 @@ def test_a_teacher_that_reads_once_is_gone_while_the_model_learns(folders: dict[
     )
     once, always = (
         replace(
-            one, training=one.training.model_copy(update={"max_tokens": 500, "batch_size": 8, "micro_batch_size": 8})
+            one,
+            training=one.training.model_copy(
+                update={"max_tokens": 500, "batch_size": 8, "micro_batch_size": 8, "checkpointing": "on"}
+            ),
         )
         for one in (once, always)
     )
@@ -195,7 +198,7 @@ def _rest() -> dict[str, Any]:
     course = Course(1e-3, 1e-4, 1e-9)
     known = {"products", "memory", "read"}
     return {
-        field.name: course if field.name in ("additions", "base") else 1e-3
+        field.name: course if field.name in ("additions", "fast", "base") else 1e-3
         for field in fields(Speed)
         if field.name not in known
     }

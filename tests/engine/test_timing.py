@@ -30,6 +30,7 @@ SPEED = Speed(
     few_rows=2e11,
     memory=2e10,
     additions=COURSE,
+    fast=replace(COURSE, layer_s=5e-4),
     base=replace(COURSE, layer_s=2e-3),
     read=replace(COURSE, layer_s=3e-4),
     word_s=1e-3,

@@ -12,7 +12,7 @@ Levels of recomputing, each with what the backward pass then makes again:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
@@ -58,7 +58,7 @@ class Kept:
     narrow_down: torch.Tensor
 
 
-Saved = Kept | torch.Tensor
+Saved: TypeAlias = Kept | torch.Tensor
 """A tensor is what a layer read, from which all is made again."""
 Gradients = dict[nn.Parameter, torch.Tensor]
 

@@ -16,18 +16,24 @@ WIDTHS = (torch.float32, torch.bfloat16, torch.float16)
 
 
 @dataclass(frozen=True)
+class Addition:
+    """`left` reads what a linear layer reads, (rank, inputs), `right` adds to what it gives, (outputs, rank)."""
+
+    left: nn.Parameter
+    right: nn.Parameter
+    scale: float
+
+
+@dataclass(frozen=True)
 class Part:
-    """A linear layer, and what is added to it: `left` reads what it reads, (rank, inputs), `right` adds to what it
-    gives, (outputs, rank). rank is 0 where nothing is added."""
+    """A linear layer, and what is added to it: nothing, one addition, or one that learns beside others."""
 
     base: nn.Linear
-    left: nn.Parameter | None = None
-    right: nn.Parameter | None = None
-    scale: float = 1.0
+    additions: tuple[Addition, ...] = ()
 
     @property
     def rank(self) -> int:
-        return 0 if self.left is None else self.left.shape[0]
+        return sum(len(one.left) for one in self.additions)
 
 
 def body_of(model: nn.Module) -> Any | None:
@@ -46,27 +52,31 @@ def body_of(model: nn.Module) -> Any | None:
 
 
 def part(layer: Any) -> Part | None:
-    """None: it is no linear layer with one plain LoRA, or none, on it."""
+    """None: it is no linear layer with plain LoRAs, or none, on it."""
     from peft.tuners.lora.layer import Linear
 
     if type(layer) is nn.Linear:
         return Part(layer) if _still(layer) else None
     if type(layer) is not Linear or type(layer.base_layer) is not nn.Linear or not _still(layer.base_layer):
         return None
-    names = [name for name in layer.active_adapters if name in layer.lora_A]
-    if len(names) != 1 or list(layer.lora_A) != names or layer.merged or layer.disable_adapters or layer.fan_in_fan_out:
+    if layer.merged or layer.disable_adapters or layer.fan_in_fan_out:
         return None
-    name = names[0]
+    found = [_addition(layer, name) for name in layer.active_adapters if name in layer.lora_A]
+    plain = tuple(one for one in found if one is not None)
+    return Part(layer.base_layer, plain) if plain and len(plain) == len(found) else None
+
+
+def _addition(layer: Any, name: str) -> Addition | None:
     left, right = layer.lora_A[name], layer.lora_B[name]
     plain = name not in layer.lora_variant and isinstance(layer.lora_dropout[name], nn.Identity)
     if not plain or left.bias is not None or right.bias is not None:
         return None
-    return Part(layer.base_layer, left.weight, right.weight, float(layer.scaling[name]))
+    return Addition(left.weight, right.weight, float(layer.scaling[name]))
 
 
 def all_learns(body: nn.Module, parts: list[Part]) -> bool:
     """Whether these additions are all that learns in a body."""
-    added = {id(one) for part in parts for one in (part.left, part.right) if one is not None}
+    added = {id(one) for part in parts for addition in part.additions for one in (addition.left, addition.right)}
     learning = {id(one) for one in body.parameters() if one.requires_grad}
     return bool(learning) and learning <= added
 

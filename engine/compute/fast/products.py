@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from engine.compute.fast.parts import Part
+from engine.compute.fast.parts import Addition, Part
 
 
 class Joined:
@@ -36,14 +36,16 @@ class Joined:
         self.left = first.new_zeros(self.rank, self.inputs)
         self.bias = self._biases(rows)
         self.edges = [0, *torch.tensor(rows).cumsum(0).tolist()]
-        self.columns: list[slice] = []
-        """Of A's rows and B's columns that are each part's."""
+        self.places: list[tuple[Addition, slice, slice]] = []
+        """Of each addition: its layer's rows of W, and its own rows of A, which are its columns of B."""
         column = 0
         for part, begin, end in zip(self.parts, self.edges, self.edges[1:], strict=False):
             self.weight[begin:end] = part.base.weight.data
             part.base.weight = nn.Parameter(self.weight[begin:end], requires_grad=False)
-            self.columns.append(slice(column, column + part.rank))
-            column += part.rank
+            for addition in part.additions:
+                own = slice(column, column + len(addition.left))
+                self.places.append((addition, slice(begin, end), own))
+                column = own.stop
 
     def _biases(self, rows: list[int]) -> torch.Tensor | None:
         if all(part.base.bias is None for part in self.parts):
@@ -57,12 +59,11 @@ class Joined:
         return torch.cat(biases)
 
     def copies(self) -> list[tuple[torch.Tensor, nn.Parameter, float]]:
-        """Where each addition that learns has its copy in the computing format, and by how much that is multiplied."""
+        """Where each part of an addition has its copy in the computing format, and by how much that is multiplied."""
         found: list[tuple[torch.Tensor, nn.Parameter, float]] = []
-        for part, begin, end, columns in zip(self.parts, self.edges, self.edges[1:], self.columns, strict=False):
-            if part.left is not None and part.right is not None:
-                found.append((self.left[columns], part.left, part.scale))
-                found.append((self.right[begin:end, columns], part.right, 1.0))
+        for addition, rows, own in self.places:
+            found.append((self.left[own], addition.left, addition.scale))
+            found.append((self.right[rows, own], addition.right, 1.0))
         return found
 
     def room(self, tokens: int) -> torch.Tensor:
@@ -100,11 +101,10 @@ class Joined:
     ) -> list[tuple[nn.Parameter, torch.Tensor]]:
         """The parameters with their gradients. above: of what was given; narrow: x A'; of_left: of A, (t, inputs)."""
         found: list[tuple[nn.Parameter, torch.Tensor]] = []
-        for part, begin, end, columns in zip(self.parts, self.edges, self.edges[1:], self.columns, strict=False):
-            if part.left is None or part.right is None:
-                continue
-            if part.left.requires_grad:
-                found.append((part.left, of_left[columns].to(part.left.dtype).mul_(part.scale)))
-            if part.right.requires_grad:
-                found.append((part.right, (above[:, begin:end].t() @ narrow[:, columns]).to(part.right.dtype)))
+        for addition, rows, own in self.places:
+            left, right = addition.left, addition.right
+            if left.requires_grad:
+                found.append((left, of_left[own].to(left.dtype).mul_(addition.scale)))
+            if right.requires_grad:
+                found.append((right, (above[:, rows].t() @ narrow[:, own]).to(right.dtype)))
         return found

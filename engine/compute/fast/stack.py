@@ -42,7 +42,8 @@ class Stack:
         """
         with torch.no_grad():
             torch._foreach_copy_(self._copies, self.learning)
-            torch._foreach_mul_([copy for copy, _ in self._scaled], [scale for _, scale in self._scaled])
+            if self._scaled:
+                torch._foreach_mul_([copy for copy, _ in self._scaled], [scale for _, scale in self._scaled])
 
     def forward(self, stream: torch.Tensor, places: Places) -> tuple[torch.Tensor, list[Saved], torch.Tensor]:
         """What comes out, what each layer keeps, and what came out of the last one."""

@@ -109,6 +109,25 @@ def test_layers_without_an_addition_are_joined_to_those_with_one(targets: list[s
     assert max(apart(learned(model, ids()), true)) < 1e-5
 
 
+def test_an_addition_learns_beside_one_that_stays() -> None:
+    """As with PiSSA, which takes away from the base what it begins as."""
+    import peft
+    import torch
+
+    model = made(lora_alpha=4)
+    further = peft.LoraConfig(r=2, lora_alpha=2, target_modules=["q_proj", "down_proj"], task_type="CAUSAL_LM")
+    model.add_adapter("second", further)
+    model.base_model.set_adapter(["default", "second"])
+    for name, parameter in model.named_parameters():
+        if ".second." in name:
+            parameter.data = 0.1 * torch.randn(parameter.shape)
+            parameter.requires_grad_(False)
+    true = learned(model, ids())
+    assert fast.use(model, torch.float32)
+    assert max(apart(learned(model, ids()), true)) < 1e-5
+    assert not any(".second." in name for name in true[1])
+
+
 @pytest.mark.parametrize("level", [0, 3, ALL])
 def test_rows_in_one_sequence_are_learned_as_each_by_itself(level: int) -> None:
     import torch
@@ -234,12 +253,6 @@ def test_what_it_is_not_made_for_is_computed_as_ever(case: str, monkeypatch: pyt
     assert torch.allclose(*found, atol=1e-5)
 
 
-def _second(model: Any) -> None:
-    import peft
-
-    model.add_adapter("second", peft.LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM"))
-
-
 def _norm(model: Any) -> None:
     parts.body_of(model).layers[0].input_layernorm.weight.requires_grad_(True)
 
@@ -260,7 +273,7 @@ def _attention_dropout(model: Any) -> None:
     model.get_base_model().config.attention_dropout = 0.1
 
 
-@pytest.mark.parametrize("change", [_second, _norm, _words, _hook, _eager, _attention_dropout])
+@pytest.mark.parametrize("change", [_norm, _words, _hook, _eager, _attention_dropout])
 def test_a_model_of_which_something_else_learns_or_looks_on_stays_as_it_is(change: Any) -> None:
     import torch
 

@@ -137,5 +137,5 @@ def test_whatever_else_comes_is_computed_as_ever(case: str, monkeypatch: pytest.
 def test_only_for_bfloat16_on_a_processor(device: str, compute: str, monkeypatch: pytest.MonkeyPatch) -> None:
     registered = []
     monkeypatch.setattr(short_rows.AttentionInterface, "register", lambda name, function: registered.append(name))
-    short_rows.use(SimpleNamespace(device=device, compute=compute))  # type: ignore[arg-type]
+    short_rows.use(device, compute)
     assert registered == (["sdpa"] if (device, compute) == ("cpu", "bfloat16") else [])
