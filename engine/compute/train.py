@@ -203,7 +203,7 @@ def _trained(trainer: Any, reporter: Reporter) -> bool:
         if facts.get("done"):
             _restore_state(trainer, newest)
             return True
-    with _casts_off(trainer):
+    with _casts_off(trainer), _short_walks(trainer.model):
         trainer.train(resume_from_checkpoint=str(newest) if newest else None)
     return bool(trainer.done)
 
@@ -316,6 +316,30 @@ def _unmarked(model: nn.Module) -> Iterator[None]:
                 delattr(model, name)
             else:
                 setattr(model, name, mark)
+
+
+@contextmanager
+def _short_walks(model: nn.Module) -> Iterator[None]:
+    """Each step sets the mode of all modules, which have it, and clears the gradients of all parameters, of which few
+    learn: walks of some ten milliseconds each."""
+    parameters, train = list(model.parameters()), model.train
+
+    def short_train(mode: bool = True) -> nn.Module:
+        return model if mode and model.training else train(mode)
+
+    def short_zero_grad(set_to_none: bool = True) -> None:
+        for parameter in parameters:
+            if parameter.grad is not None:
+                parameter.grad = None if set_to_none else parameter.grad.zero_()
+
+    walks = {"train": short_train, "zero_grad": short_zero_grad}
+    for name, walk in walks.items():
+        setattr(model, name, walk)
+    try:
+        yield
+    finally:
+        for name in walks:
+            delattr(model, name)
 
 
 def _casts_off(trainer: Any) -> Any:
