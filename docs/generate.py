@@ -4,6 +4,7 @@ methods.md       every objective and tuner with its settings, and which pairs wo
 settings.md      every setting of a spec
 command-line.md  every command and option
 memory.md        predicted and measured peak memory of every tuner
+speed.md         how a run is computed, how fast that is, and what was tried for it
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 FOLDER = Path(__file__).resolve().parent
 sys.path.insert(0, str(FOLDER.parent))
 
-from benchmarks import goals  # noqa: E402 - found through the line above
+from benchmarks import goals, speed_page  # noqa: E402 - found through the line above
 from benchmarks import memory as memory_benchmark  # noqa: E402
 from engine import objectives, tuners  # noqa: E402
 from engine.__main__ import parser  # noqa: E402
@@ -39,6 +40,7 @@ def pages() -> dict[str, str]:
         "settings.md": "\n".join(settings()) + "\n",
         "command-line.md": "\n".join(command_line()) + "\n",
         "memory.md": "\n".join(memory()) + "\n",
+        "speed.md": "\n".join(["# Speed", "", NOTE, "", *speed_page.told()]) + "\n",
     }
 
 
