@@ -103,7 +103,7 @@ class Need:
                 trained=self.trained,
                 trains_base=self.spec.tuner.trains_base,
                 checkpointing=layout.checkpointing,
-                level=layout.level if self.path == "fast" and formats.weights == formats.compute else None,
+                level=layout.level if self.path == "fast" and paths.holds(formats) else None,
                 rows=rows,
                 tokens=tokens,
                 longest=widest,

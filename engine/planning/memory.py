@@ -249,7 +249,10 @@ def _on_fast_path(work: Work, level: int) -> int:
     each = width * hidden + sum(kept_at[level:])
     at_work = sum(kept_at[:level]) + width * (3 * inner + 2 * three + 2 * hidden) + 4 * 3 * hidden
     held = HELD_LARGE if work.device == "cuda" else HELD_FAST
-    return int(held * work.tokens * (layers * each + at_work) + _copies(work))
+    unpacked = 0
+    if work.weights == "4bit":  # each product's weights in turn, in rooms that layers share
+        unpacked = width * sum(outputs * inputs for outputs, inputs in facts.linears.values()) // layers
+    return int(held * work.tokens * (layers * each + at_work) + _copies(work) + unpacked)
 
 
 def layer_token_bytes(work: Work) -> float:

@@ -38,7 +38,12 @@ def suits(spec: RunSpec, facts: ModelFacts, formats: Formats) -> bool:
     config = facts.config
     known = config.get("model_type") in FAMILIES and config.get("hidden_act", "silu") == "silu"
     whole = spec.objective.packs and spec.tuner.low_rank(spec.tuner_settings)
-    return bool(known and whole and not config.get("attention_dropout") and formats.weights == formats.compute)
+    return bool(known and whole and not config.get("attention_dropout") and holds(formats))
+
+
+def holds(formats: Formats) -> bool:
+    """Whether the fast path computes with weights held so: as they are computed, or in 4 bits."""
+    return formats.weights in (formats.compute, "4bit")
 
 
 def told(path: ComputingPath, level: int) -> str:

@@ -35,7 +35,7 @@ def use(model: nn.Module, dtype: torch.dtype, level: int = 0) -> bool:
     body = parts.body_of(model)
     if body is None or not _fits(body, dtype):
         return False
-    stack, usual = Stack(body, level, wide=next(body.parameters()).device.type == "cuda"), body.forward
+    stack, usual = Stack(body, dtype, level, wide=next(body.parameters()).device.type == "cuda"), body.forward
     try:
         if not _same(model, body, stack, dtype):
             return False
@@ -51,7 +51,7 @@ def _fits(body: Any, dtype: torch.dtype) -> bool:
         linears = [getattr(layer.self_attn, f"{name}_proj", None) for name in "qkvo"]
         linears += [getattr(layer.mlp, f"{name}_proj", None) for name in ("gate", "up", "down")]
         own = [parts.part(linear) for linear in linears]
-        if any(one is None or one.base.weight.dtype != dtype for one in own) or parts.watched(layer):
+        if any(one is None or not one.computes_in(dtype) for one in own) or parts.watched(layer):
             return False
         found += [one for one in own if one is not None]
     attends = getattr(body.config, "_attn_implementation", "") in (rows_apart.USUAL, rows_apart.NAME)

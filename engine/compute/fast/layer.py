@@ -20,7 +20,7 @@ from torch import nn
 from engine.compute.fast import attention, numbers
 from engine.compute.fast.attention import Rows
 from engine.compute.fast.parts import part
-from engine.compute.fast.products import Joined
+from engine.compute.fast.products import Joined, Rooms
 from engine.planning.paths import ALL
 
 
@@ -66,15 +66,19 @@ Gradients = dict[nn.Parameter, torch.Tensor]
 class Layer:
     """layer: of a model, whose linear layers are all as `parts.part` takes them; its weights become views of others."""
 
-    def __init__(self, layer: Any, wide: bool) -> None:
+    def __init__(self, layer: Any, dtype: torch.dtype, wide: bool, shared: Rooms) -> None:
         own, inner = layer.self_attn, layer.mlp
         self.norms = [layer.input_layernorm, layer.post_attention_layernorm]
         self.of_heads = [getattr(own, name, None) for name in ("q_norm", "k_norm")]
         self.size, self.scale = own.head_dim, own.scaling
-        self.qkv = _joined([own.q_proj, own.k_proj, own.v_proj], wide)
-        self.out = _joined([own.o_proj], False)
-        self.gate_up = _joined([inner.gate_proj, inner.up_proj], wide)
-        self.down = _joined([inner.down_proj], wide)
+
+        def joined(wide: bool, *layers: Any) -> Joined:
+            return Joined([one for one in map(part, layers) if one is not None], dtype, wide, shared)
+
+        self.qkv = joined(wide, own.q_proj, own.k_proj, own.v_proj)
+        self.out = joined(False, own.o_proj)
+        self.gate_up = joined(wide, inner.gate_proj, inner.up_proj)
+        self.down = joined(wide, inner.down_proj)
         self.window = getattr(own, "sliding_window", getattr(own.config, "sliding_window", None))
 
     @property
@@ -190,11 +194,6 @@ class Layer:
     def _of_head(self, heads: torch.Tensor, norm: Any) -> torch.Tensor:
         into = torch.empty(heads.shape, dtype=heads.dtype, device=heads.device)
         return numbers.normed(heads, norm.weight, numbers.rms(heads, norm.variance_epsilon), into)
-
-
-def _joined(layers: list[Any], wide: bool) -> Joined:
-    parts = [part(layer) for layer in layers]
-    return Joined([one for one in parts if one is not None], wide)
 
 
 def _split(joined: torch.Tensor, of: Joined) -> list[torch.Tensor]:

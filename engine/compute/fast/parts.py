@@ -29,7 +29,30 @@ class Part:
     """A linear layer, and what is added to it: nothing, one addition, or one that learns beside others."""
 
     base: nn.Linear
+    """Its weight may be packed in 4 bits (bitsandbytes)."""
     additions: tuple[Addition, ...] = ()
+
+    @property
+    def packed(self) -> bool:
+        return hasattr(self.base.weight, "quant_state")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Outputs and inputs."""
+        return self.base.out_features, self.base.in_features
+
+    def weight(self, dtype: torch.dtype) -> torch.Tensor:
+        """(outputs, inputs), unpacked where it is packed."""
+        weight: Any = self.base.weight
+        if not self.packed:
+            found: torch.Tensor = weight.data
+            return found
+        from bitsandbytes.functional import dequantize_4bit
+
+        return dequantize_4bit(weight.data, weight.quant_state).to(dtype)
+
+    def computes_in(self, dtype: torch.dtype) -> bool:
+        return self.packed or self.base.weight.dtype == dtype
 
     @property
     def rank(self) -> int:
@@ -53,11 +76,10 @@ def body_of(model: nn.Module) -> Any | None:
 
 def part(layer: Any) -> Part | None:
     """None: it is no linear layer with plain LoRAs, or none, on it."""
-    from peft.tuners.lora.layer import Linear
-
-    if type(layer) is nn.Linear:
-        return Part(layer) if _still(layer) else None
-    if type(layer) is not Linear or type(layer.base_layer) is not nn.Linear or not _still(layer.base_layer):
+    if _plain(layer):
+        return Part(layer)
+    base = getattr(layer, "base_layer", None)
+    if type(layer) not in _wrappers() or not _plain(base):
         return None
     if layer.merged or layer.disable_adapters or layer.fan_in_fan_out:
         return None
@@ -86,5 +108,23 @@ def watched(layer: nn.Module) -> bool:
     return any(module._forward_hooks or module._forward_pre_hooks for module in layer.modules())
 
 
-def _still(base: nn.Linear) -> bool:
-    return base.weight.dtype in WIDTHS and not any(one.requires_grad for one in base.parameters())
+def _wrappers() -> list[type]:
+    """PEFT's classes of linear layers with LoRA."""
+    from peft.import_utils import is_bnb_4bit_available
+    from peft.tuners.lora.layer import Linear
+
+    if not is_bnb_4bit_available():
+        return [Linear]
+    from peft.tuners.lora.bnb import Linear4bit
+
+    return [Linear, Linear4bit]
+
+
+def _plain(base: Any) -> bool:
+    """Whether this is a linear layer that stays as it is, of 16 or 32 bits, or of 4 (nf4)."""
+    if not isinstance(base, nn.Linear) or any(one.requires_grad for one in base.parameters()):
+        return False
+    if type(base).__name__ == "Linear4bit":
+        state = getattr(base.weight, "quant_state", None)
+        return state is not None and tuple(state.shape) == (base.out_features, base.in_features)
+    return type(base) is nn.Linear and base.weight.dtype in WIDTHS

@@ -9,6 +9,9 @@ from torch import nn
 
 from engine.compute.fast.parts import Addition, Part
 
+Rooms = dict[tuple[int, int], torch.Tensor]
+"""Where weights are unpacked, by their shape."""
+
 
 class Joined:
     """y = x W' + (x A') B', for the layers of `parts` beside each other.
@@ -19,29 +22,36 @@ class Joined:
     wide: the additions are further columns of W, and x has room for x A' behind it, so that one product does it all;
     good on a GPU. Else W stays as linear layers on a processor like it.
 
-    The layers' own weights become views of W, so that nothing is held twice.
+    The layers' own weights become views of W, so that nothing is held twice. Where they are packed in 4 bits they stay
+    so, and are unpacked into a room that all of the same shape share, for each product.
     """
 
-    def __init__(self, parts: Sequence[Part], wide: bool) -> None:
+    def __init__(self, parts: Sequence[Part], dtype: torch.dtype, wide: bool, shared: Rooms) -> None:
         self.parts = list(parts)
-        weights = [part.base.weight for part in parts]
-        rows, self.inputs = [len(weight) for weight in weights], weights[0].shape[1]
+        rows, self.inputs = [part.shape[0] for part in parts], parts[0].shape[1]
         self.rank, self.outputs = sum(part.rank for part in parts), sum(rows)
         self.wide = wide and self.rank > 0
-        first = weights[0]
-        self.whole = first.new_empty(self.outputs, self.inputs + (self.rank if self.wide else 0))
-        self.weight = self.whole[:, : self.inputs]
-        self.right = self.whole[:, self.inputs :] if self.wide else first.new_empty(self.outputs, self.rank)
-        self.right.zero_()
-        self.left = first.new_zeros(self.rank, self.inputs)
+        self.packed = any(part.packed for part in parts)
+        self.like = torch.empty(0, dtype=dtype, device=parts[0].base.weight.device)
+        shape = self.outputs, self.inputs + (self.rank if self.wide else 0)
+        if self.packed:
+            self._whole = shared.setdefault(shape, self.like.new_empty(shape))
+        else:
+            self._whole = self.like.new_empty(shape)
+        self.right = self.like.new_zeros(self.outputs, self.rank)
+        if self.wide and not self.packed:
+            self.right = self._whole[:, self.inputs :].zero_()
+        self.left = self.like.new_zeros(self.rank, self.inputs)
         self.bias = self._biases(rows)
         self.edges = [0, *torch.tensor(rows).cumsum(0).tolist()]
         self.places: list[tuple[Addition, slice, slice]] = []
         """Of each addition: its layer's rows of W, and its own rows of A, which are its columns of B."""
         column = 0
         for part, begin, end in zip(self.parts, self.edges, self.edges[1:], strict=False):
-            self.weight[begin:end] = part.base.weight.data
-            part.base.weight = nn.Parameter(self.weight[begin:end], requires_grad=False)
+            if not self.packed:
+                own_weight = self._whole[begin:end, : self.inputs]
+                own_weight.copy_(part.base.weight.data)
+                part.base.weight = nn.Parameter(own_weight, requires_grad=False)
             for addition in part.additions:
                 own = slice(column, column + len(addition.left))
                 self.places.append((addition, slice(begin, end), own))
@@ -51,9 +61,7 @@ class Joined:
         if all(part.base.bias is None for part in self.parts):
             return None
         biases = [
-            torch.zeros(count, dtype=self.whole.dtype, device=self.whole.device)
-            if part.base.bias is None
-            else part.base.bias.detach().to(self.whole.dtype)
+            self.like.new_zeros(count) if part.base.bias is None else part.base.bias.detach().to(self.like.dtype)
             for part, count in zip(self.parts, rows, strict=True)
         ]
         return torch.cat(biases)
@@ -66,9 +74,18 @@ class Joined:
             found.append((self.right[rows, own], addition.right, 1.0))
         return found
 
+    def whole(self) -> torch.Tensor:
+        """W, (outputs, inputs), with B behind it where the product is wide. Good until the next one of its shape."""
+        if self.packed:
+            for part, begin, end in zip(self.parts, self.edges, self.edges[1:], strict=False):
+                self._whole[begin:end, : self.inputs] = part.weight(self.like.dtype)
+            if self.wide:
+                self._whole[:, self.inputs :] = self.right
+        return self._whole
+
     def room(self, tokens: int) -> torch.Tensor:
         """For what is to be read, (tokens, inputs + room behind it)."""
-        return self.whole.new_empty(tokens, self.inputs + (self.rank if self.wide else 0))
+        return self.like.new_empty(tokens, self.inputs + (self.rank if self.wide else 0))
 
     def forward(self, read: torch.Tensor, narrow: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """What the layers give, (tokens, outputs), and x A', (tokens, t). read: from `room`, or x alone.
@@ -80,8 +97,8 @@ class Joined:
             narrow = own @ self.left.t()
         if self.wide and read.shape[1] > self.inputs:
             read[:, self.inputs :] = narrow
-            return self._product(read, self.whole), narrow
-        found = self._product(own, self.weight)
+            return self._product(read, self.whole()), narrow
+        found = self._product(own, self.whole()[:, : self.inputs])
         return found.addmm_(narrow, self.right.t()) if self.rank else found, narrow
 
     def _product(self, read: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
@@ -90,10 +107,10 @@ class Joined:
     def backward(self, above: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Gradients of x, (tokens, inputs), and of x A', (tokens, t). above: of what was given, (tokens, outputs)."""
         if self.wide:
-            both = above @ self.whole
+            both = above @ self.whole()
             found, narrow = both[:, : self.inputs], both[:, self.inputs :]
         else:
-            found, narrow = above @ self.weight, above @ self.right
+            found, narrow = above @ self.whole(), above @ self.right
         return found.addmm_(narrow, self.left) if self.rank else found, narrow
 
     def learned(

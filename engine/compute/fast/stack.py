@@ -10,13 +10,15 @@ from torch import nn
 
 from engine.compute.fast import numbers
 from engine.compute.fast.layer import Gradients, Layer, Places, Saved
+from engine.compute.fast.products import Rooms
 
 
 class Stack:
     """Layers of a body whose additions learn. level: of recomputing, see `engine.compute.fast.layer`."""
 
-    def __init__(self, body: Any, level: int, wide: bool) -> None:
-        self.layers = [Layer(layer, wide) for layer in body.layers]
+    def __init__(self, body: Any, dtype: torch.dtype, level: int, wide: bool) -> None:
+        shared: Rooms = {}
+        self.layers = [Layer(layer, dtype, wide, shared) for layer in body.layers]
         self.norm, self.level = body.norm, level
         copies = [one for layer in self.layers for product in layer.products for one in product.copies()]
         self._copies = [copy for copy, _, _ in copies]

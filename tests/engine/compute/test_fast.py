@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -86,7 +87,7 @@ def taken(model: Any, level: int = 0, wide: bool = False) -> None:
     import torch
 
     body = parts.body_of(model)
-    body.forward = fast._forward(body, body.forward, torch.float32, Stack(body, level, wide))
+    body.forward = fast._forward(body, body.forward, torch.float32, Stack(body, torch.float32, level, wide))
 
 
 @pytest.mark.parametrize("wide", [False, True])
@@ -107,6 +108,33 @@ def test_layers_without_an_addition_are_joined_to_those_with_one(targets: list[s
     true = learned(model, ids())
     taken(model, wide=wide)
     assert max(apart(learned(model, ids()), true)) < 1e-5
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_a_base_of_4_bits_is_unpacked_for_each_product(wide: bool, tmp_path: Path) -> None:
+    import peft
+    import torch
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig, LlamaConfig
+
+    torch.manual_seed(0)
+    shape = SHAPE | {"hidden_size": 64, "intermediate_size": 128}  # blocks are 64 wide
+    AutoModelForCausalLM.from_config(LlamaConfig(**shape)).save_pretrained(tmp_path)
+    few = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True)
+    base = AutoModelForCausalLM.from_pretrained(tmp_path, quantization_config=few, attn_implementation="sdpa")
+    settings = peft.LoraConfig(r=4, lora_alpha=12, target_modules="all-linear", task_type="CAUSAL_LM")
+    model = peft.get_peft_model(base.requires_grad_(False), settings).train()
+    for name, parameter in model.named_parameters():
+        if "lora_" in name:
+            parameter.requires_grad_(True)
+            parameter.data = 0.1 * torch.randn(parameter.shape)
+    true = learned(model, ids())
+    packed = parts.body_of(model).layers[0].mlp.up_proj.base_layer.weight
+    if wide:
+        taken(model, level=2, wide=True)
+    else:
+        assert fast.use(model, torch.float32, level=2)
+    assert max(apart(learned(model, ids()), true)) < 1e-5
+    assert parts.body_of(model).layers[0].mlp.up_proj.base_layer.weight is packed and packed.dtype == torch.uint8
 
 
 def test_an_addition_learns_beside_one_that_stays() -> None:
