@@ -33,7 +33,8 @@ Unsloth, in one call."""
 NO_GPU = """\
 Nothing was measured yet: no GPU was at hand since the code for one was written, and the benchmark was run dry only,
 on a processor. What is written for GPUs alone has never run: torch's flash attention for rows apart, its use on the
-fast path, additions as further columns of the weights (these are tested on a processor)."""
+fast path, additions as further columns of the weights (tested on a processor), and kernels in Triton for what lies
+between the products (run by Triton's interpreter, where they learn what torch's operations do)."""
 LAB = (
     "Each thing tried, what was expected of it, what came of it, and whether it stayed. All on a processor with two "
     "cores, mostly beside other programs."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +12,7 @@ from torch import nn
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from engine.compute import rows_apart
-from engine.compute.fast import parts
+from engine.compute.fast import numbers, parts
 from engine.compute.fast.attention import Rows
 from engine.compute.fast.layer import Places
 from engine.compute.fast.stack import Stack
@@ -22,6 +24,10 @@ TRIED = (9, 6)
 CLOSE, ROUNDED = 1e-3, 0.05
 """How far results and gradients of one layer may be apart, of their norm, in float32 and in 16 bits, where each way
 rounds by itself."""
+
+
+FAULTS = (RuntimeError, TypeError, ValueError, NotImplementedError)
+"""How a machine, or a version of a library, shows that it can't."""
 
 
 def use(model: nn.Module, dtype: torch.dtype, level: int = 0) -> bool:
@@ -36,13 +42,23 @@ def use(model: nn.Module, dtype: torch.dtype, level: int = 0) -> bool:
     if body is None or not _fits(body, dtype):
         return False
     stack, usual = Stack(body, dtype, level, wide=next(body.parameters()).device.type == "cuda"), body.forward
-    try:
-        if not _same(model, body, stack, dtype):
-            return False
-    except (RuntimeError, TypeError, ValueError, NotImplementedError):  # what this machine or version can't do
-        return False
-    body.forward = _forward(body, usual, dtype, stack)
-    return True
+    for ways in _ways(next(body.parameters()).device):
+        stack.compute_by(ways)
+        try:
+            same = _same(model, body, stack, dtype)
+        except (*FAULTS, *getattr(ways, "FAULTS", ())):
+            same = False
+        if same:
+            body.forward = _forward(body, usual, dtype, stack)
+            return True
+    return False
+
+
+def _ways(device: torch.device) -> list[Any]:
+    """What may compute all but products and attention there, best first."""
+    if device.type != "cuda" or importlib.util.find_spec("triton") is None:
+        return [numbers]
+    return [importlib.import_module("engine.compute.fast.kernels"), numbers]
 
 
 def _fits(body: Any, dtype: torch.dtype) -> bool:

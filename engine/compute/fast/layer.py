@@ -79,6 +79,8 @@ class Layer:
         self.out = joined(False, own.o_proj)
         self.gate_up = joined(wide, inner.gate_proj, inner.up_proj)
         self.down = joined(wide, inner.down_proj)
+        self.ways: Any = numbers
+        """What computes all but products and attention: `numbers`, or `kernels`, which has the same functions."""
         self.window = getattr(own, "sliding_window", getattr(own.config, "sliding_window", None))
 
     @property
@@ -87,15 +89,15 @@ class Layer:
 
     def forward(self, read: torch.Tensor, places: Places, level: int) -> tuple[torch.Tensor, Saved]:
         """The residual stream after this layer, (tokens, width), and what is kept of it: what was read, if no more."""
-        first = numbers.rms(read, self.norms[0].variance_epsilon)
+        first = self.ways.rms(read, self.norms[0].variance_epsilon)
         joined, narrow = self.qkv.forward(self._normed(0, read, first, self.qkv))
         found, beside = attention.forward(self._turned(joined, places), places.rows, self.scale)
         added, narrow_out = self.out.forward(found.flatten(1))
         middle = added.add_(read)
-        second = numbers.rms(middle, self.norms[1].variance_epsilon)
+        second = self.ways.rms(middle, self.norms[1].variance_epsilon)
         gates, narrow_gates = self.gate_up.forward(self._normed(1, middle, second, self.gate_up))
         room = self.down.room(len(read))
-        numbers.gated(gates, room[:, : self.down.inputs])
+        self.ways.gated(gates, room[:, : self.down.inputs])
         added, narrow_down = self.down.forward(room)
         after = added.add_(middle)
         if level >= ALL:
@@ -131,7 +133,7 @@ class Layer:
         if gates is None:
             gates, _ = self.gate_up.forward(self._normed(1, middle, second, self.gate_up), kept.narrow_gates)
         below, narrow = self.down.backward(above)
-        inner = numbers.gated_gradient(below, gates)  # `gates` holds their gradients from here on
+        inner = self.ways.gated_gradient(below, gates)  # `gates` holds their gradients from here on
         into.update(self.down.learned(above, kept.narrow_down, narrow.t() @ inner))
         found, narrow = self.gate_up.backward(gates)
         into.update(self.gate_up.learned(gates, kept.narrow_gates, self._of_left(narrow, 1, middle, second)))
@@ -154,7 +156,7 @@ class Layer:
     def _normed(self, which: int, x: torch.Tensor, scale: torch.Tensor, reader: Joined) -> torch.Tensor:
         """What `reader` reads, with the room that it wants behind it."""
         room = reader.room(len(x))
-        numbers.normed(x, self.norms[which].weight, scale, room[:, : x.shape[1]])
+        self.ways.normed(x, self.norms[which].weight, scale, room[:, : x.shape[1]])
         return room
 
     def _of_left(self, narrow: torch.Tensor, which: int, x: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
@@ -169,13 +171,14 @@ class Layer:
         self, above: torch.Tensor, found: torch.Tensor, which: int, x: torch.Tensor, scale: torch.Tensor
     ) -> torch.Tensor:
         """The gradient of the stream before a norm, `found` being that behind it, and `above` what passes by it."""
-        return above.add_(numbers.norm_gradient(found, x, self.norms[which].weight, scale))
+        added: torch.Tensor = self.ways.add_norm_gradient(above, found, x, self.norms[which].weight, scale)
+        return added
 
     def _turned(self, joined: torch.Tensor, places: Places) -> attention.Three:
         query, key, value = (one.view(len(joined), -1, self.size) for one in _split(joined, self.qkv))
         if self.of_heads[0] is not None:
             query, key = (self._of_head(one, norm) for one, norm in zip((query, key), self.of_heads, strict=True))
-        turned = (numbers.turned(one, places.cos, places.sin) for one in (query, key))
+        turned = (self.ways.turned(one, places.cos, places.sin) for one in (query, key))
         return (*turned, value.contiguous())
 
     def _turned_back(self, three: attention.Three, joined: torch.Tensor, places: Places) -> torch.Tensor:
@@ -184,16 +187,17 @@ class Layer:
         for own, above, given, norm in zip(
             _split(found, self.qkv), three, _split(joined, self.qkv), [*self.of_heads, None], strict=True
         ):
-            back = above if above is three[2] else numbers.turned(above, places.cos, -places.sin)
+            back = above if above is three[2] else self.ways.turned(above, places.cos, -places.sin)
             if norm is not None:
                 heads = given.view(len(joined), -1, self.size)
-                back = numbers.norm_gradient(back, heads, norm.weight, numbers.rms(heads, norm.variance_epsilon))
+                back = self.ways.norm_gradient(back, heads, norm.weight, self.ways.rms(heads, norm.variance_epsilon))
             own.copy_(back.flatten(1))
         return found
 
     def _of_head(self, heads: torch.Tensor, norm: Any) -> torch.Tensor:
         into = torch.empty(heads.shape, dtype=heads.dtype, device=heads.device)
-        return numbers.normed(heads, norm.weight, numbers.rms(heads, norm.variance_epsilon), into)
+        found: torch.Tensor = self.ways.normed(heads, norm.weight, self.ways.rms(heads, norm.variance_epsilon), into)
+        return found
 
 
 def _split(joined: torch.Tensor, of: Joined) -> list[torch.Tensor]:

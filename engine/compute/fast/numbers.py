@@ -28,6 +28,13 @@ def norm_gradient(above: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, sc
     return own.addcmul_(whole, along, value=-1.0).mul_(scale)
 
 
+def add_norm_gradient(
+    into: torch.Tensor, above: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, scale: torch.Tensor
+) -> torch.Tensor:
+    """The same, added to `into`."""
+    return into.add_(norm_gradient(above, x, weight, scale))
+
+
 def turned(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
     """Rotary positions. x: (tokens, heads, size); cos and sin: (tokens, 1, size / 2). Turned back with -sin."""
     half = x.shape[-1] // 2

@@ -20,10 +20,17 @@ class Stack:
         shared: Rooms = {}
         self.layers = [Layer(layer, dtype, wide, shared) for layer in body.layers]
         self.norm, self.level = body.norm, level
+        self.ways: Any = numbers
         copies = [one for layer in self.layers for product in layer.products for one in product.copies()]
         self._copies = [copy for copy, _, _ in copies]
         self.learning = [parameter for _, parameter, _ in copies]
         self._scaled = [(copy, scale) for copy, _, scale in copies if scale != 1.0]
+
+    def compute_by(self, ways: Any) -> None:
+        """ways: `numbers` or `kernels`."""
+        self.ways = ways
+        for layer in self.layers:
+            layer.ways = ways
 
     def only(self, place: int) -> Stack:
         """The same with one of its layers."""
@@ -53,14 +60,14 @@ class Stack:
         for layer in self.layers:
             stream, own = layer.forward(stream, places, self.level)
             kept.append(own)
-        scale = numbers.rms(stream, self.norm.variance_epsilon)
-        return numbers.normed(stream, self.norm.weight, scale, torch.empty_like(stream)), kept, stream
+        scale = self.ways.rms(stream, self.norm.variance_epsilon)
+        return self.ways.normed(stream, self.norm.weight, scale, torch.empty_like(stream)), kept, stream
 
     def backward(self, above: torch.Tensor, kept: list[Saved], last: torch.Tensor, places: Places) -> Gradients:
         """Gradients of what learns. `kept` is emptied on the way, so that memory shrinks."""
         found: Gradients = {}
-        scale = numbers.rms(last, self.norm.variance_epsilon)
-        stream = numbers.norm_gradient(above, last, self.norm.weight, scale).to(last.dtype)
+        scale = self.ways.rms(last, self.norm.variance_epsilon)
+        stream = self.ways.norm_gradient(above, last, self.norm.weight, scale).to(last.dtype)
         for layer in reversed(self.layers):
             stream = layer.backward(stream, kept.pop(), places, found)
         return found

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,7 @@ from engine.compute import rows_apart
 from engine.compute.fast import body as fast
 from engine.compute.fast import numbers, parts
 from engine.compute.fast.stack import Stack
+from engine.home import CHECKOUT
 from engine.planning.paths import ALL
 
 WORDS = 101
@@ -24,7 +29,7 @@ SHAPE = {
 }
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("LlamaConfig", {}),
-    "llama with biases": ("LlamaConfig", {"attention_bias": True, "mlp_bias": False}),
+    "llama with biases": ("LlamaConfig", {"attention_bias": True, "mlp_bias": True}),
     "mistral": ("MistralConfig", {"sliding_window": 64}),
     "qwen2": ("Qwen2Config", {}),
     "qwen3": ("Qwen3Config", {"head_dim": 16}),
@@ -344,3 +349,40 @@ def test_where_a_trial_shows_something_else_the_usual_way_is_kept(fault: str, mo
     assert not fast.use(model, torch.float32)
     assert len(parts.body_of(model).layers) == SHAPE["num_hidden_layers"]
     assert max(apart(learned(model, ids()), true)) < 1e-6
+
+
+@pytest.fixture(scope="module")
+def interpreted() -> dict[str, float]:
+    """How far Triton's kernels are from torch's operations, run by Triton's interpreter in a process of its own."""
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    command = [sys.executable, "-m", "tests.fakes.interpreted_kernels"]
+    done = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False)
+    assert not done.returncode, done.stderr
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Triton is there for Linux alone")
+def test_kernels_do_what_torchs_operations_do(interpreted: dict[str, float]) -> None:
+    assert len(interpreted) == 22
+    for name, furthest in interpreted.items():
+        assert furthest < (2e-2 if "bfloat16" in name else 1e-5), name
+
+
+def test_where_kernels_fail_torchs_operations_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    import types
+
+    import torch
+
+    class Fault(Exception):
+        pass
+
+    def broken(*given: Any) -> Any:
+        raise Fault("it can't be compiled here")
+
+    assert fast._ways(torch.device("cpu")) == [numbers]
+    monkeypatch.setattr(fast, "_ways", lambda device: [types.SimpleNamespace(rms=broken, FAULTS=(Fault,)), numbers])
+    model = made()
+    true = learned(model, ids())
+    assert fast.use(model, torch.float32)
+    assert max(apart(learned(model, ids()), true)) < 1e-5
