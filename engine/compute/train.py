@@ -322,10 +322,10 @@ def _unmarked(model: nn.Module) -> Iterator[None]:
 def _short_walks(model: nn.Module) -> Iterator[None]:
     """Each step sets the mode of all modules, which have it, and clears the gradients of all parameters, of which few
     learn: walks of some ten milliseconds each."""
-    parameters, train = list(model.parameters()), model.train
+    parameters, modules, train = list(model.parameters()), list(model.modules()), model.train
 
     def short_train(mode: bool = True) -> nn.Module:
-        return model if mode and model.training else train(mode)
+        return model if mode and all(module.training for module in modules) else train(mode)
 
     def short_zero_grad(set_to_none: bool = True) -> None:
         for parameter in parameters:
