@@ -90,7 +90,9 @@ def measured() -> Iterator[str]:
     yield "training alone, on one core, less what other programs took of it, of the fastest seed. They are upper"
     yield "bounds: programs on the other core slow it down, too. Where a row was measured again on a processor without"
     yield "bfloat16, which takes twice as long, seconds and memory are of the run before; the third table was measured"
-    yield "on such a one as a whole. A tuner or a seed without a row is still to be run."
+    yield "on such a one but for `prefix`, so that seconds can't be compared there. On SmolLM2 `lora`, `lora-plus`,"
+    yield "`lora-fa`, `pissa` and `olora` were computed on the fast path ([speed.md](speed.md)); `pissa` before that could."
+    yield "A tuner or a seed without a row is still to be run."
     for task, figures in found.items():
         if figures:
             yield from ("", f"### {task.title}", "")
