@@ -26,6 +26,7 @@ MOST_LINES = 500
 MOST_FUNCTION_LINES = 100
 MOST_PARAMETERS = 10
 DISTRIBUTIONS = {
+    "triton": "torch",  # brought along where there are NVIDIA GPUs; nothing imports it elsewhere
     "bs4": "beautifulsoup4",
     "charset_normalizer": "charset-normalizer",
     "huggingface_hub": "huggingface-hub",
