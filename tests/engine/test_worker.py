@@ -147,3 +147,14 @@ def test_rows_that_are_cut_before_their_answers_are_refused(tmp_path: Path) -> N
 )
 def test_the_kind_of_an_end_is_read_from_the_librarys_words(error: Exception, code: int) -> None:
     assert worker.code_of(error) == code
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system tells it otherwise")
+def test_the_peak_is_the_processs_own_and_not_what_its_parent_held() -> None:
+    """A process begins with its parent's peak in what getrusage says."""
+    child = "from engine.compute.report import peak_memory; print(peak_memory())"
+    parent = f"import subprocess, sys; held = b'x' * 1_500_000_000; subprocess.run([sys.executable, '-c', {child!r}])"
+    answer = subprocess.run(
+        [sys.executable, "-c", parent], cwd=CHECKOUT, capture_output=True, text=True, check=True, timeout=300
+    )
+    assert 10**8 < int(answer.stdout.splitlines()[-1]) < 1.2e9
