@@ -28,9 +28,9 @@ def told() -> Iterator[str]:
         return
     yield from ("", "## What objectives brought", "")
     yield "On real models, by the scripts that are named. Means over seeds; intervals (95 %) are over held-out rows, of"
-    yield "one seed, the widest where there are several. Seconds are of training alone, of the fastest seed, on one core"
-    yield "beside other programs. They compare within a day at most: the first rows are of a processor without bfloat16,"
-    yield "later ones of one with it, and some of two cores. A way or a seed without a row is still to be run."
+    yield "one seed, the widest where there are several. Seconds are of training alone, of the fastest seed, on one"
+    yield "core beside other programs. They compare within a day at most: the first rows are of a processor without"
+    yield "bfloat16, later ones of one with it. A way or a seed without a row is still to be run."
     for tell, rows in found:
         yield ""
         yield from tell(rows)

@@ -91,7 +91,7 @@ def measured() -> Iterator[str]:
     yield "bounds: programs on the other core slow it down, too. Where a row was measured again on a processor without"
     yield "bfloat16, which takes twice as long, seconds and memory are of the run before; the third table was measured"
     yield "on such a one but for `prefix`, so that seconds can't be compared there. On SmolLM2 `lora`, `lora-plus`,"
-    yield "`lora-fa`, `pissa` and `olora` were computed on the fast path ([speed.md](speed.md)); `pissa` before that could."
+    yield "`lora-fa` and `olora` were computed on the fast path ([speed.md](speed.md))."
     yield "A tuner or a seed without a row is still to be run."
     for task, figures in found.items():
         if figures:
