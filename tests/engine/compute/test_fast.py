@@ -193,7 +193,7 @@ def test_in_bfloat16_it_errs_no_more_than_the_usual_way(family: str) -> None:
         true = learned(made(family), ids(*shape))
         plain += torch.tensor(apart(learned(model, ids(*shape)), true))
         found += torch.tensor(apart(learned(quick, ids(*shape)), true))
-    assert (found < 1.25 * plain).all()  # of so few numbers, chance decides on a part
+    assert (found < 1.5 * plain).all()  # of so few numbers, chance decides on a part
 
 
 def curve(dtype: str, quick: bool = False, shifted: float = 0.0) -> Any:
