@@ -27,6 +27,7 @@ from typing import IO, Any
 from engine import errors, home
 from engine.bases import access
 from engine.errors import UserError
+from engine.kernel_cache import keep_few_kernels
 from engine.waiting import wait_briefly
 
 Record = dict[str, Any]
@@ -298,6 +299,7 @@ def environment(threads: int | None) -> dict[str, str]:
     """The page's, without its secrets, for a child with so many threads."""
     kept = access.plain(access.environment())
     wait_briefly(kept)
+    keep_few_kernels(kept)
     if threads is not None:
         libraries = ("RAYON_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
         kept |= {name: str(threads) for name in libraries} | {"MALLOC_ARENA_MAX": str(threads)}

@@ -23,6 +23,7 @@ from engine import machine
 from engine.errors import UserError
 from engine.events import Failed, Notice, Progress, Writer
 from engine.files import write_json
+from engine.kernel_cache import keep_few_kernels
 from engine.methods.job import Job, Stopped
 from engine.planning.jobs import open_job, with_time
 from engine.specs.sections import Output
@@ -50,6 +51,7 @@ def main(folder: Path) -> int:
     # Before any library reads them: nothing is reported to anybody, nothing asks on standard input.
     os.environ.update(HF_HUB_DISABLE_TELEMETRY="1", DO_NOT_TRACK="1", TOKENIZERS_PARALLELISM="false")
     wait_briefly(os.environ)
+    keep_few_kernels(os.environ)
     keys.take(os.environ)
     os.umask(0o077)
     lock = FileLock(folder / ".worker.lock")
