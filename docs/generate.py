@@ -89,9 +89,8 @@ def measured() -> Iterator[str]:
     yield "many points more rows are right than by `head`, with the interval (95 %) over the same rows. Seconds are of"
     yield "training alone, on one core, less what other programs took of it, of the fastest seed. They are upper"
     yield "bounds: programs on the other core slow it down, too. Where a row was measured again on a processor without"
-    yield "bfloat16, which takes twice as long, seconds and memory are of the run before; the third table was measured"
-    yield "on such a one but for `prefix`, so that seconds can't be compared there. On SmolLM2 `lora`, `lora-plus`,"
-    yield "`lora-fa` and `olora` were computed on the fast path ([speed.md](speed.md))."
+    yield "bfloat16, which takes twice as long, seconds and memory are of the run before. On SmolLM2 `lora`,"
+    yield "`lora-plus`, `lora-fa`, `pissa` and `olora` were computed on the fast path ([speed.md](speed.md))."
     yield "A tuner or a seed without a row is still to be run."
     for task, figures in found.items():
         if figures:

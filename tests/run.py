@@ -21,7 +21,7 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = CHECKOUT / ".venv-tests"
-LISTS = ("requirements.txt", "requirements-dev.txt", "constraints.txt")
+LISTS = ("requirements.txt", "requirements-dev.txt", "constraints.txt", "requirements-kernels.txt")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 BROWSER_PLACES = (
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
@@ -118,6 +118,8 @@ def install() -> str:
     print("installing; a fresh environment takes a few minutes", flush=True)
     command = [*pip, "install", "--quiet", "--no-input", "--disable-pip-version-check", "--progress-bar", "off"]
     subprocess.run([*command, "-r", LISTS[0], "-r", LISTS[1], "-c", LISTS[2]], cwd=CHECKOUT, check=True)
+    apart = ["--no-deps", "--target", str(ENVIRONMENT / "kernels")]
+    subprocess.run([*command, *apart, "-r", LISTS[3]], cwd=CHECKOUT, check=True)
     stamp.write_text(wanted)
     return str(python)
 

@@ -290,7 +290,7 @@ def test_no_program_is_given_a_secret_as_an_argument() -> None:
 def texts() -> Iterator[tuple[Path, str]]:
     """Everything that a person reads or runs, but for data."""
     names = ["README.md", "CHANGELOG.md", "Dockerfile", "pyproject.toml", ".ci/run"]
-    names += [f"{name}.txt" for name in ("requirements", "requirements-dev", "constraints")]
+    names += [f"{name}.txt" for name in ("requirements", "requirements-dev", "requirements-kernels", "constraints")]
     paths = [CHECKOUT / name for name in names] + list(sources().values())
     for folder, ending in (("tests", "*.py"), ("benchmarks", "*"), ("docs", "*.md")):
         paths += [path for path in sorted((CHECKOUT / folder).rglob(ending)) if path.is_file()]

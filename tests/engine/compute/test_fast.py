@@ -354,7 +354,10 @@ def test_where_a_trial_shows_something_else_the_usual_way_is_kept(fault: str, mo
 @pytest.fixture(scope="module")
 def interpreted() -> dict[str, float]:
     """How far Triton's kernels are from torch's operations, run by Triton's interpreter in a process of its own."""
-    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    triton = Path(sys.prefix) / "kernels"
+    assert triton.exists(), "Triton is not in its folder; `python tests/run.py` puts it there"
+    paths = os.pathsep.join([str(CHECKOUT), str(triton)])
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": paths}
     command = [sys.executable, "-m", "tests.fakes.interpreted_kernels"]
     done = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False)
     assert not done.returncode, done.stderr
