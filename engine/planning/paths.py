@@ -18,7 +18,7 @@ LEVELS: dict[ComputingPath, tuple[int, ...]] = {"generic": (0, ALL), "fast": (0,
 SAID = {
     1: "Gate and up of each layer are",
     2: "Gate, up, query, key and value of each layer are",
-    3: "All of each layer but two of its readings is",
+    3: "Gate, up, query, key, value and attention of each layer are",
     4: "All of each layer is",
 }
 """What is computed twice at each level."""

@@ -43,7 +43,7 @@ class Plan:
     path: Literal["generic", "fast"] = field(default="generic", kw_only=True)
     """Whether layers are computed as the libraries do, or by `engine.compute.fast`."""
     recompute: int = field(default=0, kw_only=True)
-    """On the fast path: how much the backward pass makes again, from 0, nothing, to 4, all of a layer."""
+    """How much of a layer the backward pass makes again, from 0, nothing, to 4, all of it (`engine.planning.paths`)."""
     processes: int = field(default=1, kw_only=True)
     """How many learn together; `micro_batch` rows are computed by each at a time."""
     reasons: list[str]

@@ -208,7 +208,7 @@ class _Work:
         factor = 6 if self.spec.tuner.trains_base else 4
         seconds = self._pass(self.learner) + self._tokens(tokens, longest, self.learner, factor)
         seconds += self._scores(learned, factor)
-        again = 1.0 if self.plan.checkpointing else AGAIN[self.plan.recompute]
+        again = AGAIN[self.plan.recompute]
         if again:
             seconds += again * (self._pass(self.speed.read) + self._tokens(tokens, longest, self.speed.read, 2))
         if self.spec.tuner.trains_base and self.plan.compute != "float32":
@@ -270,6 +270,6 @@ def shared(rows: Counts) -> int:
 
 def _alike(plan: Plan, spec: RunSpec, machine: Machine) -> list[str]:
     """What makes runs comparable: machine and format; then model, objective and tuner."""
-    how = f"{plan.path if plan.path == 'fast' else ''} {'recomputed' if plan.checkpointing else ''}".strip()
+    how = " ".join(["fast"] * (plan.path == "fast") + ["recomputed"] * plan.checkpointing)
     model = f"{spec.model.id} {plan.weights} {how}".strip()
     return [f"{machine_key(machine)} | {plan.compute}", f"{model} | {spec.objective.name} | {spec.tuner.name}"]
